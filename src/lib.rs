@@ -3,8 +3,10 @@
 //! The modules, bottom first; `docs/architecture.md` says who may name whom.
 //!
 //! - Leaves, one subject each: [`clock`], [`digest`], [`process`], [`secret`].
+//! - [`api`]: the wire contract, one file per kind.
 //! - [`daemon`] is the composition root: it puts everything that runs for long together.
 
+pub mod api;
 pub mod clock;
 pub mod daemon;
 pub mod digest;
