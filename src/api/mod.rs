@@ -15,6 +15,7 @@ pub mod names;
 pub mod phase;
 pub mod pod;
 pub mod reference;
+pub mod run;
 pub mod run_record;
 pub mod task;
 pub mod task_spawner;
