@@ -4,11 +4,13 @@
 //!
 //! - Leaves, one subject each: [`clock`], [`digest`], [`process`], [`secret`].
 //! - [`api`]: the wire contract, one file per kind.
+//! - [`domain`]: decisions, without effects.
 //! - [`daemon`] is the composition root: it puts everything that runs for long together.
 
 pub mod api;
 pub mod clock;
 pub mod daemon;
 pub mod digest;
+pub mod domain;
 pub mod process;
 pub mod secret;
