@@ -6,11 +6,13 @@
 //! - [`api`]: the wire contract, one file per kind.
 //! - [`domain`]: decisions, without effects.
 //! - [`daemon`] is the composition root: it puts everything that runs for long together.
+//! - [`git`]: reads config repositories, writes status commits, pushes, clones.
 
 pub mod api;
 pub mod clock;
 pub mod daemon;
 pub mod digest;
 pub mod domain;
+pub mod git;
 pub mod process;
 pub mod secret;

@@ -1,36 +1,12 @@
-//! The one place where child processes come from.
-//!
-//! A child sees the environment that its caller states and nothing else, reads nothing from our standard
-//! input, and runs a program whose path was looked up before anything was spent on the run.
+//! Asks a child one question and takes one answer, within limits of time and size.
 
-#![expect(clippy::disallowed_methods, reason = "this module is the home of child processes")]
-
-use std::ffi::OsStr;
 use std::io::{Read as _, Write as _};
-use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
 use rustix::process::{Resource, Rlimit, setrlimit};
-
-/// Returns a command for `program` with an empty environment, no standard input, and outputs that are captured.
-pub fn command(program: impl AsRef<OsStr>) -> Command {
-    let mut command = Command::new(program);
-    command.env_clear().stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    command
-}
-
-/// Looks `program` up in `search_path`, a list of folders in the form of the `PATH` variable.
-///
-/// A name that contains a slash is taken as a path and only checked. Returns `None` when no executable file is there.
-pub fn find(program: &str, search_path: &OsStr) -> Option<PathBuf> {
-    if program.contains('/') {
-        return executable(Path::new(program));
-    }
-    std::env::split_paths(search_path).find_map(|folder| executable(&folder.join(program)))
-}
 
 /// Why a child gave no answer.
 #[derive(Debug, thiserror::Error)]
@@ -105,23 +81,12 @@ pub fn limit_self(processor_seconds: u64, memory_bytes: u64) -> std::io::Result<
     Ok(())
 }
 
-fn executable(path: &Path) -> Option<PathBuf> {
-    use std::os::unix::fs::PermissionsExt as _;
-    let metadata = path.metadata().ok()?;
-    (metadata.is_file() && metadata.permissions().mode() & 0o111 != 0).then(|| path.to_path_buf())
-}
-
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::ffi::OsStr;
 
-    #[test]
-    fn a_child_sees_only_the_stated_environment() {
-        let shell = find("sh", OsStr::new("/usr/bin:/bin")).expect("every host has sh");
-        let output =
-            command(shell).args(["-c", "echo \"$HOME|$STATED\""]).env("STATED", "yes").output().unwrap();
-        assert_eq!(String::from_utf8_lossy(&output.stdout), "|yes\n");
-    }
+    use super::*;
+    use crate::process::{command, find};
 
     fn shell(script: &str) -> Command {
         let mut command = command(find("sh", OsStr::new("/usr/bin:/bin")).expect("every host has sh"));
@@ -141,16 +106,6 @@ mod tests {
         assert!(
             matches!(failed, Err(ExchangeError::Failed(status)) if status.code() == Some(3)),
             "{failed:?}"
-        );
-    }
-
-    #[test]
-    fn a_program_that_is_not_there_is_not_found() {
-        assert_eq!(find("no-such-program", OsStr::new("/usr/bin:/bin")), None);
-        assert_eq!(
-            find("/etc/passwd", OsStr::new("")),
-            None,
-            "a file without an executable bit is no program"
         );
     }
 }
