@@ -2,9 +2,10 @@
 //!
 //! The modules, bottom first; `docs/architecture.md` says who may name whom.
 //!
-//! - Leaves, one subject each: [`clock`], [`digest`], [`process`], [`secret`].
+//! - Leaves, one subject each: [`clock`], [`digest`], [`process`], [`secret`], [`yaml`].
 
 pub mod clock;
 pub mod digest;
 pub mod process;
 pub mod secret;
+pub mod yaml;
