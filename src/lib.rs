@@ -7,6 +7,7 @@
 //! - [`domain`]: decisions, without effects.
 //! - [`daemon`] is the composition root: it puts everything that runs for long together.
 //! - [`git`]: reads config repositories, writes status commits, pushes, clones.
+//! - Leaves, one subject each: [`clock`], [`digest`], [`process`], [`secret`], [`yaml`].
 
 pub mod api;
 pub mod clock;
@@ -16,3 +17,4 @@ pub mod domain;
 pub mod git;
 pub mod process;
 pub mod secret;
+pub mod yaml;
