@@ -3,8 +3,10 @@
 //! The modules, bottom first; `docs/architecture.md` says who may name whom.
 //!
 //! - Leaves, one subject each: [`clock`], [`digest`], [`process`], [`secret`].
+//! - [`store`]: a revisioned log of keys and bytes over `SQLite`.
 
 pub mod clock;
 pub mod digest;
 pub mod process;
 pub mod secret;
+pub mod store;
