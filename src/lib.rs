@@ -8,6 +8,7 @@
 //! - [`daemon`] is the composition root: it puts everything that runs for long together.
 //! - [`git`]: reads config repositories, writes status commits, pushes, clones.
 //! - Leaves, one subject each: [`clock`], [`digest`], [`process`], [`secret`], [`yaml`].
+//! - [`store`]: a revisioned log of keys and bytes over `SQLite`.
 
 pub mod api;
 pub mod clock;
@@ -18,3 +19,4 @@ pub mod git;
 pub mod process;
 pub mod secret;
 pub mod yaml;
+pub mod store;
