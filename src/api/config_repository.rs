@@ -65,10 +65,12 @@ pub struct ConfigRepositorySpec {
 
     /// How often the remote is asked, with some jitter: `30s`, `1m`.
     #[serde(default = "default_interval")]
+    #[schemars(regex(pattern = r"^([0-9]+(ms|s|m|h))+$"))]
     pub interval: String,
 
     /// Longest time that one exchange with the remote may take.
     #[serde(default = "default_timeout")]
+    #[schemars(regex(pattern = r"^([0-9]+(ms|s|m|h))+$"))]
     pub timeout: String,
 
     /// Stops all passes. What is applied stays.
@@ -118,12 +120,12 @@ pub struct ConfigRepositorySpec {
 pub struct GitReference {
     /// Newest commit of a branch.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 255))]
+    #[schemars(length(min = 1, max = 255), regex(pattern = r"^[^-\s][^\s]*$"))]
     pub branch: Option<String>,
 
     /// Commit of a tag.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 255))]
+    #[schemars(length(min = 1, max = 255), regex(pattern = r"^[^-\s][^\s]*$"))]
     pub tag: Option<String>,
 
     /// One commit, by its full id.
@@ -153,7 +155,7 @@ pub struct ReportSpec {
 
     /// Branch that is written; nothing else may live on it.
     #[serde(default = "default_report_branch")]
-    #[schemars(length(min = 1, max = 255))]
+    #[schemars(length(min = 1, max = 255), regex(pattern = r"^[^-\s][^\s]*$"))]
     pub branch: String,
 
     /// Repository that is written. Unset: the one that is read.
@@ -172,6 +174,7 @@ pub struct ReportSpec {
 
     /// Shortest time between two commits. Unset: 10 seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(regex(pattern = r"^([0-9]+(ms|s|m|h))+$"))]
     pub interval: Option<String>,
 }
 
