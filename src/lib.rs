@@ -4,9 +4,11 @@
 //!
 //! - Leaves, one subject each: [`clock`], [`digest`], [`process`], [`secret`].
 //! - [`api`]: the wire contract, one file per kind.
+//! - [`validate`]: what is wrong with an object or a config repository.
 
 pub mod api;
 pub mod clock;
 pub mod digest;
 pub mod process;
 pub mod secret;
+pub mod validate;
