@@ -82,7 +82,7 @@ fn the_cel_text_and_the_predicate_of_every_rule_agree() {
                 let old = case.old.as_ref().and_then(|old| old.pointer(&place.pointer));
                 let verdict = (rule.holds)(place.value, old);
                 assert_eq!(
-                    cel_holds(rule, place.value, old),
+                    programs[index].holds(place.value, old),
                     verdict,
                     "{}: {} at {:?}",
                     case.name,
