@@ -5,6 +5,7 @@
 //! - Leaves, one subject each: [`clock`], [`digest`], [`process`], [`secret`].
 //! - [`api`]: the wire contract, one file per kind.
 //! - [`validate`]: what is wrong with an object or a config repository.
+//! - Leaves, one subject each: [`clock`], [`digest`], [`process`], [`secret`], [`yaml`].
 
 pub mod api;
 pub mod clock;
@@ -12,3 +13,4 @@ pub mod digest;
 pub mod process;
 pub mod secret;
 pub mod validate;
+pub mod yaml;
