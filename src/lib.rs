@@ -7,6 +7,7 @@
 //! - [`domain`]: decisions, without effects.
 //! - [`daemon`] is the composition root: it puts everything that runs for long together.
 //! - [`git`]: reads config repositories, writes status commits, pushes, clones.
+//! - [`validate`]: what is wrong with an object or a config repository.
 //! - Leaves, one subject each: [`clock`], [`digest`], [`process`], [`secret`], [`yaml`].
 //! - [`store`]: a revisioned log of keys and bytes over `SQLite`.
 
@@ -18,5 +19,6 @@ pub mod domain;
 pub mod git;
 pub mod process;
 pub mod secret;
+pub mod validate;
 pub mod yaml;
 pub mod store;

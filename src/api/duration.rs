@@ -17,7 +17,7 @@ pub enum DurationError {
 }
 
 /// Longest duration that is read. Longer ones are mistakes, and would overflow when added to a time.
-const LONGEST: Duration = Duration::from_secs(100 * 366 * 24 * 3600);
+const LONGEST: Duration = Duration::from_hours(100 * 366 * 24);
 
 /// Reads `1h30m`, `1.5s`, `250ms`, or a bare number of seconds.
 pub fn parse(text: &str) -> Result<Duration, DurationError> {
@@ -32,13 +32,15 @@ pub fn parse(text: &str) -> Result<Duration, DurationError> {
     if unsigned.is_empty() {
         return Err(malformed());
     }
-    let nanoseconds = if unsigned.bytes().all(|byte| byte.is_ascii_digit()) {
-        unsigned.parse::<u128>().ok().and_then(|seconds| seconds.checked_mul(1_000_000_000))
-    } else {
-        sum(unsigned).ok_or_else(malformed)?
-    };
     let too_long = || DurationError::TooLong(text.to_owned());
-    let nanoseconds = nanoseconds.ok_or_else(too_long)?;
+    let nanoseconds = if unsigned.bytes().all(|byte| byte.is_ascii_digit()) {
+        scaled(unsigned, "", 1_000_000_000).ok_or_else(too_long)?
+    } else {
+        let parts = parts(unsigned).ok_or_else(malformed)?;
+        let add =
+            |total: u128, part: &Part<'_>| total.checked_add(scaled(part.whole, part.fraction, part.scale)?);
+        parts.iter().try_fold(0, add).ok_or_else(too_long)?
+    };
     if nanoseconds > LONGEST.as_nanos() {
         return Err(too_long());
     }
@@ -49,9 +51,16 @@ pub fn parse(text: &str) -> Result<Duration, DurationError> {
     }
 }
 
-/// Adds up numbers with units. The outer `None` means malformed, the inner one too long.
-fn sum(mut rest: &str) -> Option<Option<u128>> {
-    let mut total: Option<u128> = Some(0);
+/// A number with its unit: `1.5s`.
+struct Part<'a> {
+    whole: &'a str,
+    fraction: &'a str,
+    scale: u128,
+}
+
+/// Takes a duration apart; `None` when it is malformed.
+fn parts(mut rest: &str) -> Option<Vec<Part<'_>>> {
+    let mut parts = Vec::new();
     while !rest.is_empty() {
         let whole = digits(rest);
         rest = rest.get(whole.len()..)?;
@@ -65,9 +74,9 @@ fn sum(mut rest: &str) -> Option<Option<u128>> {
         }
         let (unit, scale) = UNITS.iter().find(|(unit, _)| rest.starts_with(unit))?;
         rest = rest.get(unit.len()..)?;
-        total = total.and_then(|total| total.checked_add(scaled(whole, fraction, *scale)?));
+        parts.push(Part { whole, fraction, scale: *scale });
     }
-    Some(total)
+    Some(parts)
 }
 
 /// Units and their nanoseconds; `ms` stands before `m`, so that the longer one is found.
@@ -87,6 +96,7 @@ fn digits(text: &str) -> &str {
     text.get(..end).unwrap_or_default()
 }
 
+/// Returns nanoseconds; `None` when they do not fit. Digits below a nanosecond are dropped.
 fn scaled(whole: &str, fraction: &str, scale: u128) -> Option<u128> {
     let whole = if whole.is_empty() { 0 } else { whole.parse::<u128>().ok()? };
     let mut nanoseconds = whole.checked_mul(scale)?;
