@@ -12,6 +12,9 @@
 //! - [`store`]: a revisioned log of keys and bytes over `SQLite`.
 
 pub mod api;
+//! - [`apiserver`]: a Kubernetes-compatible API.
+
+pub mod apiserver;
 pub mod clock;
 pub mod daemon;
 pub mod digest;
