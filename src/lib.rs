@@ -3,8 +3,10 @@
 //! The modules, bottom first; `docs/architecture.md` says who may name whom.
 //!
 //! - Leaves, one subject each: [`clock`], [`digest`], [`process`], [`secret`].
+//! - [`git`]: reads config repositories, writes status commits, pushes, clones.
 
 pub mod clock;
 pub mod digest;
+pub mod git;
 pub mod process;
 pub mod secret;
