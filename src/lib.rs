@@ -2,18 +2,16 @@
 //!
 //! The modules, bottom first; `docs/architecture.md` says who may name whom.
 //!
-//! - Leaves, one subject each: [`clock`], [`digest`], [`process`], [`secret`].
+//! - Leaves, one subject each: [`clock`], [`digest`], [`process`], [`secret`], [`yaml`].
 //! - [`api`]: the wire contract, one file per kind.
 //! - [`domain`]: decisions, without effects.
-//! - [`daemon`] is the composition root: it puts everything that runs for long together.
+//! - [`validate`]: the rules of every kind, as findings by JSON pointer.
 //! - [`git`]: reads config repositories, writes status commits, pushes, clones.
-//! - [`validate`]: what is wrong with an object or a config repository.
-//! - Leaves, one subject each: [`clock`], [`digest`], [`process`], [`secret`], [`yaml`].
-//! - [`store`]: a revisioned log of keys and bytes over `SQLite`.
+//! - [`store`]: a revisioned log of keys and bytes over SQLite.
+//! - [`apiserver`]: a Kubernetes-compatible API over the store.
+//! - [`daemon`]: the composition root: puts everything that runs for long together.
 
 pub mod api;
-//! - [`apiserver`]: a Kubernetes-compatible API.
-
 pub mod apiserver;
 pub mod clock;
 pub mod daemon;
@@ -22,6 +20,6 @@ pub mod domain;
 pub mod git;
 pub mod process;
 pub mod secret;
+pub mod store;
 pub mod validate;
 pub mod yaml;
-pub mod store;
