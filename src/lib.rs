@@ -3,7 +3,9 @@
 //! The modules, bottom first; `docs/architecture.md` says who may name whom.
 //!
 //! - Leaves, one subject each: [`clock`], [`digest`], [`process`], [`secret`].
+//! - [`api`]: the wire contract.
 
+pub mod api;
 pub mod clock;
 pub mod digest;
 pub mod process;
