@@ -33,3 +33,4 @@ pub const GITOPS_GROUP: &str = "gitops.kelos.dev";
 
 /// The one version that is served, of both groups.
 pub const VERSION: &str = "v1alpha1";
+pub mod run;
