@@ -13,10 +13,6 @@
 
 pub mod api;
 pub mod apiserver;
-//! - Leaves, one subject each: [`clock`], [`digest`], [`process`], [`secret`].
-//! - [`api`]: the wire contract.
-
-pub mod api;
 pub mod clock;
 pub mod daemon;
 pub mod digest;

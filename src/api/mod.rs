@@ -17,8 +17,8 @@ pub mod names;
 pub mod phase;
 pub mod pod;
 pub mod reference;
-pub mod run;
 pub mod rule;
+pub mod run;
 pub mod run_record;
 pub mod schema;
 pub mod task;
@@ -33,4 +33,3 @@ pub const GITOPS_GROUP: &str = "gitops.kelos.dev";
 
 /// The one version that is served, of both groups.
 pub const VERSION: &str = "v1alpha1";
-pub mod run;
