@@ -3,9 +3,11 @@
 //! The modules, bottom first; `docs/architecture.md` says who may name whom.
 //!
 //! - Leaves, one subject each: [`clock`], [`digest`], [`process`], [`secret`], [`yaml`].
+//! - [`lang`]: languages inside manifests, text in, tree or error out.
 
 pub mod clock;
 pub mod digest;
+pub mod lang;
 pub mod process;
 pub mod secret;
 pub mod yaml;
