@@ -1,0 +1,4 @@
+//! Decisions: no async, no I/O, no clock, no client. Everything that is known comes in, what is to be done goes out.
+
+pub mod graph;
+pub mod variables;
