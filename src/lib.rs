@@ -6,12 +6,21 @@
 //! - [`api`]: the wire contract, one file per kind.
 //! - [`domain`]: decisions, without effects.
 //! - [`validate`]: what is wrong with an object or a config repository.
+//! - [`validate`]: the rules of every kind, as findings by JSON pointer.
+//! - [`git`]: reads config repositories, writes status commits, pushes, clones.
+//! - [`store`]: a revisioned log of keys and bytes over SQLite.
+//! - [`apiserver`]: a Kubernetes-compatible API over the store.
+//! - [`daemon`]: the composition root: puts everything that runs for long together.
 
 pub mod api;
+pub mod apiserver;
 pub mod clock;
+pub mod daemon;
 pub mod digest;
 pub mod domain;
+pub mod git;
 pub mod process;
 pub mod secret;
+pub mod store;
 pub mod validate;
 pub mod yaml;

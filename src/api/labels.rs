@@ -47,6 +47,8 @@ pub const CONFIG_REVISION: &str = "kelos.dev/config-revision";
 pub const CONFIG_FILE: &str = "kelos.dev/config-file";
 /// Annotation: line of that file on which the object begins, from 1.
 pub const CONFIG_LINE: &str = "kelos.dev/config-line";
+/// Annotation of an applied object: SHA-256 of its manifest, by which a change in git is seen.
+pub const MANIFEST_DIGEST: &str = "gitops.kelos.dev/manifest-digest";
 /// Annotation: SHA-256 of the spec of the Task or of the template, which tells one run request from another.
 pub const SPEC_DIGEST: &str = "kelos.dev/spec-digest";
 /// Annotation: SHA-256 of the prompt as it was written, before rendering.
@@ -87,14 +89,16 @@ pub const BUILT_IN_INIT_CONTAINERS: [&str; 6] =
 /// Field manager of everything that controllers write.
 pub const CONTROLLER_MANAGER: &str = "kelos-controller";
 
+/// What the field manager of every ConfigRepository begins with.
+pub const CONFIG_MANAGER_PREFIX: &str = "kelos-config/";
+
 /// Returns the field manager of the objects that a ConfigRepository applies.
 pub fn config_repository_manager(name: &str) -> String {
     // Kubernetes allows 128 bytes; a longer name is told apart by its digest.
-    const PREFIX: &str = "kelos-config/";
-    if PREFIX.len() + name.len() <= 128 {
-        return format!("{PREFIX}{name}");
+    if CONFIG_MANAGER_PREFIX.len() + name.len() <= 128 {
+        return format!("{CONFIG_MANAGER_PREFIX}{name}");
     }
-    format!("{PREFIX}{}", crate::digest::short_hex(name, 32))
+    format!("{CONFIG_MANAGER_PREFIX}{}", crate::digest::short_hex(name, 32))
 }
 
 #[cfg(test)]

@@ -18,6 +18,7 @@ pub mod phase;
 pub mod pod;
 pub mod reference;
 pub mod rule;
+pub mod run;
 pub mod run_record;
 pub mod schema;
 pub mod task;

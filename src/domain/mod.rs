@@ -2,3 +2,5 @@
 
 pub mod graph;
 pub mod variables;
+pub mod phase;
+pub mod plan;

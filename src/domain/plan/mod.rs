@@ -1,0 +1,373 @@
+//! What a pass over a config repository has to do: desired and observed objects in, actions out.
+//!
+//! A Task manifest is a run request, not a state to hold: it runs once for each digest of its spec, whatever
+//! became of the object since. The other kinds are held at what git says. Nothing here reads a clock or a
+//! cluster; the caller brings the cluster's view and carries the actions out in the order given.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
+
+use serde_json::Value;
+
+/// A kind that a config repository may define, in the order in which objects are applied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ManagedKind {
+    /// Where a run works.
+    Workspace,
+    /// What an agent is told and given.
+    AgentConfig,
+    /// What makes Tasks.
+    TaskSpawner,
+    /// One run.
+    Task,
+}
+
+impl ManagedKind {
+    /// All kinds, in apply order; objects are pruned in the reverse order.
+    pub const ALL: [Self; 4] = [Self::Workspace, Self::AgentConfig, Self::TaskSpawner, Self::Task];
+
+    /// Returns the kind as it stands in a manifest.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Workspace => "Workspace",
+            Self::AgentConfig => "AgentConfig",
+            Self::TaskSpawner => "TaskSpawner",
+            Self::Task => "Task",
+        }
+    }
+
+    /// Returns the plural that API paths use.
+    pub fn plural(self) -> &'static str {
+        match self {
+            Self::Workspace => "workspaces",
+            Self::AgentConfig => "agentconfigs",
+            Self::TaskSpawner => "taskspawners",
+            Self::Task => "tasks",
+        }
+    }
+
+    /// Returns the kind that a manifest names, if a config repository may define it.
+    pub fn from_manifest(kind: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|known| known.as_str() == kind)
+    }
+}
+
+/// Names one object of the target namespace.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ObjectKey {
+    /// The object's kind.
+    pub kind: ManagedKind,
+    /// The object's name.
+    pub name: String,
+}
+
+impl std::fmt::Display for ObjectKey {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "{}/{}", self.kind.as_str(), self.name)
+    }
+}
+
+/// One object as the config repository wants it.
+#[derive(Debug, Clone)]
+pub struct Desired {
+    /// Which object.
+    pub key: ObjectKey,
+    /// `apiVersion`, `kind`, `metadata` (name, labels, annotations) and `spec`, as git says.
+    pub manifest: Arc<Value>,
+    /// Digest of the manifest.
+    pub digest: String,
+    /// Digest of `spec` alone: the identity of a run request.
+    pub spec_digest: String,
+    /// Path of the file, relative to the root of the repository.
+    pub file: Arc<str>,
+    /// Line where the document begins, from 1.
+    pub line: usize,
+    /// Names of Tasks that this Task depends on; empty for other kinds.
+    pub depends_on: Vec<String>,
+}
+
+/// One object as the cluster has it.
+#[derive(Debug, Clone)]
+pub struct Observed {
+    /// The object's uid.
+    pub uid: String,
+    /// The uid of the ConfigRepository whose ownership label it carries.
+    pub owner: Option<String>,
+    /// The digest of the manifest it was last applied from.
+    pub digest: Option<String>,
+    /// The digest of the spec it was created from; only Tasks carry it.
+    pub spec_digest: Option<String>,
+    /// Whether a Task has reached a phase that it does not leave.
+    pub finished: bool,
+    /// Whether the object is being deleted.
+    pub deleting: bool,
+    /// Whether a manager other than the pass holds `spec.suspend` at true.
+    pub suspended_by_hand: bool,
+    /// Whether the live object is exactly what the last apply of this process returned.
+    pub untouched: bool,
+    /// The live object, for finding drift.
+    pub object: Arc<Value>,
+}
+
+/// Why an object is applied.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ApplyReason {
+    /// It is not there.
+    Missing,
+    /// The manifest changed since it was applied.
+    Changed,
+    /// Somebody changed these fields (JSON pointers) on the cluster.
+    Drifted(Vec<String>),
+}
+
+/// One step of a pass.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    /// Brings an object to what git says; `desired` is its index in the input.
+    Apply {
+        /// Index into the desired objects.
+        desired: usize,
+        /// What made it necessary.
+        reason: ApplyReason,
+        /// `spec.suspend` stays with the person who set it.
+        keep_suspended: bool,
+    },
+    /// Creates the Task of a run request that never ran.
+    Run {
+        /// Index into the desired objects.
+        desired: usize,
+    },
+    /// Deletes the finished Task of an older request and creates that of the new one.
+    RunAgain {
+        /// Index into the desired objects.
+        desired: usize,
+        /// The uid of the Task to delete.
+        uid: String,
+    },
+    /// Deletes an object that left the repository.
+    Prune {
+        /// Which object.
+        key: ObjectKey,
+        /// Its uid: a namesake created since is not touched.
+        uid: String,
+    },
+}
+
+/// Something that the pass leaves as it is, and says so.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Notice {
+    /// A changed run request waits until the Task of the older one has ended.
+    WaitsForOlderRun(ObjectKey),
+    /// The object belongs to another ConfigRepository, or a Task of this name was made by somebody else.
+    OwnedByAnother(ObjectKey),
+    /// `spec.suspend` was set by hand and is kept.
+    SuspendedByHand(ObjectKey),
+    /// The object is being deleted; the pass waits for that to end.
+    BeingDeleted(ObjectKey),
+}
+
+/// How pruning is guarded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PruneGuard {
+    /// Whether objects that left the repository are deleted at all.
+    pub enabled: bool,
+    /// The largest share of owned objects, in percent, that is deleted without confirmation.
+    pub limit_percent: u8,
+    /// Whether somebody confirmed the deletions of this revision.
+    pub confirmed: bool,
+}
+
+/// The outcome of planning.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Plan {
+    /// Steps in the order in which they are to be taken: applies and runs first, then prunes.
+    pub actions: Vec<Action>,
+    /// What is left alone and why.
+    pub notices: Vec<Notice>,
+    /// Objects that would be pruned but wait for confirmation.
+    pub held_prunes: Vec<ObjectKey>,
+    /// How many desired objects are as git says already.
+    pub unchanged: usize,
+}
+
+/// What the cluster holds in the target namespace.
+pub trait Cluster {
+    /// Returns the object, if it is there.
+    fn get(&self, key: &ObjectKey) -> Option<Observed>;
+    /// Returns key and uid of every object that carries the ownership label of `owner`.
+    fn owned_by(&self, owner: &str) -> Vec<(ObjectKey, String)>;
+    /// Returns whether a Task of this name and spec digest has ended already, whatever became of the object.
+    fn has_run(&self, task_name: &str, spec_digest: &str) -> bool;
+}
+
+/// Decides what brings the cluster to `desired` for the ConfigRepository with the uid `owner`.
+pub fn plan(desired: &[Desired], cluster: &dyn Cluster, owner: &str, guard: PruneGuard) -> Plan {
+    let mut plan = Plan::default();
+    for index in apply_order(desired) {
+        if desired[index].key.kind == ManagedKind::Task {
+            plan_task(&mut plan, index, &desired[index], cluster, owner);
+        } else {
+            plan_held(&mut plan, index, &desired[index], cluster, owner);
+        }
+    }
+    plan_prunes(&mut plan, desired, cluster, owner, guard);
+    plan
+}
+
+fn plan_held(plan: &mut Plan, index: usize, desired: &Desired, cluster: &dyn Cluster, owner: &str) {
+    let Some(observed) = cluster.get(&desired.key) else {
+        plan.actions.push(Action::Apply {
+            desired: index,
+            reason: ApplyReason::Missing,
+            keep_suspended: false,
+        });
+        return;
+    };
+    if observed.owner.as_deref().is_some_and(|other| other != owner) {
+        plan.notices.push(Notice::OwnedByAnother(desired.key.clone()));
+        return;
+    }
+    if observed.deleting {
+        plan.notices.push(Notice::BeingDeleted(desired.key.clone()));
+        return;
+    }
+    let keep_suspended =
+        observed.suspended_by_hand && desired.manifest.pointer("/spec/suspend") != Some(&Value::Bool(true));
+    if keep_suspended {
+        plan.notices.push(Notice::SuspendedByHand(desired.key.clone()));
+    }
+    let reason = if observed.digest.as_deref() != Some(desired.digest.as_str()) || observed.owner.is_none() {
+        Some(ApplyReason::Changed)
+    } else if observed.untouched {
+        None
+    } else {
+        let mut fields = drifted_fields(&desired.manifest, &observed.object);
+        if keep_suspended {
+            fields.retain(|field| field != "/spec/suspend");
+        }
+        (!fields.is_empty()).then_some(ApplyReason::Drifted(fields))
+    };
+    match reason {
+        Some(reason) => plan.actions.push(Action::Apply { desired: index, reason, keep_suspended }),
+        None => plan.unchanged += 1,
+    }
+}
+
+fn plan_task(plan: &mut Plan, index: usize, desired: &Desired, cluster: &dyn Cluster, owner: &str) {
+    let Some(observed) = cluster.get(&desired.key) else {
+        if cluster.has_run(&desired.key.name, &desired.spec_digest) {
+            plan.unchanged += 1;
+        } else {
+            plan.actions.push(Action::Run { desired: index });
+        }
+        return;
+    };
+    if observed.owner.as_deref() != Some(owner) {
+        plan.notices.push(Notice::OwnedByAnother(desired.key.clone()));
+    } else if observed.spec_digest.as_deref() == Some(desired.spec_digest.as_str())
+        || cluster.has_run(&desired.key.name, &desired.spec_digest)
+    {
+        plan.unchanged += 1;
+    } else if observed.deleting {
+        plan.notices.push(Notice::BeingDeleted(desired.key.clone()));
+    } else if observed.finished {
+        plan.actions.push(Action::RunAgain { desired: index, uid: observed.uid });
+    } else {
+        plan.notices.push(Notice::WaitsForOlderRun(desired.key.clone()));
+    }
+}
+
+fn plan_prunes(plan: &mut Plan, desired: &[Desired], cluster: &dyn Cluster, owner: &str, guard: PruneGuard) {
+    if !guard.enabled {
+        return;
+    }
+    let wanted: HashSet<&ObjectKey> = desired.iter().map(|object| &object.key).collect();
+    let owned = cluster.owned_by(owner);
+    let mut leaving: Vec<&(ObjectKey, String)> =
+        owned.iter().filter(|(key, _)| !wanted.contains(key)).collect();
+    if leaving.is_empty() {
+        return;
+    }
+    leaving
+        .sort_by(|(left, _), (right, _)| right.kind.cmp(&left.kind).then_with(|| left.name.cmp(&right.name)));
+    let over_limit = leaving.len() * 100 > owned.len() * usize::from(guard.limit_percent);
+    if (over_limit || leaving.len() == owned.len()) && !guard.confirmed {
+        plan.held_prunes = leaving.into_iter().map(|(key, _)| key.clone()).collect();
+        return;
+    }
+    plan.actions
+        .extend(leaving.into_iter().map(|(key, uid)| Action::Prune { key: key.clone(), uid: uid.clone() }));
+}
+
+/// Returns the indexes of `desired` in apply order: by kind, Tasks after the Tasks they depend on, then by name.
+///
+/// Tasks of a dependency cycle come last, in name order; the validation refuses cycles before this is reached.
+pub fn apply_order(desired: &[Desired]) -> Vec<usize> {
+    let mut indexes: Vec<usize> = (0..desired.len()).collect();
+    indexes.sort_by(|left, right| desired[*left].key.cmp(&desired[*right].key));
+    let first_task = indexes.partition_point(|index| desired[*index].key.kind < ManagedKind::Task);
+    let tasks = indexes.split_off(first_task);
+    indexes.extend(dependency_order(desired, &tasks));
+    indexes
+}
+
+fn dependency_order(desired: &[Desired], tasks: &[usize]) -> Vec<usize> {
+    let by_name: HashMap<&str, usize> =
+        tasks.iter().enumerate().map(|(place, index)| (desired[*index].key.name.as_str(), place)).collect();
+    let mut missing: Vec<usize> = Vec::with_capacity(tasks.len());
+    let mut dependents: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+    for (place, index) in tasks.iter().enumerate() {
+        let known: BTreeSet<usize> = desired[*index]
+            .depends_on
+            .iter()
+            .filter_map(|name| by_name.get(name.as_str()).copied())
+            .collect();
+        missing.push(known.len());
+        for dependency in known {
+            dependents.entry(dependency).or_default().push(place);
+        }
+    }
+    let mut ready: BTreeSet<usize> = (0..tasks.len()).filter(|place| missing[*place] == 0).collect();
+    let mut order = Vec::with_capacity(tasks.len());
+    while let Some(place) = ready.pop_first() {
+        order.push(tasks[place]);
+        for dependent in dependents.remove(&place).unwrap_or_default() {
+            missing[dependent] -= 1;
+            if missing[dependent] == 0 {
+                ready.insert(dependent);
+            }
+        }
+    }
+    order.extend((0..tasks.len()).filter(|place| missing[*place] > 0).map(|place| tasks[place]));
+    order
+}
+
+/// Returns the JSON pointers of the fields of `desired` whose live value differs.
+///
+/// Fields that git does not mention never count: defaults and other managers' fields are no drift. Lists are
+/// compared as a whole, as the API owns them as a whole. A null in git stands for an absent field.
+pub fn drifted_fields(desired: &Value, live: &Value) -> Vec<String> {
+    let mut fields = Vec::new();
+    collect_drift(desired, Some(live), &mut String::new(), &mut fields);
+    fields
+}
+
+fn collect_drift(desired: &Value, live: Option<&Value>, path: &mut String, fields: &mut Vec<String>) {
+    match (desired, live) {
+        (Value::Object(wanted), Some(Value::Object(found))) => {
+            for (name, value) in wanted {
+                let length = path.len();
+                path.push('/');
+                path.push_str(&name.replace('~', "~0").replace('/', "~1"));
+                collect_drift(value, found.get(name), path, fields);
+                path.truncate(length);
+            }
+        }
+        (Value::Null, None) => {}
+        (wanted, Some(found)) if wanted == found => {}
+        _ => fields.push(path.clone()),
+    }
+}
+
+#[cfg(test)]
+mod tests;
