@@ -19,6 +19,7 @@ use crate::api::run_record::{RunRecord, RunRecordSpec, RunRecordStatus};
 use crate::api::task::{Task, TaskSpec, TaskStatus};
 use crate::api::task_spawner::{TaskSpawner, TaskSpawnerSpec, TaskSpawnerStatus};
 use crate::api::workspace::{Workspace, WorkspaceSpec};
+use crate::yaml;
 
 /// What every generated file says of itself, in its own comment syntax.
 pub const DO_NOT_EDIT: &str =
@@ -97,6 +98,10 @@ pub fn generated() -> Vec<(String, String)> {
     for (name, schema) in json_schemas() {
         let text = serde_json::to_string_pretty(&schema).expect("because a schema is plain data");
         files.push((format!("schemas/{name}"), format!("{text}\n")));
+    }
+    for kind in Kind::ALL {
+        let name = format!("deploy/crds/{}_{}.yaml", kind.group(), kind.plural());
+        files.push((name, format!("# {DO_NOT_EDIT}\n{}", yaml::write(&crd(*kind)))));
     }
     files.push(("docs/reference/api.md".to_owned(), reference::api()));
     files.push(("docs/reference/conditions.md".to_owned(), reference::conditions()));
