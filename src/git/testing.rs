@@ -17,7 +17,7 @@ static NEVER: AtomicBool = AtomicBool::new(false);
 
 /// Limits that no test reaches.
 pub(crate) fn limits() -> Limits<'static> {
-    Limits { time: Duration::from_secs(60), interrupt: &NEVER }
+    Limits { time: Duration::from_mins(1), interrupt: &NEVER }
 }
 
 /// Chooses the cryptography of the process, as `main` does.
@@ -40,8 +40,8 @@ impl Server {
     /// Makes an empty server.
     pub(crate) fn new() -> Self {
         let server = Self { folder: tempfile::tempdir().unwrap() };
-        server.git(server.folder.path(), &["init", "--quiet", "--bare", "server.git"]);
-        server.git(server.folder.path(), &["init", "--quiet", "work"]);
+        git_in(server.folder.path(), &["init", "--quiet", "--bare", "server.git"]);
+        git_in(server.folder.path(), &["init", "--quiet", "work"]);
         server.work(&["remote", "add", "origin", server.path().to_str().unwrap()]);
         server
     }
@@ -82,12 +82,12 @@ impl Server {
 
     /// Runs git in the working copy.
     pub(crate) fn work(&self, arguments: &[&str]) -> String {
-        self.git(&self.beside("work"), arguments)
+        git_in(&self.beside("work"), arguments)
     }
 
     /// Runs git in the server's repository.
     pub(crate) fn server(&self, arguments: &[&str]) -> String {
-        self.git(&self.path(), arguments)
+        git_in(&self.path(), arguments)
     }
 
     /// Installs a hook that runs when somebody pushes.
@@ -110,12 +110,13 @@ impl Server {
             self.server(&["for-each-ref", "--format=%(objectname)", &format!("refs/heads/{branch}")]);
         CommitId::parse(&listed).ok()
     }
+}
 
-    pub(crate) fn git(&self, folder: &Path, arguments: &[&str]) -> String {
-        let output = plain_git(folder, arguments);
-        assert!(output.status.success(), "git {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
-        String::from_utf8(output.stdout).unwrap().trim().to_owned()
-    }
+/// Runs git in `folder`, which must succeed, and returns what it prints.
+pub(crate) fn git_in(folder: &Path, arguments: &[&str]) -> String {
+    let output = plain_git(folder, arguments);
+    assert!(output.status.success(), "git {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap().trim().to_owned()
 }
 
 /// Runs git in the manner of a user whose settings are pinned.

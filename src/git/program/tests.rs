@@ -6,7 +6,7 @@ use crate::git::id::CommitId;
 use crate::git::reference::RefName;
 use crate::git::remote::{Credential, RemoteUrl};
 use crate::git::repository::{Change, Signature};
-use crate::git::testing::{Server, git, limits};
+use crate::git::testing::{Server, git, git_in, limits};
 use crate::secret::Secret;
 
 fn name(text: &str) -> RefName {
@@ -180,19 +180,13 @@ fn a_run_gets_a_shallow_copy_of_the_default_branch_by_way_of_the_mirror() {
         let head = git().clone_for_run(&request, limits()).unwrap();
         assert_eq!(head, Head { branch: Some("main".to_owned()), commit: tip });
         assert_eq!(std::fs::read_to_string(destination.join("a")).unwrap(), "2");
-        assert_eq!(server.git(&destination, &["rev-list", "--count", "HEAD"]), "1");
-        assert_eq!(
-            server.git(&destination, &["remote", "get-url", "origin"]),
-            server.path().to_str().unwrap()
-        );
-        assert_eq!(
-            server.git(&destination, &["rev-parse", "--abbrev-ref", "HEAD@{upstream}"]),
-            "origin/main"
-        );
-        assert!(server.git(&destination, &["branch", "-r"]).contains("origin/other"));
+        assert_eq!(git_in(&destination, &["rev-list", "--count", "HEAD"]), "1");
+        assert_eq!(git_in(&destination, &["remote", "get-url", "origin"]), server.path().to_str().unwrap());
+        assert_eq!(git_in(&destination, &["rev-parse", "--abbrev-ref", "HEAD@{upstream}"]), "origin/main");
+        assert!(git_in(&destination, &["branch", "-r"]).contains("origin/other"));
         // What the run does reaches the server and never the mirror.
-        server.git(&destination, &["commit", "--quiet", "--allow-empty", "-m", "work"]);
-        server.git(
+        git_in(&destination, &["commit", "--quiet", "--allow-empty", "-m", "work"]);
+        git_in(
             &destination,
             &["push", "--quiet", "origin", &format!("HEAD:refs/heads/from-{}", mirror.is_some())],
         );
@@ -210,8 +204,8 @@ fn a_mirror_follows_forced_and_deleted_branches() {
     server.work(&["checkout", "--quiet", "--orphan", "new"]);
     let rewritten = server.push("main", &[("a", "3")]);
     git().update_mirror(&mirror, &server.remote(), limits()).unwrap();
-    assert_eq!(server.git(&mirror, &["rev-parse", "main"]), rewritten.to_string());
-    assert_eq!(server.git(&mirror, &["for-each-ref", "--format=%(refname)"]), "refs/heads/main");
+    assert_eq!(git_in(&mirror, &["rev-parse", "main"]), rewritten.to_string());
+    assert_eq!(git_in(&mirror, &["for-each-ref", "--format=%(refname)"]), "refs/heads/main");
 }
 
 #[test]
@@ -226,7 +220,7 @@ fn many_runs_update_one_mirror_at_once() {
             run.join().unwrap().unwrap();
         }
     });
-    assert_eq!(server.git(&mirror, &["rev-parse", "main"]), server.tip("main").unwrap().to_string());
+    assert_eq!(git_in(&mirror, &["rev-parse", "main"]), server.tip("main").unwrap().to_string());
 }
 
 #[test]
@@ -272,7 +266,7 @@ fn a_branch_of_the_remote_is_continued_and_another_begun() {
             CloneRequest { branch: Some(&branch), remotes: &remotes, ..clone(&remote, &destination) };
         let head = git().clone_for_run(&request, limits()).unwrap();
         assert_eq!(head, Head { branch: Some(branch.to_string()), commit });
-        assert_eq!(server.git(&destination, &["remote", "get-url", "upstream"]), "https://example.com/a.git");
+        assert_eq!(git_in(&destination, &["remote", "get-url", "upstream"]), "https://example.com/a.git");
         git().set_remote(&destination, &upstream, limits()).unwrap();
     };
     check("run-1", "task/1", work);

@@ -5,7 +5,7 @@ use super::*;
 use crate::git::error::GitErrorClass;
 use crate::git::reference::Reference;
 use crate::git::remote::{Remote, RemoteUrl};
-use crate::git::testing::{Server, choose_cryptography, limits};
+use crate::git::testing::{Server, choose_cryptography, git_in, limits};
 use crate::git::tree::{EntryKind, Files as _, OddityReason, TreeLimits};
 
 fn main() -> Reference {
@@ -322,9 +322,9 @@ fn commits_are_built_without_moving_anything() {
         assert!(matches!(error, GitError::Path { .. }), "{path:?}: {error}");
     }
     let ours = server.beside("ours.git");
-    assert_eq!(server.git(&ours, &["for-each-ref"]), "");
-    server.git(&ours, &["update-ref", "refs/heads/x", &second.to_string()]);
-    server.git(&ours, &["fsck", "--strict", "--no-dangling"]);
+    assert_eq!(git_in(&ours, &["for-each-ref"]), "");
+    git_in(&ours, &["update-ref", "refs/heads/x", &second.to_string()]);
+    git_in(&ours, &["fsck", "--strict", "--no-dangling"]);
 }
 
 #[test]
