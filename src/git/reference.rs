@@ -118,7 +118,7 @@ fn fault(name: &str) -> Option<&'static str> {
         if component.is_empty() {
             return Some("it begins or ends with a slash, or holds two in a row");
         }
-        if component.starts_with('.') || component.ends_with(".lock") {
+        if component.starts_with('.') || component.strip_suffix(".lock").is_some() {
             return Some("a part begins with a dot or ends with `.lock`");
         }
     }

@@ -20,7 +20,7 @@ use crate::git::remote::{Place, Remote};
 use crate::git::ssh;
 
 /// How long one request over http may take, from the connection to the last byte of the answer.
-const HTTP_TIMEOUT: Duration = Duration::from_secs(120);
+const HTTP_TIMEOUT: Duration = Duration::from_mins(2);
 
 impl Repository {
     /// Asks `remote` which commit `reference` names, in one listing of references; nothing is fetched.
