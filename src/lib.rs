@@ -4,14 +4,13 @@
 //!
 //! - Leaves, one subject each: [`clock`], [`digest`], [`process`], [`secret`], [`yaml`].
 //! - [`api`]: the wire contract, one file per kind.
+//! - [`lang`]: languages, text in, tree or error out: cron, Go templates, Tera.
 //! - [`domain`]: decisions, without effects.
-//! - [`validate`]: what is wrong with an object or a config repository.
 //! - [`validate`]: the rules of every kind, as findings by JSON pointer.
 //! - [`git`]: reads config repositories, writes status commits, pushes, clones.
 //! - [`store`]: a revisioned log of keys and bytes over SQLite.
 //! - [`apiserver`]: a Kubernetes-compatible API over the store.
 //! - [`daemon`]: the composition root: puts everything that runs for long together.
-//! - [`lang`]: languages inside manifests, text in, tree or error out.
 
 pub mod api;
 pub mod apiserver;
