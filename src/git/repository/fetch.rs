@@ -58,7 +58,7 @@ impl Repository {
         }
         let source = reference.full_name().unwrap_or_else(|| match reference {
             Reference::Commit(id) => id.to_string(),
-            Reference::Branch(_) | Reference::Tag(_) => {
+            Reference::Head | Reference::Branch(_) | Reference::Tag(_) => {
                 unreachable!("because branches and tags have full names")
             }
         });
@@ -69,7 +69,7 @@ impl Repository {
                 connection.prepare_fetch(gix::progress::Discard, gix::remote::ref_map::Options::default())?;
             let id = match reference {
                 Reference::Commit(id) => Some(*id),
-                Reference::Branch(_) | Reference::Tag(_) => find(&prepared.ref_map().remote_refs, &source),
+                Reference::Head | Reference::Branch(_) | Reference::Tag(_) => find(&prepared.ref_map().remote_refs, &source),
             };
             if id.is_none() {
                 return Ok(None);
