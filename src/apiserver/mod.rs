@@ -1,4 +1,6 @@
 //! A Kubernetes-compatible API over the store.
 
 pub mod managed_fields;
+pub mod patch;
 pub mod schema;
+mod spelling;
