@@ -4,7 +4,9 @@
 //!
 //! - Leaves, one subject each: [`clock`], [`digest`], [`process`], [`secret`].
 //! - [`store`]: a revisioned log of keys and bytes over `SQLite`.
+//! - [`apiserver`]: a Kubernetes-compatible API.
 
+pub mod apiserver;
 pub mod clock;
 pub mod digest;
 pub mod process;

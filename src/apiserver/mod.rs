@@ -1,0 +1,4 @@
+//! A Kubernetes-compatible API over the store.
+
+pub mod managed_fields;
+pub mod schema;
