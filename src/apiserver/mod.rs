@@ -1,4 +1,5 @@
 //! A Kubernetes-compatible API over the store.
 
 pub mod managed_fields;
+pub mod protobuf;
 pub mod schema;

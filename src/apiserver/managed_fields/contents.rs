@@ -32,7 +32,9 @@ pub(super) fn element_of(list: &List, item: &Value) -> Result<PathElement, Strin
     match &list.identity {
         Identity::Atomic => Err("invalid indexing of non-associative list".to_owned()),
         Identity::Value => match item {
-            Value::Object(_) => Err("associative list without keys has an element that's a map type".to_owned()),
+            Value::Object(_) => {
+                Err("associative list without keys has an element that's a map type".to_owned())
+            }
             Value::Array(_) => Err("not supported: associative list with lists as elements".to_owned()),
             Value::Null => {
                 Err("associative list without keys has an element that's an explicit null".to_owned())
@@ -42,7 +44,9 @@ pub(super) fn element_of(list: &List, item: &Value) -> Result<PathElement, Strin
         Identity::Keys(keys) => {
             let fields = match item {
                 Value::Object(fields) => fields,
-                Value::Null => return Err("associative list with keys may not have a null element".to_owned()),
+                Value::Null => {
+                    return Err("associative list with keys may not have a null element".to_owned());
+                }
                 _ => return Err("associative list with keys may not have non-map elements".to_owned()),
             };
             key_of(keys, fields)

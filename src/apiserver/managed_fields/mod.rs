@@ -292,12 +292,7 @@ fn refresh_last_applied(object: &mut Value, applied: &Value) {
 }
 
 fn last_applied(object: &Value) -> Option<&str> {
-    object
-        .get("metadata")?
-        .get("annotations")?
-        .get(LAST_APPLIED)?
-        .as_str()
-        .filter(|text| !text.is_empty())
+    object.get("metadata")?.get("annotations")?.get(LAST_APPLIED)?.as_str().filter(|text| !text.is_empty())
 }
 
 fn shown_manager(clash: &Clash) -> String {

@@ -85,10 +85,7 @@ impl FieldSet {
     pub(super) fn intersection(&self, other: &Self) -> Self {
         self.map_entries(|element, entry| {
             let theirs = other.entries.get(element)?;
-            Some(Entry {
-                owned: entry.owned && theirs.owned,
-                below: entry.below.intersection(&theirs.below),
-            })
+            Some(Entry { owned: entry.owned && theirs.owned, below: entry.below.intersection(&theirs.below) })
         })
     }
 
@@ -96,10 +93,7 @@ impl FieldSet {
     pub(super) fn difference(&self, other: &Self) -> Self {
         self.map_entries(|element, entry| {
             let Some(theirs) = other.entries.get(element) else { return Some(entry.clone()) };
-            Some(Entry {
-                owned: entry.owned && !theirs.owned,
-                below: entry.below.difference(&theirs.below),
-            })
+            Some(Entry { owned: entry.owned && !theirs.owned, below: entry.below.difference(&theirs.below) })
         })
     }
 

@@ -219,11 +219,7 @@ fn atom_of(node: &Node, preserves: bool) -> Atom {
         items: node.items.as_ref().map_or(Ref::Untyped, |items| of(atom_of(items, preserves))),
     };
     match node.type_name.as_deref() {
-        None => Atom {
-            scalar: Some(Scalar::Any),
-            list: Some(list()),
-            map: Some(fields_of(node, preserves)),
-        },
+        None => Atom { scalar: Some(Scalar::Any), list: Some(list()), map: Some(fields_of(node, preserves)) },
         Some("object") => Atom { map: Some(fields_of(node, preserves)), ..Atom::default() },
         Some("array") => Atom { list: Some(list()), ..Atom::default() },
         Some(name) => Atom { scalar: Some(scalar_of(name, node)), ..Atom::default() },

@@ -153,7 +153,11 @@ fn parse_node(schema: &Value, path: &str, depth: usize) -> Result<Node, SchemaEr
     })
 }
 
-fn parse_validation(schema: &Map<String, Value>, path: &str, depth: usize) -> Result<Validation, SchemaError> {
+fn parse_validation(
+    schema: &Map<String, Value>,
+    path: &str,
+    depth: usize,
+) -> Result<Validation, SchemaError> {
     let nodes = |name: &str| -> Result<Vec<Node>, SchemaError> {
         list(schema, name)
             .iter()
@@ -167,10 +171,8 @@ fn parse_validation(schema: &Map<String, Value>, path: &str, depth: usize) -> Re
         .transpose()?;
     let pattern = match text(schema, "pattern").filter(|text| !text.is_empty()) {
         Some(text) => {
-            let regex = Regex::new(&text).map_err(|error| SchemaError::Pattern {
-                path: path.to_owned(),
-                source: Box::new(error),
-            })?;
+            let regex = Regex::new(&text)
+                .map_err(|error| SchemaError::Pattern { path: path.to_owned(), source: Box::new(error) })?;
             Some(Pattern { text, regex })
         }
         None => None,
@@ -190,7 +192,10 @@ fn parse_validation(schema: &Map<String, Value>, path: &str, depth: usize) -> Re
         unique_items: flag(schema, "uniqueItems"),
         max_properties: integer(schema, "maxProperties"),
         min_properties: integer(schema, "minProperties"),
-        required: list(schema, "required").iter().filter_map(|name| name.as_str().map(str::to_owned)).collect(),
+        required: list(schema, "required")
+            .iter()
+            .filter_map(|name| name.as_str().map(str::to_owned))
+            .collect(),
         allowed: list(schema, "enum").to_vec(),
         all_of: nodes("allOf")?,
         any_of: nodes("anyOf")?,
