@@ -9,12 +9,18 @@
 //! mutate --decide under the write lock--> queue --writer thread: one commit--> published --> get, list, watch
 //! ```
 
+mod commit;
+mod disk;
 mod error;
 mod published;
+#[cfg(test)]
+mod tests;
 mod watch;
 mod writes;
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::path::Path;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::thread::JoinHandle;
 
 use bytes::Bytes;
 
@@ -22,6 +28,7 @@ pub use crate::store::error::{MutateError, OpenError, StoreError, WatchError};
 pub use crate::store::watch::Watch;
 pub use crate::store::writes::View;
 
+use crate::store::disk::Disk;
 use crate::store::published::{Beginning, Published};
 use crate::store::writes::{Write, Writes, Written};
 
@@ -114,53 +121,82 @@ impl Default for Options {
     }
 }
 
-/// A handle on a store; clones share it.
+/// A handle on a store; clones share it. The store is closed with the last one.
 #[derive(Debug, Clone)]
 pub struct Store {
-    inner: Arc<Inner>,
+    owner: Arc<Owner>,
 }
 
+/// What all handles own together.
+#[derive(Debug)]
+struct Owner {
+    inner: Arc<Inner>,
+    // The writer thread, taken by whoever closes the store; none in memory.
+    writer: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// What the handles and the writer thread share.
 #[derive(Debug)]
 struct Inner {
     // The write lock: held for a decision and for publication, never across an await or a disk access.
     // Taken before `published` where both are needed.
     writes: Mutex<Writes>,
+    // Tells the writer thread that `writes` has work for it or that the store is closed.
+    wake: Condvar,
     // Many readers; exclusive for publication and for joining as a watcher.
     published: RwLock<Published>,
     value_limit: usize,
+    in_memory: bool,
+    /// The largest size of the file in pages, to fill the disk.
+    #[cfg(test)]
+    page_limit: std::sync::atomic::AtomicU32,
+    /// Ends the writer thread without closing the file properly.
+    #[cfg(test)]
+    crash: std::sync::atomic::AtomicBool,
+    /// How many commits the writer thread made.
+    #[cfg(test)]
+    commits: std::sync::atomic::AtomicU64,
 }
 
 impl Store {
+    /// Opens or creates the store in the file `path`, whose folder is made if need be, private to this user.
+    ///
+    /// Fails when another process has it open, when a newer program wrote it, or when the file is not a store.
+    pub fn open(path: &Path, options: Options) -> Result<Self, OpenError> {
+        let (disk, beginning) = Disk::open(path, &options)?;
+        let inner = Arc::new(Inner::new(beginning, options, false));
+        let shared = Arc::clone(&inner);
+        let writer = std::thread::Builder::new()
+            .name("store-writer".to_owned())
+            .spawn(move || commit::run(&shared, disk))
+            .map_err(|source| OpenError::Prepare { path: path.to_owned(), source })?;
+        Ok(Self { owner: Arc::new(Owner { inner, writer: Mutex::new(Some(writer)) }) })
+    }
+
     /// Returns an empty store that lives in memory only.
     pub fn memory() -> Result<Self, OpenError> {
-        Self::memory_with(&Options::default())
+        Ok(Self::memory_with(&Options::default()))
     }
 
     /// Returns an empty store that lives in memory only, with other limits.
-    pub fn memory_with(options: &Options) -> Result<Self, OpenError> {
-        let published = Published::new(Beginning::default(), options);
-        Ok(Self {
-            inner: Arc::new(Inner {
-                writes: Mutex::new(Writes::new(published.revision())),
-                published: RwLock::new(published),
-                value_limit: options.value_limit,
-            }),
-        })
+    pub fn memory_with(options: &Options) -> Self {
+        let inner = Arc::new(Inner::new(Beginning::default(), options.clone(), true));
+        Self { owner: Arc::new(Owner { inner, writer: Mutex::new(None) }) }
     }
 
     /// Returns the latest durable revision.
     pub fn revision(&self) -> u64 {
-        self.inner.read().revision()
+        self.owner.inner.read().revision()
     }
 
     /// Returns the entry of `key`.
     pub fn get(&self, key: &str) -> Option<Entry> {
-        self.inner.read().get(key).cloned()
+        self.owner.inner.read().get(key).cloned()
     }
 
     /// Returns the entries whose key begins with `prefix` and comes after the key `after`, at most `limit`.
     pub fn list(&self, prefix: &str, after: Option<&str>, limit: Option<usize>) -> Page {
-        self.inner.read().list(prefix, after, limit)
+        self.owner.inner.read().list(prefix, after, limit)
     }
 
     /// Lists as [`Store::list`] did when `revision` was the latest one.
@@ -173,7 +209,7 @@ impl Store {
         after: Option<&str>,
         limit: Option<usize>,
     ) -> Result<Page, WatchError> {
-        self.inner.read().list_at(revision, prefix, after, limit)
+        self.owner.inner.read().list_at(revision, prefix, after, limit)
     }
 
     /// Decides on the latest entry of `key` and stores the change.
@@ -195,7 +231,7 @@ impl Store {
         key: &str,
         decide: impl FnOnce(&View<'_>, Option<&Entry>, u64) -> Result<(Change, T), E> + Send,
     ) -> Result<Committed<T>, MutateError<E>> {
-        let (decision, durable) = self.inner.decide(key, decide).map_err(MutateError::Storage)?;
+        let (decision, durable) = self.owner.inner.decide(key, decide).map_err(MutateError::Storage)?;
         if let Some(durable) = durable {
             // The sending end is dropped without a word only when the writer thread is gone.
             durable.await.unwrap_or(Err(StoreError::Closed)).map_err(MutateError::Storage)?;
@@ -205,15 +241,14 @@ impl Store {
 
     /// Watches the keys that begin with `prefix`, from the first change after the revision `after`.
     pub fn watch(&self, prefix: &str, after: u64) -> Result<Watch, WatchError> {
-        self.inner.publish_lock().watch(prefix, after)
+        self.owner.inner.publish_lock().watch(prefix, after)
     }
 
     /// Ends the store: no further write is taken, what was decided is stored, every watch ends.
     ///
     /// Reading goes on. Closing twice does nothing.
     pub fn close(&self) {
-        self.inner.lock().closed = true;
-        self.inner.publish_lock().close();
+        self.owner.close();
     }
 }
 
@@ -221,7 +256,44 @@ impl Store {
 type Decided<T, E> =
     (Result<Committed<T>, E>, Option<tokio::sync::oneshot::Receiver<Result<(), StoreError>>>);
 
+impl Owner {
+    fn close(&self) {
+        self.inner.lock().closed = true;
+        self.inner.wake.notify_all();
+        let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(writer) = writer {
+            // A panic of the thread was reported where it happened, and all who waited were told.
+            drop(writer.join());
+        }
+        self.inner.publish_lock().close();
+    }
+}
+
+impl Drop for Owner {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
 impl Inner {
+    fn new(beginning: Beginning, options: Options, in_memory: bool) -> Self {
+        let value_limit = options.value_limit;
+        let published = Published::new(beginning, options);
+        Self {
+            writes: Mutex::new(Writes::new(published.revision())),
+            wake: Condvar::new(),
+            published: RwLock::new(published),
+            value_limit,
+            in_memory,
+            #[cfg(test)]
+            page_limit: std::sync::atomic::AtomicU32::new(1 << 30),
+            #[cfg(test)]
+            crash: std::sync::atomic::AtomicBool::new(false),
+            #[cfg(test)]
+            commits: std::sync::atomic::AtomicU64::new(0),
+        }
+    }
+
     // A panic in a caller's decision poisons the lock, but nothing was changed by then.
     fn lock(&self) -> MutexGuard<'_, Writes> {
         self.writes.lock().unwrap_or_else(PoisonError::into_inner)
@@ -276,20 +348,11 @@ impl Inner {
             return Ok((Ok(Committed { outcome, revision }), uncommitted.then(|| writes.stage_answer())));
         };
         let durable = writes.stage(Write { revision, key, written, previous });
-        self.commit_in_memory(&mut writes);
-        Ok((Ok(Committed { outcome, revision }), Some(durable)))
-    }
-
-    fn commit_in_memory(&self, writes: &mut Writes) {
-        let staged = writes.take_queue();
-        let (batch, waiting): (Vec<_>, Vec<_>) =
-            staged.into_iter().map(|staged| (staged.write, staged.done)).unzip();
-        let batch: Vec<Write> = batch.into_iter().flatten().collect();
-        writes.settle(&batch);
-        self.publish_lock().publish(batch);
-        for done in waiting {
-            // The caller may have gone away; its write stands.
-            drop(done.send(Ok(())));
+        if self.in_memory {
+            self.commit_in_memory(&mut writes);
+        } else {
+            self.wake.notify_one();
         }
+        Ok((Ok(Committed { outcome, revision }), Some(durable)))
     }
 }

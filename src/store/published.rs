@@ -40,7 +40,7 @@ pub(super) struct Past {
 }
 
 /// What a store begins with: nothing, or what was read from the file.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Beginning {
     pub(super) revision: u64,
     pub(super) floor: u64,
@@ -49,8 +49,15 @@ pub(super) struct Beginning {
     pub(super) history: Vec<Past>,
 }
 
+impl Default for Beginning {
+    /// An empty state has revision 1, so that 0 is free to mean that no revision is meant.
+    fn default() -> Self {
+        Self { revision: 1, floor: 1, secret_floor: 0, entries: BTreeMap::new(), history: Vec::new() }
+    }
+}
+
 impl Published {
-    pub(super) fn new(beginning: Beginning, options: &Options) -> Self {
+    pub(super) fn new(beginning: Beginning, options: Options) -> Self {
         let mut published = Self {
             entries: beginning.entries,
             history: VecDeque::new(),
@@ -62,7 +69,7 @@ impl Published {
             history_limit: options.history_events,
             history_byte_limit: options.history_bytes,
             queue_limit: options.watch_queue,
-            secret_prefixes: options.secret_prefixes.clone(),
+            secret_prefixes: options.secret_prefixes,
         };
         for past in beginning.history {
             published.remember(past);

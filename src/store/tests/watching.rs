@@ -1,0 +1,144 @@
+//! What a watcher can rely on.
+
+use super::*;
+
+fn keys(watch: &mut Watch) -> Vec<(u64, String)> {
+    std::iter::from_fn(|| watch.try_next()).map(|event| (event.revision, event.key.to_string())).collect()
+}
+
+#[tokio::test]
+async fn a_watch_resumes_where_it_ended() {
+    let store = Store::memory().unwrap();
+    let first = put(&store, "a/1", "x").await;
+    let mut watch = store.watch("a/", first).unwrap();
+    let second = put(&store, "a/1", "y").await;
+    put(&store, "b/1", "other").await;
+    let event = watch.next().await.unwrap();
+    assert_eq!((event.revision, event.previous.as_deref()), (second, Some(&b"x"[..])));
+    drop(watch);
+
+    let third = delete(&store, "a/1").await;
+    let mut watch = store.watch("a/", second).unwrap();
+    let event = watch.next().await.unwrap();
+    assert_eq!(event.revision, third);
+    assert_eq!((event.value, event.deleted_value.as_deref()), (None, Some(&b"y"[..])));
+    assert!(watch.try_next().is_none());
+}
+
+#[tokio::test]
+async fn a_watch_below_the_floor_or_beyond_the_present_is_refused() {
+    let store = Store::memory_with(&Options { history_events: 2, ..Options::default() });
+    let mut revisions = Vec::new();
+    for value in ["1", "2", "3", "4"] {
+        revisions.push(put(&store, "a", value).await);
+    }
+    let floor = revisions[1];
+    assert_eq!(store.watch("", floor - 1).map(drop).unwrap_err(), WatchError::Compacted { floor });
+    assert_eq!(keys(&mut store.watch("", floor).unwrap()).len(), 2);
+    let current = revisions[3];
+    assert_eq!(store.watch("", current + 1).map(drop).unwrap_err(), WatchError::Future { current });
+}
+
+#[tokio::test]
+async fn the_history_is_bounded_in_bytes_too() {
+    let store = Store::memory_with(&Options { history_bytes: 10_000, ..Options::default() });
+    for _ in 0..20 {
+        put(&store, "a", &"x".repeat(1_000)).await;
+    }
+    let Err(WatchError::Compacted { floor }) = store.watch("", 1).map(drop) else {
+        panic!("the first events are kept although they exceed the limit");
+    };
+    let kept = store.revision() - floor;
+    assert!((5..10).contains(&kept), "{kept} events of 1,000 bytes and overhead");
+}
+
+#[tokio::test]
+async fn a_slow_watcher_is_cut_off_and_the_others_are_not() {
+    let store = Store::memory_with(&Options { watch_queue: 10, ..Options::default() });
+    let start = store.revision();
+    let mut slow = store.watch("", start).unwrap();
+    let mut quick = store.watch("", start).unwrap();
+    for number in 0..30 {
+        put(&store, "a", &number.to_string()).await;
+        assert!(quick.try_next().is_some());
+    }
+    assert!(slow.lagged());
+    let last = slow.progress();
+    assert_eq!(last, start, "what was not delivered counts for nothing");
+    let mut seen = Vec::new();
+    while let Some(event) = slow.next().await {
+        seen.push(event.revision);
+    }
+    assert_eq!(seen, (start + 1..=start + 10).collect::<Vec<_>>(), "what fitted came in order");
+    assert_eq!(slow.progress(), start + 10);
+    let rest = keys(&mut store.watch("", start + 10).unwrap());
+    assert_eq!(rest.len(), 20, "it can go on from there");
+    assert!(!quick.lagged());
+}
+
+#[tokio::test]
+async fn progress_follows_the_store_only_when_everything_was_seen() {
+    let store = Store::memory().unwrap();
+    let mut watch = store.watch("a/", store.revision()).unwrap();
+    put(&store, "b/1", "x").await;
+    assert_eq!(watch.progress(), store.revision(), "nothing of the watcher's own is outstanding");
+    let mine = put(&store, "a/1", "x").await;
+    put(&store, "b/1", "y").await;
+    assert!(watch.progress() < mine);
+    watch.next().await.unwrap();
+    assert_eq!(watch.progress(), store.revision());
+}
+
+#[tokio::test]
+async fn closing_ends_a_watch_after_its_last_event() {
+    let place = Place::new();
+    let store = place.open();
+    let mut watch = store.watch("", store.revision()).unwrap();
+    let revision = put(&store, "a", "x").await;
+    store.close();
+    assert_eq!(watch.next().await.unwrap().revision, revision);
+    assert!(watch.next().await.is_none());
+    assert!(!watch.lagged());
+    assert!(matches!(try_put(&store, "a", "y").await, Err(StoreError::Closed)));
+    assert_eq!(text(&store, "a").as_deref(), Some("x"), "reading goes on");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_watchers_that_come_at_any_time_see_every_revision_once() {
+    let place = Place::new();
+    let store = place.open();
+    let start = store.revision();
+    let writers: Vec<_> = (0..8)
+        .map(|writer| {
+            let store = store.clone();
+            async move {
+                for number in 0..50 {
+                    put(&store, &format!("{}/{writer}", number % 2), "x").await;
+                }
+            }
+        })
+        .collect();
+    let end = start + 400;
+    let watchers = (0..40).map(|number| {
+        let store = store.clone();
+        async move {
+            let mut seen = Vec::new();
+            let mut after = start;
+            // Some come late, and each leaves and comes back once.
+            tokio::time::sleep(std::time::Duration::from_micros(number * 100)).await;
+            for part in [100, 300] {
+                let mut watch = store.watch("", after).unwrap();
+                for _ in 0..part {
+                    let event = watch.next().await.unwrap();
+                    after = event.revision;
+                    seen.push(event.revision);
+                }
+            }
+            seen
+        }
+    });
+    let (seen, _) = futures::join!(futures::future::join_all(watchers), futures::future::join_all(writers));
+    for revisions in seen {
+        assert_eq!(revisions, (start + 1..=end).collect::<Vec<_>>());
+    }
+}
