@@ -1,6 +1,48 @@
-//! A Kubernetes-compatible API over the store.
+//! A Kubernetes-compatible API over the store: an axum `Router` for the [`Resource`]s that it is given.
+//!
+//! It serves those, and the few kinds of Kubernetes itself that they need, as kube-apiserver does: kubectl and every
+//! client library work against it. It knows nothing of what our kinds mean.
+//!
+//! ```text
+//! request -> path, negotiation, options -> read: stored bytes are served bytes
+//!                                       -> write: body, patch, owners, rules -> one decision in the store
+//! ```
 
+mod answer;
+mod body;
+mod cause;
+mod core_kinds;
+mod delete;
+mod discovery;
+mod encode;
+pub mod events;
+mod jsonpath;
+mod list;
 pub mod managed_fields;
+mod metadata;
+mod names;
+mod negotiate;
+mod openapi;
+mod options;
 pub mod patch;
+mod patching;
+mod path;
+pub mod protobuf;
+mod resource;
 pub mod schema;
+mod selector;
+mod server;
 mod spelling;
+mod status;
+mod table;
+#[cfg(test)]
+mod tests;
+mod watch;
+mod write;
+
+pub use crate::apiserver::cause::Cause;
+pub use crate::apiserver::resource::{
+    DefinitionError, Resource, Rules, SubresourceHandler, SubresourceRequest, Violation, ViolationReason,
+};
+pub use crate::apiserver::server::{ApiServer, Options};
+pub use crate::apiserver::status::{ApiError, Details};
