@@ -9,6 +9,8 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+pub mod tree;
+
 /// Returns a command for `program` with an empty environment, no standard input, and outputs that are captured.
 pub fn command(program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new(program);
