@@ -11,6 +11,10 @@
 //! - [`store`]: a revisioned log of keys and bytes over SQLite.
 //! - [`apiserver`]: a Kubernetes-compatible API over the store.
 //! - [`daemon`]: the composition root: puts everything that runs for long together.
+//! - Leaves, one subject each: [`clock`], [`digest`], [`file`], [`process`], [`secret`].
+//! - [`api`]: the wire contract.
+//! - [`runner`]: what happens inside a run.
+//! - [`executor`]: where a run happens.
 
 pub mod api;
 pub mod apiserver;
@@ -20,7 +24,10 @@ pub mod digest;
 pub mod domain;
 pub mod git;
 pub mod lang;
+pub mod executor;
+pub mod file;
 pub mod process;
+pub mod runner;
 pub mod secret;
 pub mod store;
 pub mod validate;

@@ -6,6 +6,7 @@
 #![expect(clippy::disallowed_methods, reason = "this module is the home of child processes")]
 
 mod exchange;
+pub mod tree;
 
 use std::ffi::OsStr;
 use std::io::Read;

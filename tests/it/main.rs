@@ -1,1 +1,6 @@
 //! The integration tests: one file per promise to users.
+
+mod run_bench;
+mod run_ends_with_a_truthful_outcome;
+mod run_leaves_nothing_behind;
+mod run_survives_kill;

@@ -1,0 +1,56 @@
+//! Claude Code.
+
+use std::collections::BTreeMap;
+
+use crate::api::run::McpServer;
+use crate::runner::agents::report::{Claude, Reader};
+use crate::runner::agents::{AgentProgram, Call, HomeFile, Invocation, common_servers, prompt_argument};
+
+/// `claude`, with its stream of JSON lines.
+pub(super) struct ClaudeCode;
+
+impl AgentProgram for ClaudeCode {
+    fn kind(&self) -> &'static str {
+        "claude-code"
+    }
+
+    fn program(&self) -> &'static str {
+        "claude"
+    }
+
+    fn invocation(&self, call: &Call<'_>) -> Invocation {
+        let (mut arguments, input) = prompt_argument(
+            call.prompt,
+            &["--dangerously-skip-permissions", "--output-format", "stream-json", "--verbose", "-p"],
+        );
+        for (option, value) in [("--model", call.model), ("--effort", call.effort)] {
+            if let Some(value) = value {
+                arguments.extend([option.to_owned(), value.to_owned()]);
+            }
+        }
+        for plugin in call.plugins {
+            arguments.extend(["--plugin-dir".to_owned(), plugin.to_string_lossy().into_owned()]);
+        }
+        if let Some(file) = call.servers_file {
+            arguments.extend(["--mcp-config".to_owned(), file.to_string_lossy().into_owned()]);
+        }
+        let mut environment = BTreeMap::from([("DISABLE_AUTOUPDATER", "1".to_owned())]);
+        if rustix::process::getuid().is_root() {
+            // As root it refuses to skip permissions unless it is told that it is contained, which it is.
+            environment.insert("IS_SANDBOX", "1".to_owned());
+        }
+        Invocation { arguments, input, environment }
+    }
+
+    fn reader(&self) -> Box<dyn Reader> {
+        Box::new(Claude::default())
+    }
+
+    fn instructions(&self) -> Option<&'static str> {
+        Some(".claude/CLAUDE.md")
+    }
+
+    fn servers(&self, servers: &[McpServer]) -> Option<HomeFile> {
+        Some(HomeFile { path: ".kelos/mcp.json", content: common_servers(servers).to_string() })
+    }
+}
