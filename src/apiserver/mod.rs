@@ -12,12 +12,15 @@ mod answer;
 mod body;
 mod cause;
 mod core_kinds;
+mod credentials;
 mod delete;
 mod discovery;
 mod encode;
 pub mod events;
+mod in_process;
 mod jsonpath;
 mod list;
+mod listen;
 pub mod managed_fields;
 mod metadata;
 mod names;
@@ -41,6 +44,9 @@ mod watch;
 mod write;
 
 pub use crate::apiserver::cause::Cause;
+pub use crate::apiserver::credentials::{Credentials, CredentialsError};
+pub use crate::apiserver::in_process::{InProcess, in_process};
+pub use crate::apiserver::listen::serve;
 pub use crate::apiserver::resource::{
     DefinitionError, Resource, Rules, SubresourceHandler, SubresourceRequest, Violation, ViolationReason,
 };
