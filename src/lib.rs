@@ -4,9 +4,11 @@
 //!
 //! - Leaves, one subject each: [`clock`], [`digest`], [`process`], [`secret`], [`yaml`].
 //! - [`lang`]: languages inside manifests, text in, tree or error out.
+//! - [`domain`]: decisions, without effects.
 
 pub mod clock;
 pub mod digest;
+pub mod domain;
 pub mod lang;
 pub mod process;
 pub mod secret;
