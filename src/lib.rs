@@ -15,6 +15,8 @@
 //! - [`api`]: the wire contract.
 //! - [`runner`]: what happens inside a run.
 //! - [`executor`]: where a run happens.
+//! - [`lang`]: languages inside manifests, text in, tree or error out.
+//! - [`domain`]: decisions, without effects.
 
 pub mod api;
 pub mod apiserver;

@@ -4,3 +4,6 @@ pub mod graph;
 pub mod variables;
 pub mod phase;
 pub mod plan;
+//! Decisions: no async, no I/O, no clock, no client.
+
+pub mod names;
