@@ -6,12 +6,15 @@
 //! - [`api`]: the wire contract.
 //! - [`runner`]: what happens inside a run.
 //! - [`executor`]: where a run happens.
+//! - Leaves, one subject each: [`clock`], [`digest`], [`process`], [`secret`].
+//! - [`git`]: reads config repositories, writes status commits, pushes, clones.
 
 pub mod api;
 pub mod clock;
 pub mod digest;
 pub mod executor;
 pub mod file;
+pub mod git;
 pub mod process;
 pub mod runner;
 pub mod secret;

@@ -1,0 +1,543 @@
+//! Where a remote repository is and how we prove who we are there.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use crate::secret::Secret;
+
+/// The longest URL, in bytes.
+pub const URL_LIMIT: usize = 2_048;
+
+/// A remote repository and the credential for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Remote {
+    url: RemoteUrl,
+    credential: Option<Credential>,
+}
+
+/// Proves who we are. It is sent to the host of the remote that it was given with and to no other.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Credential {
+    /// A token of a forge, sent as the password of the user `x-access-token`.
+    Token(Secret),
+    /// A user and a password.
+    Basic { user: String, password: Secret },
+    /// A private key in OpenSSH format without a passphrase, and the host keys that are believed.
+    Ssh { identity: Secret, known_hosts: String },
+}
+
+/// A URL and a credential do not go together, or the credential is malformed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CredentialError {
+    /// A token or password may only travel encrypted.
+    #[error("a token or password is only sent over https, not to {0}")]
+    NeedsHttps(RemoteUrl),
+    /// A key is of use to ssh alone.
+    #[error("an ssh key is of no use for {0}")]
+    NeedsSsh(RemoteUrl),
+    /// A key without host keys would trust whoever answers.
+    #[error("an ssh key needs `known_hosts`: the host key of {0} would be unknown")]
+    NoKnownHosts(RemoteUrl),
+    /// The credential would break the header or file that it is sent in.
+    #[error("the credential is empty or holds a character that cannot be sent")]
+    Malformed,
+}
+
+impl Remote {
+    /// Joins a URL with the credential for it.
+    pub fn new(url: RemoteUrl, credential: Option<Credential>) -> Result<Self, CredentialError> {
+        match (&credential, &url.place) {
+            (None, _) => {}
+            (Some(Credential::Token(token)), Place::Http { secure: true, .. }) => {
+                check_header_text(token.expose())?;
+            }
+            (Some(Credential::Basic { user, password }), Place::Http { secure: true, .. }) => {
+                check_header_text(user)?;
+                if user.contains(':') {
+                    return Err(CredentialError::Malformed);
+                }
+                check_header_text(password.expose())?;
+            }
+            (Some(Credential::Ssh { identity, known_hosts }), Place::Ssh) => {
+                if identity.expose().trim().is_empty() || identity.expose().contains('\0') {
+                    return Err(CredentialError::Malformed);
+                }
+                if known_hosts.trim().is_empty() {
+                    return Err(CredentialError::NoKnownHosts(url));
+                }
+            }
+            (Some(Credential::Token(_) | Credential::Basic { .. }), _) => {
+                return Err(CredentialError::NeedsHttps(url));
+            }
+            (Some(Credential::Ssh { .. }), _) => return Err(CredentialError::NeedsSsh(url)),
+        }
+        Ok(Self { url, credential })
+    }
+
+    /// Returns where the remote is.
+    pub fn url(&self) -> &RemoteUrl {
+        &self.url
+    }
+
+    /// Returns the credential for it.
+    pub fn credential(&self) -> Option<&Credential> {
+        self.credential.as_ref()
+    }
+
+    /// Returns user and password for a server that asks for them, whatever the kind of the credential.
+    pub(crate) fn user_and_password(&self) -> Option<(&str, &Secret)> {
+        match &self.credential {
+            Some(Credential::Token(token)) => Some(("x-access-token", token)),
+            Some(Credential::Basic { user, password }) => Some((user, password)),
+            Some(Credential::Ssh { .. }) | None => None,
+        }
+    }
+
+    /// Replaces the credential by a mark wherever `text` repeats it.
+    ///
+    /// A server sees the credential and may write it into the messages that it sends back.
+    pub(crate) fn blot(&self, text: &str) -> String {
+        let Some((user, password)) = self.user_and_password() else {
+            return text.to_owned();
+        };
+        let encoded = basic_value(user, password);
+        text.replace(encoded.expose(), "<secret>").replace(password.expose(), "<secret>")
+    }
+}
+
+/// Returns what stands behind `Authorization: Basic`.
+pub(crate) fn basic_value(user: &str, password: &Secret) -> Secret {
+    use base64::Engine as _;
+    Secret::new(base64::engine::general_purpose::STANDARD.encode(format!("{user}:{}", password.expose())))
+}
+
+fn check_header_text(text: &str) -> Result<(), CredentialError> {
+    if text.is_empty() || text.chars().any(char::is_control) {
+        return Err(CredentialError::Malformed);
+    }
+    Ok(())
+}
+
+/// The place of a repository. It never holds a credential, so it may be shown.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct RemoteUrl {
+    text: String,
+    place: Place,
+}
+
+/// The parts of a URL that others decide by.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) enum Place {
+    /// An absolute path of this machine.
+    File { path: PathBuf },
+    /// A server that is asked over http or https.
+    Http { secure: bool, host: String, port: Option<u16> },
+    /// A server that is reached by ssh.
+    Ssh,
+}
+
+/// A text is not the URL of a repository that we would talk to.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RemoteUrlError {
+    /// The URL is empty or too long.
+    #[error("a repository URL has between 1 and 2048 bytes")]
+    Length,
+    /// The URL holds what no URL holds.
+    #[error("the repository URL holds a blank or a control character")]
+    Character,
+    /// A credential in a URL ends up in logs and files.
+    #[error("the repository URL holds a credential: put it into a Secret")]
+    Credential,
+    /// A part could be taken for an option of a program.
+    #[error("the {part} of the repository URL begins with a dash")]
+    Dash { part: &'static str },
+    /// The scheme is not one of ours.
+    #[error("`{scheme}` is not supported: use https, ssh, http or file")]
+    Scheme { scheme: String },
+    /// The host is missing or holds what no host holds.
+    #[error("the repository URL has no valid host")]
+    Host,
+    /// The port is no port.
+    #[error("the port of the repository URL is not a number between 1 and 65535")]
+    Port,
+    /// The user holds what no user name holds.
+    #[error("the user of the repository URL holds a character other than letters, digits and . _ -")]
+    User,
+    /// The path is missing or malformed.
+    #[error("the repository URL has no valid path")]
+    Path,
+    /// A query or fragment means nothing to git.
+    #[error("the repository URL holds `?` or `#`")]
+    Query,
+    /// What a relative path means depends on who reads it.
+    #[error("the path of a local repository must be absolute")]
+    Relative,
+}
+
+impl RemoteUrl {
+    /// Reads an absolute path, a `file`, `http`, `https` or `ssh` URL, or the short form `user@host:path`.
+    pub fn parse(text: &str) -> Result<Self, RemoteUrlError> {
+        if text.is_empty() || text.len() > URL_LIMIT {
+            return Err(RemoteUrlError::Length);
+        }
+        if text.starts_with('-') {
+            return Err(RemoteUrlError::Dash { part: "text" });
+        }
+        if text.starts_with('/') {
+            return Self::file(text, text);
+        }
+        if text.chars().any(|character| character.is_control() || character.is_whitespace()) {
+            return Err(RemoteUrlError::Character);
+        }
+        let place = match text.split_once("://") {
+            Some(("file", rest)) => return Self::file(text, &decode(file_path(rest)?)?),
+            Some(("https", rest)) => http(true, rest)?,
+            Some(("http", rest)) => http(false, rest)?,
+            Some(("ssh", rest)) => ssh(rest)?,
+            Some((scheme, _)) => return Err(unknown_scheme(scheme)),
+            None => short_ssh(text)?,
+        };
+        Ok(Self { text: text.to_owned(), place })
+    }
+
+    /// Returns the local path, for a repository of this machine.
+    pub fn local_path(&self) -> Option<&Path> {
+        match &self.place {
+            Place::File { path } => Some(path),
+            Place::Http { .. } | Place::Ssh => None,
+        }
+    }
+
+    /// Returns the form that git understands: a path for a local repository, the URL otherwise.
+    pub(crate) fn for_git(&self) -> &std::ffi::OsStr {
+        match &self.place {
+            Place::File { path } => path.as_os_str(),
+            Place::Http { .. } | Place::Ssh => self.text.as_ref(),
+        }
+    }
+
+    pub(crate) fn place(&self) -> &Place {
+        &self.place
+    }
+
+    fn file(text: &str, path: &str) -> Result<Self, RemoteUrlError> {
+        if path.chars().any(char::is_control) {
+            return Err(RemoteUrlError::Character);
+        }
+        Ok(Self { text: text.to_owned(), place: Place::File { path: PathBuf::from(path) } })
+    }
+}
+
+impl fmt::Display for RemoteUrl {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.text)
+    }
+}
+
+impl Place {
+    /// Returns whether `url` leads to the same server by the same protocol.
+    pub(crate) fn is_origin_of(&self, url: &str) -> bool {
+        let Self::Http { secure, .. } = self else {
+            return false;
+        };
+        let Some((scheme, rest)) = url.split_once("://") else {
+            return false;
+        };
+        scheme == if *secure { "https" } else { "http" }
+            && http(*secure, rest).is_ok_and(|other| other.origin() == self.origin())
+    }
+
+    /// Returns `scheme://host[:port]/`, to which a credential is bound.
+    pub(crate) fn origin(&self) -> Option<String> {
+        let Self::Http { secure, host, port } = self else {
+            return None;
+        };
+        let (scheme, usual) = if *secure { ("https", 443) } else { ("http", 80) };
+        Some(match port {
+            Some(port) if *port != usual => format!("{scheme}://{host}:{port}/"),
+            Some(_) | None => format!("{scheme}://{host}/"),
+        })
+    }
+}
+
+fn unknown_scheme(scheme: &str) -> RemoteUrlError {
+    RemoteUrlError::Scheme { scheme: scheme.chars().take(40).collect() }
+}
+
+fn file_path(rest: &str) -> Result<&str, RemoteUrlError> {
+    let path = rest.strip_prefix("localhost").filter(|path| path.starts_with('/')).unwrap_or(rest);
+    if path.starts_with('/') { Ok(path) } else { Err(RemoteUrlError::Relative) }
+}
+
+/// Decodes `%41` to `A`; what results must be UTF-8.
+fn decode(text: &str) -> Result<String, RemoteUrlError> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((&first, tail)) = rest.split_first() {
+        rest = tail;
+        if first != b'%' {
+            bytes.push(first);
+            continue;
+        }
+        let Some((digits, tail)) = tail.split_first_chunk::<2>() else {
+            return Err(RemoteUrlError::Path);
+        };
+        let mut byte = [0];
+        hex::decode_to_slice(digits, &mut byte).map_err(|_| RemoteUrlError::Path)?;
+        bytes.extend(byte);
+        rest = tail;
+    }
+    String::from_utf8(bytes).map_err(|_| RemoteUrlError::Path)
+}
+
+fn http(secure: bool, rest: &str) -> Result<Place, RemoteUrlError> {
+    let (authority, path) = rest.split_once('/').ok_or(RemoteUrlError::Path)?;
+    if authority.contains('@') {
+        return Err(RemoteUrlError::Credential);
+    }
+    if rest.contains(['?', '#']) {
+        return Err(RemoteUrlError::Query);
+    }
+    if path.is_empty() || path.contains('\\') {
+        return Err(RemoteUrlError::Path);
+    }
+    let (host, port) = host_and_port(authority)?;
+    Ok(Place::Http { secure, host, port })
+}
+
+fn ssh(rest: &str) -> Result<Place, RemoteUrlError> {
+    let (authority, path) = rest.split_once('/').ok_or(RemoteUrlError::Path)?;
+    let server = match authority.rsplit_once('@') {
+        Some((user, server)) => {
+            check_user(user)?;
+            server
+        }
+        None => authority,
+    };
+    host_and_port(server)?;
+    check_ssh_path(path)?;
+    Ok(Place::Ssh)
+}
+
+/// Reads `user@host:path`, which git takes for ssh when no slash stands before the first colon.
+fn short_ssh(text: &str) -> Result<Place, RemoteUrlError> {
+    let (server, path) = match text.split_once('[') {
+        // An IPv6 address stands in brackets because of its colons.
+        Some((before, _)) if !before.contains([':', '/']) => {
+            let (server, path) = text.split_once("]:").ok_or(RemoteUrlError::Host)?;
+            (format!("{server}]"), path)
+        }
+        _ => {
+            let (server, path) = text.split_once(':').ok_or(RemoteUrlError::Relative)?;
+            (server.to_owned(), path)
+        }
+    };
+    if server.contains('/') {
+        return Err(RemoteUrlError::Relative);
+    }
+    if path.starts_with(':') {
+        // `ext::…` and its like make git run a program of that name.
+        return Err(unknown_scheme(&server));
+    }
+    let host = match server.rsplit_once('@') {
+        Some((user, host)) => {
+            check_user(user)?;
+            host
+        }
+        None => &server,
+    };
+    let (_, port) = host_and_port(host)?;
+    if port.is_some() {
+        return Err(RemoteUrlError::Host);
+    }
+    if path.is_empty() {
+        return Err(RemoteUrlError::Path);
+    }
+    if path.starts_with('-') {
+        return Err(RemoteUrlError::Dash { part: "path" });
+    }
+    check_ssh_path(path)?;
+    Ok(Place::Ssh)
+}
+
+fn check_user(user: &str) -> Result<(), RemoteUrlError> {
+    if user.contains(':') {
+        return Err(RemoteUrlError::Credential);
+    }
+    if user.starts_with('-') {
+        return Err(RemoteUrlError::Dash { part: "user" });
+    }
+    let allowed = |character: char| character.is_ascii_alphanumeric() || "._-".contains(character);
+    if user.is_empty() || !user.chars().all(allowed) {
+        return Err(RemoteUrlError::User);
+    }
+    Ok(())
+}
+
+/// The path is quoted for the far shell by git, so quotes are harmless; a percent escape is not decoded by every git.
+fn check_ssh_path(path: &str) -> Result<(), RemoteUrlError> {
+    if path.trim_matches('/').is_empty() || path.contains(['\\', '%', '\'', '"', '`', '$', '!', '?', '#']) {
+        return Err(RemoteUrlError::Path);
+    }
+    Ok(())
+}
+
+fn host_and_port(text: &str) -> Result<(String, Option<u16>), RemoteUrlError> {
+    if text.starts_with('-') {
+        return Err(RemoteUrlError::Dash { part: "host" });
+    }
+    let (host, port) = match text.strip_prefix('[') {
+        Some(rest) => {
+            let (address, after) = rest.split_once(']').ok_or(RemoteUrlError::Host)?;
+            address.parse::<std::net::Ipv6Addr>().map_err(|_| RemoteUrlError::Host)?;
+            let port = match after.strip_prefix(':') {
+                Some(port) => Some(port),
+                None if after.is_empty() => None,
+                None => return Err(RemoteUrlError::Host),
+            };
+            (format!("[{}]", address.to_ascii_lowercase()), port)
+        }
+        None => match text.split_once(':') {
+            Some((host, port)) => (host.to_ascii_lowercase(), Some(port)),
+            None => (text.to_ascii_lowercase(), None),
+        },
+    };
+    let allowed = |character: char| character.is_ascii_alphanumeric() || "._-".contains(character);
+    if !host.starts_with('[') && (host.is_empty() || host.starts_with('.') || !host.chars().all(allowed)) {
+        return Err(RemoteUrlError::Host);
+    }
+    let port = match port {
+        None => None,
+        Some(digits) if digits.bytes().all(|digit| digit.is_ascii_digit()) => {
+            Some(digits.parse::<u16>().ok().filter(|&port| port > 0).ok_or(RemoteUrlError::Port)?)
+        }
+        Some(_) => return Err(RemoteUrlError::Port),
+    };
+    Ok((host, port))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn url(text: &str) -> RemoteUrl {
+        RemoteUrl::parse(text).unwrap_or_else(|error| panic!("{text:?}: {error}"))
+    }
+
+    #[test]
+    fn usual_urls_are_taken_and_shown_as_given() {
+        for text in [
+            "/srv/git/config.git",
+            "/srv/with blank/config",
+            "file:///srv/git/config.git",
+            "file://localhost/srv/config",
+            "https://github.com/acme/config.git",
+            "https://git.example.com:8443/a/b",
+            "http://127.0.0.1:8080/config.git",
+            "https://[::1]:8443/config",
+            "ssh://git@github.com/acme/config.git",
+            "ssh://git@example.com:2222/~me/config",
+            "git@github.com:acme/config.git",
+            "example.com:config",
+            "git@[::1]:config",
+        ] {
+            assert_eq!(url(text).to_string(), text);
+        }
+        assert_eq!(url("file:///srv/a%20b").local_path(), Some(Path::new("/srv/a b")));
+    }
+
+    #[test]
+    fn dangerous_and_malformed_urls_are_refused_with_their_reason() {
+        let long = format!("https://example.com/{}", "a".repeat(URL_LIMIT));
+        let cases = [
+            ("", RemoteUrlError::Length),
+            (long.as_str(), RemoteUrlError::Length),
+            ("--upload-pack=touch x", RemoteUrlError::Dash { part: "text" }),
+            ("config", RemoteUrlError::Relative),
+            ("./config", RemoteUrlError::Relative),
+            ("../a:b", RemoteUrlError::Relative),
+            ("file://config", RemoteUrlError::Relative),
+            ("file:///a%00b", RemoteUrlError::Character),
+            ("file:///a%2", RemoteUrlError::Path),
+            ("file:///a%ff", RemoteUrlError::Path),
+            ("/srv/a\nb", RemoteUrlError::Character),
+            ("ext::sh -c 'touch x'", RemoteUrlError::Character),
+            ("ext::sh", RemoteUrlError::Scheme { scheme: "ext".to_owned() }),
+            ("git://example.com/a", RemoteUrlError::Scheme { scheme: "git".to_owned() }),
+            ("HTTPS://example.com/a", RemoteUrlError::Scheme { scheme: "HTTPS".to_owned() }),
+            ("https://user:token@example.com/a", RemoteUrlError::Credential),
+            ("https://token@example.com/a", RemoteUrlError::Credential),
+            ("https://example.com/a?b", RemoteUrlError::Query),
+            ("https://example.com", RemoteUrlError::Path),
+            ("https://example.com/", RemoteUrlError::Path),
+            ("https:///a", RemoteUrlError::Host),
+            ("https://-x/a", RemoteUrlError::Dash { part: "host" }),
+            ("https://exa mple.com/a", RemoteUrlError::Character),
+            ("https://exämple.com/a", RemoteUrlError::Host),
+            ("https://example.com:0/a", RemoteUrlError::Port),
+            ("https://example.com:99999/a", RemoteUrlError::Port),
+            ("https://[::1/a", RemoteUrlError::Host),
+            ("ssh://-oProxyCommand=x/a", RemoteUrlError::Dash { part: "host" }),
+            ("ssh://-oProxyCommand=x@host/a", RemoteUrlError::Dash { part: "user" }),
+            ("ssh://git:secret@host/a", RemoteUrlError::Credential),
+            ("ssh://gi`t@host/a", RemoteUrlError::User),
+            ("ssh://git@host/", RemoteUrlError::Path),
+            ("git@-oProxyCommand=x:a", RemoteUrlError::Dash { part: "host" }),
+            ("-oProxyCommand=x@host:a", RemoteUrlError::Dash { part: "text" }),
+            ("git@host:-x", RemoteUrlError::Dash { part: "path" }),
+            ("git@host:", RemoteUrlError::Path),
+            ("git@host:a$(x)", RemoteUrlError::Path),
+        ];
+        for (text, error) in cases {
+            assert_eq!(RemoteUrl::parse(text), Err(error), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn credentials_go_only_where_they_are_safe() {
+        let token = || Some(Credential::Token(Secret::new("t0ken")));
+        let key = |known_hosts: &str| {
+            Some(Credential::Ssh { identity: Secret::new("KEY"), known_hosts: known_hosts.to_owned() })
+        };
+        assert!(Remote::new(url("https://example.com/a"), token()).is_ok());
+        assert!(Remote::new(url("git@example.com:a"), key("example.com ssh-ed25519 AAAA")).is_ok());
+        assert!(Remote::new(url("/srv/a"), None).is_ok());
+        let plain = url("http://example.com/a");
+        assert_eq!(Remote::new(plain.clone(), token()), Err(CredentialError::NeedsHttps(plain)));
+        let local = url("/srv/a");
+        assert_eq!(Remote::new(local.clone(), token()), Err(CredentialError::NeedsHttps(local)));
+        let web = url("https://example.com/a");
+        assert_eq!(Remote::new(web.clone(), key("x")), Err(CredentialError::NeedsSsh(web.clone())));
+        let shell = url("git@example.com:a");
+        assert_eq!(Remote::new(shell.clone(), key(" ")), Err(CredentialError::NoKnownHosts(shell)));
+        let broken = Credential::Token(Secret::new("a\r\nX-Evil: 1"));
+        assert_eq!(Remote::new(web.clone(), Some(broken)), Err(CredentialError::Malformed));
+        let user = Credential::Basic { user: "a:b".to_owned(), password: Secret::new("p") };
+        assert_eq!(Remote::new(web, Some(user)), Err(CredentialError::Malformed));
+    }
+
+    #[test]
+    fn a_credential_is_bound_to_scheme_host_and_port() {
+        let place = url("https://Example.com/a/b").place().clone();
+        assert!(place.is_origin_of("https://example.com/other"));
+        assert!(place.is_origin_of("https://example.com:443/other"));
+        for other in [
+            "http://example.com/a",
+            "https://example.com:8443/a",
+            "https://example.org/a",
+            "https://a@example.com/a",
+        ] {
+            assert!(!place.is_origin_of(other), "{other}");
+        }
+    }
+
+    #[test]
+    fn a_credential_is_blotted_out_of_texts() {
+        let remote =
+            Remote::new(url("https://example.com/a"), Some(Credential::Token(Secret::new("t0ken")))).unwrap();
+        let header = basic_value("x-access-token", &Secret::new("t0ken"));
+        let text = format!("remote: you sent {} that is t0ken", header.expose());
+        assert_eq!(remote.blot(&text), "remote: you sent <secret> that is <secret>");
+        assert!(!format!("{remote:?}").contains("t0ken"));
+    }
+}

@@ -1,0 +1,154 @@
+//! A bare repository of ours, read and written by library code; the home of gix.
+//!
+//! Config repositories are fetched into it, one commit deep, and read from the object database: nothing of them ever
+//! becomes a file, so links and odd names have nothing to act on. Status commits are written into it and leave it by a push.
+//! It is a cache: whoever finds it damaged throws it away with [`Repository::recreate`].
+//!
+//! Settings of the user, the system and the environment are not read. Open a repository for one pass and drop it: a handle
+//! that lives through many fetches keeps every pack open.
+
+mod commit;
+mod fetch;
+mod read;
+#[cfg(test)]
+mod tests;
+
+use std::path::{Path, PathBuf};
+
+use crate::git::error::GitError;
+use crate::git::id::{BlobId, CommitId, TreeId};
+
+pub use self::commit::{Change, CommitInfo, Signature};
+pub use self::read::Revision;
+
+/// A bare repository of ours. Cheap to clone and to share between threads.
+#[derive(Clone)]
+pub struct Repository {
+    path: PathBuf,
+    inner: gix::ThreadSafeRepository,
+}
+
+impl std::fmt::Debug for Repository {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Repository").field("path", &self.path).finish_non_exhaustive()
+    }
+}
+
+impl Repository {
+    /// Opens the bare repository at `path`, or makes an empty one that only this user may read.
+    pub fn open_or_create(path: &Path) -> Result<Self, GitError> {
+        if !path.join("HEAD").exists() {
+            create(path)?;
+        }
+        let inner = gix::ThreadSafeRepository::open_opts(path, options([]))
+            .map_err(|error| GitError::Corrupt { path: path.to_owned(), detail: chain(&error) })?;
+        Ok(Self { path: path.to_owned(), inner })
+    }
+
+    /// Throws away what is at `path` and makes an empty repository.
+    ///
+    /// Everything in it can be fetched again, except commits that were built and not yet pushed, which are rebuilt.
+    pub fn recreate(path: &Path) -> Result<Self, GitError> {
+        match std::fs::remove_dir_all(path) {
+            Ok(()) => {}
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) => return Err(GitError::storage(path, &error)),
+        }
+        Self::open_or_create(path)
+    }
+
+    /// Returns the folder of the repository.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Counts the packs: every fetch leaves one, and only the git program joins them.
+    pub fn pack_count(&self) -> usize {
+        std::fs::read_dir(self.path.join("objects/pack")).map_or(0, |entries| {
+            entries
+                .flatten()
+                .filter(|entry| entry.path().extension().is_some_and(|end| end == "pack"))
+                .count()
+        })
+    }
+
+    fn local(&self) -> gix::Repository {
+        let mut repository = self.inner.to_thread_local();
+        repository.object_cache_size_if_unset(4 << 20);
+        repository
+    }
+
+    fn corrupt(&self, error: &gix::Error) -> GitError {
+        GitError::Corrupt { path: self.path.clone(), detail: chain(error) }
+    }
+}
+
+fn create(path: &Path) -> Result<(), GitError> {
+    use std::os::unix::fs::DirBuilderExt as _;
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
+        .map_err(|error| GitError::storage(path, &error))?;
+    gix::ThreadSafeRepository::init_opts(
+        path,
+        gix::create::Kind::Bare,
+        gix::create::Options::default(),
+        options([]),
+    )
+    .map(|_| ())
+    .map_err(|error| GitError::Storage { path: path.to_owned(), detail: chain(&error) })
+}
+
+/// Options under which only the repository's own settings and `overrides` count.
+fn options(overrides: impl IntoIterator<Item = String>) -> gix::open::Options {
+    let fixed = [
+        "user.name=kelos",
+        "user.email=kelos@localhost",
+        "core.logAllRefUpdates=false",
+        // One object, and one base of a delta, must fit into memory together with everything else.
+        "gitoxide.objects.allocLimit=256m",
+    ];
+    gix::open::Options::isolated()
+        // The folder is ours: who owns the files on a mounted volume says nothing.
+        .with(gix::sec::Trust::Full)
+        .open_path_as_is(true)
+        .object_store_slots(gix::odb::store::init::Slots::AsNeededByDiskState {
+            multiplier: 2.0,
+            minimum: 256,
+        })
+        .config_overrides(fixed.into_iter().map(str::to_owned).chain(overrides))
+}
+
+/// Joins the texts of an error and its causes, without repetitions.
+fn chain(error: &gix::Error) -> String {
+    let mut texts: Vec<String> = Vec::new();
+    for cause in error.iter_errors() {
+        let text = cause.to_string();
+        if !texts.iter().any(|known| known.contains(&text)) {
+            texts.push(text);
+        }
+    }
+    let joined = texts.join(": ");
+    crate::git::tree::printable(joined.as_bytes()).chars().take(600).collect()
+}
+
+fn object_id(bytes: &[u8; 20]) -> gix::ObjectId {
+    gix::ObjectId::Sha1(*bytes)
+}
+
+fn commit_id(id: impl Into<gix::ObjectId>) -> CommitId {
+    CommitId::from_bytes(bytes_of(id.into()))
+}
+
+fn tree_id(id: impl Into<gix::ObjectId>) -> TreeId {
+    TreeId::from_bytes(bytes_of(id.into()))
+}
+
+fn blob_id(id: impl Into<gix::ObjectId>) -> BlobId {
+    BlobId::from_bytes(bytes_of(id.into()))
+}
+
+fn bytes_of(id: gix::ObjectId) -> [u8; 20] {
+    id.as_slice().try_into().expect("because the library is built for 20-byte object names alone")
+}

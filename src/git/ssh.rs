@@ -1,0 +1,147 @@
+//! The ssh command by which git reaches a server.
+//!
+//! With a credential, the key and the host keys lie in files that only this user can read, as long as the command is in use, and
+//! nothing of the user's own ssh settings counts. Without one, the user's keys, agent and known hosts are used; in
+//! neither case is anything asked or an unknown host believed.
+
+use std::fs::{File, OpenOptions};
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::git::error::GitError;
+use crate::git::remote::{Credential, Place, Remote};
+
+/// A server that is silent for this long is given up: 15 s, four times.
+const PATIENCE: &str = "-o BatchMode=yes -o ConnectTimeout=20 -o ServerAliveInterval=15 -o ServerAliveCountMax=4 \
+                        -o StrictHostKeyChecking=yes";
+
+/// An ssh command in the syntax of the shell. Its files go away with it.
+#[derive(Debug)]
+pub(crate) struct SshCommand {
+    text: String,
+    // Held for the sake of its `Drop`.
+    _files: Vec<PrivateFile>,
+}
+
+impl SshCommand {
+    /// Returns the command for `core.sshCommand` or `GIT_SSH_COMMAND`.
+    pub(crate) fn text(&self) -> &str {
+        &self.text
+    }
+}
+
+/// Returns the command for `remote`, or `None` when it is not reached by ssh. Its files are written into `folder`, which is ours.
+pub(crate) fn command(remote: &Remote, folder: &Path) -> Result<Option<SshCommand>, GitError> {
+    if *remote.url().place() != Place::Ssh {
+        return Ok(None);
+    }
+    let Some(Credential::Ssh { identity, known_hosts }) = remote.credential() else {
+        return Ok(Some(SshCommand { text: format!("ssh {PATIENCE}"), _files: Vec::new() }));
+    };
+    // ssh refuses a key whose last line has no end.
+    let key = PrivateFile::create(folder, "key", &format!("{}\n", identity.expose().trim_end()))?;
+    let hosts = PrivateFile::create(folder, "hosts", &format!("{}\n", known_hosts.trim_end()))?;
+    let text = format!(
+        "ssh -F /dev/null {PATIENCE} -o IdentitiesOnly=yes -o IdentityAgent=none -o GlobalKnownHostsFile=/dev/null \
+         -o {} -o {}",
+        option("IdentityFile", &key.path)?,
+        option("UserKnownHostsFile", &hosts.path)?,
+    );
+    Ok(Some(SshCommand { text, _files: vec![key, hosts] }))
+}
+
+/// Writes `name="path"` for ssh, quoted once more for the shell.
+fn option(name: &str, path: &Path) -> Result<String, GitError> {
+    let unusable = || GitError::Storage {
+        path: path.to_owned(),
+        detail: "ssh cannot be given a path with quotes, dollar signs or bytes that are not UTF-8".to_owned(),
+    };
+    let text = path.to_str().ok_or_else(unusable)?;
+    if text.contains(['"', '\'', '\\', '$', '\n']) {
+        return Err(unusable());
+    }
+    // ssh replaces what follows a percent sign.
+    Ok(format!("'{name}=\"{}\"'", text.replace('%', "%%")))
+}
+
+/// A file that only this user can read and that goes away with its owner.
+#[derive(Debug)]
+struct PrivateFile {
+    path: PathBuf,
+}
+
+impl PrivateFile {
+    fn create(folder: &Path, purpose: &str, content: &str) -> Result<Self, GitError> {
+        static NUMBER: AtomicU64 = AtomicU64::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let folder = std::path::absolute(folder).map_err(|error| GitError::storage(folder, &error))?;
+        let path = folder.join(format!("ssh-{purpose}-{}-{number}", std::process::id()));
+        // A process of the same id that was killed may have left one; nobody else can write here.
+        if let Err(error) = std::fs::remove_file(&path)
+            && error.kind() != std::io::ErrorKind::NotFound
+        {
+            return Err(GitError::storage(&path, &error));
+        }
+        let opened = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
+        let mut file: File = opened.map_err(|error| GitError::storage(&path, &error))?;
+        let created = Self { path };
+        file.write_all(content.as_bytes()).map_err(|error| GitError::storage(&created.path, &error))?;
+        Ok(created)
+    }
+}
+
+impl Drop for PrivateFile {
+    fn drop(&mut self) {
+        // Nothing can be done about a file that cannot be removed; the folder is private all the same.
+        let _removed = std::fs::remove_file(&self.path);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+    use crate::git::remote::RemoteUrl;
+    use crate::secret::Secret;
+
+    #[test]
+    fn a_key_lies_in_a_private_file_as_long_as_the_command() {
+        let folder = tempfile::tempdir().unwrap();
+        let credential = Credential::Ssh {
+            identity: Secret::new("PRIVATE KEY"),
+            known_hosts: "example.com ssh-ed25519 AAAA".to_owned(),
+        };
+        let remote = Remote::new(RemoteUrl::parse("git@example.com:a").unwrap(), Some(credential)).unwrap();
+        let command = command(&remote, folder.path()).unwrap().unwrap();
+        assert!(command.text().contains("StrictHostKeyChecking=yes"));
+        assert!(command.text().contains("IdentitiesOnly=yes"));
+        assert!(!command.text().contains("PRIVATE KEY"));
+        let files: Vec<_> =
+            std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().path()).collect();
+        assert_eq!(files.len(), 2);
+        for file in &files {
+            assert_eq!(file.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+            assert!(command.text().contains(file.to_str().unwrap()));
+        }
+        drop(command);
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn without_a_key_the_users_ssh_is_asked_and_asks_nobody() {
+        let remote = Remote::new(RemoteUrl::parse("git@example.com:a").unwrap(), None).unwrap();
+        let command = command(&remote, Path::new("/nowhere")).unwrap().unwrap();
+        assert!(command.text().starts_with("ssh -o BatchMode=yes"));
+        let local = Remote::new(RemoteUrl::parse("/srv/a").unwrap(), None).unwrap();
+        assert!(super::command(&local, Path::new("/nowhere")).unwrap().is_none());
+    }
+
+    #[test]
+    fn paths_are_quoted_for_ssh_and_for_the_shell() {
+        assert_eq!(option("IdentityFile", Path::new("/a b/100%")).unwrap(), "'IdentityFile=\"/a b/100%%\"'");
+        assert!(option("IdentityFile", Path::new("/a'b")).is_err());
+    }
+}
