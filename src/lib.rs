@@ -4,10 +4,9 @@
 //!
 //! - Leaves, one subject each: [`clock`], [`digest`], [`file`], [`process`], [`secret`].
 //! - [`api`]: the wire contract.
+//! - [`git`]: reads config repositories, writes status commits, pushes, clones.
 //! - [`runner`]: what happens inside a run.
 //! - [`executor`]: where a run happens.
-//! - Leaves, one subject each: [`clock`], [`digest`], [`process`], [`secret`].
-//! - [`git`]: reads config repositories, writes status commits, pushes, clones.
 
 pub mod api;
 pub mod clock;
