@@ -13,6 +13,7 @@
 //! - [`daemon`]: the composition root: puts everything that runs for long together.
 //! - Leaves, one subject each: [`clock`], [`digest`], [`file`], [`process`], [`secret`].
 //! - [`api`]: the wire contract.
+//! - [`git`]: reads config repositories, writes status commits, pushes, clones.
 //! - [`runner`]: what happens inside a run.
 //! - [`executor`]: where a run happens.
 //! - [`lang`]: languages inside manifests, text in, tree or error out.
@@ -28,6 +29,7 @@ pub mod git;
 pub mod lang;
 pub mod executor;
 pub mod file;
+pub mod git;
 pub mod process;
 pub mod runner;
 pub mod secret;

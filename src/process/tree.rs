@@ -26,6 +26,8 @@ pub struct Seen {
     /// The state letter of the kernel: `Z` for one that has ended and waits for its parent.
     state: char,
     parent: i32,
+    group: i32,
+    session: i32,
 }
 
 impl Seen {
@@ -58,9 +60,11 @@ pub fn look_at(pid: i32) -> Option<Seen> {
     let mut fields = rest.split_ascii_whitespace();
     let state = fields.next()?.chars().next()?;
     let parent = fields.next()?.parse().ok()?;
-    // Field 22 of proc(5); two were taken, the first two stand before the bracket.
-    let start = fields.nth(17)?.parse().ok()?;
-    Some(Seen { pid, start, state, parent })
+    let group = fields.next()?.parse().ok()?;
+    let session = fields.next()?.parse().ok()?;
+    // Field 22 of proc(5); four were taken, the first two stand before the bracket.
+    let start = fields.nth(15)?.parse().ok()?;
+    Some(Seen { pid, start, state, parent, group, session })
 }
 
 /// Returns every process of the machine that can be seen.
@@ -99,12 +103,21 @@ pub fn signal(process: Seen, signal: Signal) -> bool {
         && pidfd_send_signal(descriptor, signal).is_ok()
 }
 
-/// Sends `signal` to everything below this process but the processes `except`.
-pub fn signal_below(signal_to_send: Signal, except: &[i32]) {
-    for process in below(own_pid()) {
-        if process.is_alive() && !except.contains(&process.pid) {
-            signal(process, signal_to_send);
-        }
+/// Asks everything below this process to end, except the process `kept`.
+///
+/// It goes by process groups, so that its cost does not grow with what an agent has started.
+pub fn ask_below_to_end(kept: Option<i32>) {
+    let alive: Vec<Seen> = below(own_pid()).into_iter().filter(|process| process.is_alive()).collect();
+    let groups = own_groups(&alive);
+    let kept_group = alive.iter().find(|process| Some(process.pid) == kept).map(|process| process.group);
+    for group in groups.iter().filter(|group| Some(**group) != kept_group) {
+        signal_group(*group, Signal::TERM);
+    }
+    let rest = alive.into_iter().filter(|process| {
+        Some(process.pid) != kept && (!groups.contains(&process.group) || Some(process.group) == kept_group)
+    });
+    for process in rest {
+        signal(process, Signal::TERM);
     }
 }
 
@@ -130,8 +143,9 @@ pub fn reap(kept: Option<i32>) {
 /// Ends everything below this process, whatever it does to stay. Returns how many are left, which is none unless
 /// the kernel itself holds one. The child `kept` is ended too, but not collected.
 ///
-/// Everything is stopped first, round after round until a round finds nothing new, because what is stopped can no
-/// longer start anything; then everything is killed.
+/// Whole process groups are killed first: the kernel does that at once, so that nothing in a group can start anything in
+/// between, however fast it is. For what is left, everything is stopped, round after round until a round finds nothing
+/// new, because what is stopped can no longer start anything; then it is killed.
 pub fn end_all(kept: Option<i32>) -> usize {
     let begun = Instant::now();
     loop {
@@ -142,6 +156,9 @@ pub fn end_all(kept: Option<i32>) -> usize {
         }
         if begun.elapsed() > PATIENCE {
             return alive.len();
+        }
+        for group in own_groups(&alive) {
+            signal_group(group, Signal::KILL);
         }
         let mut frozen = BTreeSet::new();
         for _ in 0..64 {
@@ -161,6 +178,25 @@ pub fn end_all(kept: Option<i32>) -> usize {
             signal(process, Signal::KILL);
         }
         std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+// Groups other than our own, in sessions that began below us or, when we lead our session, in ours: all that is in them
+// is below us.
+fn own_groups(processes: &[Seen]) -> BTreeSet<i32> {
+    let own = look_at(own_pid());
+    let is_foreign = |process: &&Seen| {
+        own.is_none_or(|own| {
+            process.group == own.group || (process.session == own.session && own.session != own.pid)
+        })
+    };
+    processes.iter().filter(|process| !is_foreign(process)).map(|process| process.group).collect()
+}
+
+fn signal_group(group: i32, signal: Signal) {
+    if let Some(group) = Pid::from_raw(group) {
+        // One that is empty by now is what is wanted.
+        rustix::process::kill_process_group(group, signal).ok();
     }
 }
 

@@ -87,13 +87,13 @@ pub(super) fn furnish(
     {
         home.write(path, instructions)?;
     }
-    if home.path.join(".gitconfig").symlink_metadata().is_err() {
-        home.write(".gitconfig", GIT_CONFIG)?;
-    }
+    let mut git_config = GIT_CONFIG.to_owned();
     if let Some(token) = variables.get("GITHUB_TOKEN").cloned() {
         let file = home.write(&own("github-token/GITHUB_TOKEN"), &token)?;
         variables.insert("KELOS_GITHUB_TOKEN_FILE".to_owned(), text(&file));
+        git_config.push_str(&credential_helper(plan).unwrap_or_default());
     }
+    home.write(".gitconfig", &git_config)?;
     if let Some(login) = agent.login(&variables) {
         home.write(login.path, &login.content)?;
     }
@@ -163,6 +163,18 @@ fn ours(plan: &Plan, layout: &Layout) -> BTreeMap<String, String> {
     .into_iter()
     .filter_map(|(name, value)| Some((name.to_owned(), value.filter(|value| !value.is_empty())?)))
     .collect()
+}
+
+// Git asks for the token by host, and gets it for the host of the workspace alone. It is read from the file each time.
+fn credential_helper(plan: &Plan) -> Option<String> {
+    let rest = plan.workspace.as_ref()?.repo.strip_prefix("https://")?;
+    let host = rest.split('/').next()?;
+    let is_host = |character: char| character.is_ascii_alphanumeric() || matches!(character, '.' | '-' | ':');
+    if host.is_empty() || !host.chars().all(is_host) {
+        return None;
+    }
+    let helper = "!f() { test \\\"$1\\\" = get && echo username=x-access-token && echo \\\"password=$(cat \\\"$KELOS_GITHUB_TOKEN_FILE\\\")\\\"; }; f";
+    Some(format!("[credential \"https://{host}\"]\n\thelper = \n\thelper = \"{helper}\"\n"))
 }
 
 // `owner/name` at the end of a URL of a forge.

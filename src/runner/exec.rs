@@ -18,6 +18,7 @@ use rustix::process::{DumpableBehavior, Signal, set_dumpable_behavior, set_paren
 
 use crate::api::run::{CLAIMS_FILE, Claims, Exit, FORMAT_VERSION, Network, Plan, SandboxLevel, Secrets};
 use crate::file;
+use crate::git::remote::RemoteUrl;
 use crate::process;
 use crate::runner::RunnerError;
 use crate::runner::agents::report::{Completion, Reader, Report, usage_in_results};
@@ -114,7 +115,14 @@ fn refusal(exit: Exit, message: String, sandbox: Option<SandboxLevel>) -> (Claim
 
 fn restrict(plan: &Plan, layout: &Layout, program: &Path) -> io::Result<SandboxLevel> {
     let writable = vec![layout.work.clone(), layout.home.clone(), layout.temporary.clone()];
-    let grants = Grants::of(&plan.sandbox, &plan.search_path, &[program.to_path_buf()], writable);
+    let mut grants = Grants::of(&plan.sandbox, &plan.search_path, &[program.to_path_buf()], writable);
+    for url in plan.workspace.iter().flat_map(|workspace| {
+        std::iter::once(&workspace.repo).chain(workspace.remotes.iter().map(|remote| &remote.url))
+    }) {
+        if let Some(path) = RemoteUrl::parse(url).ok().as_ref().and_then(RemoteUrl::local_path) {
+            grants.allow_pushes(path);
+        }
+    }
     sandbox::limit(&plan.limits)?;
     sandbox::restrict(&grants, plan.sandbox.network)
 }

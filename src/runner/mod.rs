@@ -13,6 +13,7 @@ mod capture;
 mod environment;
 mod exec;
 pub mod folder;
+mod inside;
 mod log;
 mod outputs;
 mod prepare;

@@ -59,6 +59,8 @@ const DEVICES: &[&str] = &[
 const ALWAYS_PRIVATE: &[&str] = &["/etc/kubernetes", "/etc/rancher"];
 /// The files that a process may have open.
 const OPEN_FILES: u64 = 65_536;
+/// How much an agent stands back when others want the processor.
+const NICENESS: i32 = 10;
 /// The newest kernel interface whose rights are asked for; what a kernel does not know is left out.
 const NEWEST: ABI = ABI::V10;
 
@@ -101,6 +103,19 @@ impl Grants {
         readable.sort();
         readable.dedup();
         Self { readable, writable }
+    }
+
+    /// Adds what reading from and pushing to a repository of this machine needs.
+    ///
+    /// Its objects and references can be written, its settings and hooks cannot: those are run by others.
+    pub(super) fn allow_pushes(&mut self, repository: &Path) {
+        let nested = repository.join(".git");
+        let folder = if nested.is_dir() { nested } else { repository.to_path_buf() };
+        if !folder.join("objects").is_dir() || !folder.join("HEAD").is_file() {
+            return;
+        }
+        self.writable.extend(["objects", "refs", "logs"].map(|name| folder.join(name)));
+        self.readable.push(folder);
     }
 }
 
@@ -153,6 +168,8 @@ fn level(abi: ABI) -> SandboxLevel {
 ///
 /// A limit above what the system allows becomes what the system allows.
 pub(super) fn limit(limits: &Limits) -> io::Result<()> {
+    // The machine and the runner stay responsive, whatever the agent computes. Less than asked for is no fault.
+    rustix::process::nice(NICENESS).ok();
     set(Resource::Core, 0)?;
     set(Resource::Nofile, OPEN_FILES)?;
     for (resource, value) in [

@@ -9,7 +9,6 @@ use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use rustix::process::Signal;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::unix::pipe;
 use tokio::signal::unix::{SignalKind, signal};
@@ -244,8 +243,7 @@ impl<'a> Steps<'a> {
             return Instant::now();
         }
         self.cause = Some(cause);
-        let kept: Vec<i32> = step.into_iter().collect();
-        tree::signal_below(Signal::TERM, &kept);
+        tree::ask_below_to_end(step);
         Instant::now() + self.grace
     }
 
@@ -270,7 +268,7 @@ async fn wait_until(instant: Option<Instant>) {
 async fn end_leftovers() {
     let any_alive = || tree::below(tree::own_pid()).into_iter().any(tree::Seen::is_alive);
     if any_alive() {
-        tree::signal_below(Signal::TERM, &[]);
+        tree::ask_below_to_end(None);
         let until = Instant::now() + LEFTOVER_PATIENCE;
         while any_alive() && Instant::now() < until {
             tokio::time::sleep(Duration::from_millis(10)).await;

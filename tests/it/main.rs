@@ -4,3 +4,4 @@ mod run_bench;
 mod run_ends_with_a_truthful_outcome;
 mod run_leaves_nothing_behind;
 mod run_survives_kill;
+mod run_works_in_its_checkout;

@@ -68,13 +68,16 @@ async fn what_prints_much_is_bounded_with_head_and_tail() {
 #[tokio::test]
 async fn what_forks_without_end_is_ended() {
     let bench = Bench::new();
-    // Each generation starts the next and ends: no process can be caught by its number alone.
-    let mut plan =
-        shell("a", "cat >again <<'END'\nsh again 61004 & sh again 61004 & sleep 0.05\nEND\n sh again 61004");
+    // Each process starts its successor, half of them in a session of its own, and ends: none can be caught by its number.
+    let mut plan = shell(
+        "a",
+        "echo 'sh next 61004 $1 &' >next; echo 'setsid sh away 61004 $1 &' >away\n\
+         for number in 1 2 3 4 5; do sh next 61004 $number & sh away 61004 $number & done; sleep 600",
+    );
     plan.limits.active_deadline_seconds = Some(1);
     plan.limits.grace_seconds = 0;
-    plan.limits.processes = Some(200);
     let outcome = bench.outcome(plan).await;
-    assert!(matches!(outcome.exit, Exit::TimedOut | Exit::Succeeded | Exit::AgentFailed), "{outcome:?}");
+    assert_eq!(outcome.exit, Exit::TimedOut, "{outcome:?}");
+    assert_eq!(outcome.message, "it was ended after 1 seconds", "and the kernel holds none of them");
     none_left("61004").await;
 }
