@@ -11,6 +11,7 @@
 //! - [`store`]: a revisioned log of keys and bytes over SQLite.
 //! - [`apiserver`]: a Kubernetes-compatible API over the store.
 //! - [`daemon`]: the composition root: puts everything that runs for long together.
+//! - [`lang`]: languages inside manifests, text in, tree or error out.
 
 pub mod api;
 pub mod apiserver;
@@ -19,6 +20,7 @@ pub mod daemon;
 pub mod digest;
 pub mod domain;
 pub mod git;
+pub mod lang;
 pub mod process;
 pub mod secret;
 pub mod store;
