@@ -6,7 +6,6 @@
 //! - [`api`]: the wire contract, one file per kind.
 //! - [`domain`]: decisions, without effects.
 //! - [`validate`]: what is wrong with an object or a config repository.
-//! - [`validate`]: the rules of every kind, as findings by JSON pointer.
 //! - [`git`]: reads config repositories, writes status commits, pushes, clones.
 //! - [`store`]: a revisioned log of keys and bytes over SQLite.
 //! - [`apiserver`]: a Kubernetes-compatible API over the store.

@@ -1,1 +1,5 @@
 //! The integration tests: one file per promise to users.
+
+mod tidy {
+    mod generated_files;
+}
