@@ -11,6 +11,7 @@
 //! - [`apiserver`]: a Kubernetes-compatible API over the store.
 //! - [`daemon`]: the composition root: puts everything that runs for long together.
 //! - [`lang`]: languages inside manifests, text in, tree or error out.
+//! - [`domain`]: decisions, without effects.
 
 pub mod api;
 pub mod apiserver;

@@ -4,3 +4,6 @@ pub mod graph;
 pub mod phase;
 pub mod plan;
 pub mod variables;
+//! Decisions: no async, no I/O, no clock, no client.
+
+pub mod names;

@@ -4,3 +4,4 @@
 //! the texts come from people and, through work items, from strangers.
 
 pub mod cron;
+pub mod gotemplate;
