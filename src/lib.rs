@@ -7,6 +7,7 @@
 //! - [`lang`]: languages, text in, tree or error out: cron, Go templates, Tera.
 //! - [`domain`]: decisions, without effects.
 //! - [`validate`]: the rules of every kind, as findings by JSON pointer.
+//! - [`validate`]: what is wrong with an object or a config repository.
 //! - [`git`]: reads config repositories, writes status commits, pushes, clones.
 //! - [`store`]: a revisioned log of keys and bytes over SQLite.
 //! - [`apiserver`]: a Kubernetes-compatible API over the store.

@@ -6,7 +6,7 @@ use std::time::Duration;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DurationError {
     /// It is not a duration.
-    #[error("{0:?} is not a duration; write it like 30s, 5m or 1h30m")]
+    #[error("{0:?} is not a duration")]
     Malformed(String),
     /// It is below zero.
     #[error("the duration {0:?} is negative")]

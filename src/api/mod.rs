@@ -5,7 +5,7 @@
 //!
 //! Status types tolerate fields they do not know, so that an older binary can read what a newer one wrote.
 
-mod closed_set;
+pub(crate) mod closed_set;
 
 pub mod agent_config;
 pub mod condition;

@@ -97,6 +97,65 @@ name! {
     TaskName, MAX_LABEL_LENGTH, true
 }
 
+/// Longest name of a branch in bytes; file systems allow no longer ref.
+pub const MAX_BRANCH_LENGTH: usize = 244;
+
+/// Name of a git branch, as `git check-ref-format --branch` allows it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct BranchName(String);
+
+/// Why a branch was refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{name:?} is not a branch that git allows: it {fault}")]
+pub struct BranchError {
+    /// The branch as it was given, cut to a readable length.
+    pub name: String,
+    /// What is wrong with it.
+    pub fault: &'static str,
+}
+
+impl BranchName {
+    /// Checks a branch. It never begins with `-`, so that it cannot be taken for an option.
+    pub fn parse(name: &str) -> Result<Self, BranchError> {
+        match branch_fault(name) {
+            None => Ok(Self(name.to_owned())),
+            Some(fault) => Err(BranchError { name: name.chars().take(80).collect(), fault }),
+        }
+    }
+
+    /// Returns the branch as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Display for BranchName {
+    fn fmt(&self, formatter: &mut Formatter<'_>) -> std::fmt::Result {
+        formatter.pad(&self.0)
+    }
+}
+
+fn branch_fault(name: &str) -> Option<&'static str> {
+    let special = |character: char| character.is_control() || " ~^:?*[\\".contains(character);
+    let faults = [
+        (name.is_empty(), "is empty"),
+        (name.len() > MAX_BRANCH_LENGTH, "is longer than 244 bytes"),
+        (name.starts_with('-'), "begins with a dash"),
+        (name == "@" || name == "HEAD", "has a meaning of its own"),
+        (name.contains(special), "has a space, a control character, or one of ~ ^ : ? * [ \\"),
+        (name.contains(".."), "has two dots in a row"),
+        (name.contains("@{"), "has @{ in it"),
+        (name.ends_with('.'), "ends with a dot"),
+        (name.split('/').any(str::is_empty), "has an empty part between slashes"),
+        (name.split('/').any(|part| part.starts_with('.')), "has a part that begins with a dot"),
+        (
+            name.split('/').any(|part| part.to_ascii_lowercase().ends_with(".lock")),
+            "has a part that ends with .lock",
+        ),
+    ];
+    faults.into_iter().find_map(|(applies, fault)| applies.then_some(fault))
+}
+
 /// An object of a kind that is known from where it stands.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ObjectKey {
@@ -143,6 +202,20 @@ fn check(text: &str, limit: usize, dots: bool) -> Result<(), NameError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn branches_are_what_git_allows() {
+        for good in ["main", "kelos/7", "fix-42", "a.b", "feature/x@y", "ümlaut"] {
+            assert!(BranchName::parse(good).is_ok(), "{good}");
+        }
+        let long = "b".repeat(245);
+        for bad in [
+            "", "-x", "--force", "a b", "a..b", "a~1", "a^", "a:b", "a?", "a*", "a[0", "a\\b", "/a", "a/",
+            "a//b", ".a", "a/.b", "a.", "a.lock", "a.lock/b", "@", "HEAD", "a@{1}", "a\nb", "a\u{7f}", &long,
+        ] {
+            assert!(BranchName::parse(bad).is_err(), "{bad}");
+        }
+    }
 
     #[test]
     fn names_are_what_kubernetes_allows() {

@@ -70,7 +70,8 @@ const UNIQUE_NAMES: &str = "self.all(a, self.exists_one(b, b.name == a.name))";
 const NO_SECOND_COMMENT_POLICY: &str = "!(has(self.commentPolicy) && ((has(self.triggerComment) && \
      size(self.triggerComment) > 0) || (has(self.excludeComments) && size(self.excludeComments) > 0)))";
 
-const NO_USER_IN_URL: &str = "!self.matches('^https?://[^/?#]*@')";
+/// A rule of the object around the URL, and not of the URL itself: the server repeats the value that broke a rule.
+const NO_USER_IN_URL: &str = "!has(self.url) || !self.url.matches('^https?://[^/?#]*@')";
 
 /// Event types of GitHub that are about a pull request, and so can have a check run.
 const PULL_REQUEST_EVENTS: [&str; 4] =
@@ -259,24 +260,24 @@ fn spawner_rules() -> Vec<Rule> {
 
 fn config_repository_rules() -> Vec<Rule> {
     let kind = Kind::ConfigRepository;
-    let url = |path| {
-        rule(
+    let url = |path| Rule {
+        field_path: Some(".url"),
+        ..rule(
             kind,
             path,
             NO_USER_IN_URL,
             "the URL must not carry a user or password; put them into secretRef",
-            |url, _| {
-                let rest = url
-                    .as_str()
-                    .and_then(|url| url.strip_prefix("https://").or_else(|| url.strip_prefix("http://")));
+            |object, _| {
+                let url = text(object, "url").unwrap_or_default();
+                let rest = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
                 let authority = rest.and_then(|rest| rest.split(['/', '?', '#']).next());
                 !authority.is_some_and(|authority| authority.contains('@'))
             },
         )
     };
     vec![
-        url("spec.url"),
-        url("spec.report.url"),
+        url("spec"),
+        url("spec.report"),
         rule(
             kind,
             "spec.ref",

@@ -1,9 +1,9 @@
 //! Decisions: no async, no I/O, no clock, no client. Everything that is known comes in, what is to be done goes out.
 
 pub mod graph;
-pub mod variables;
 pub mod phase;
 pub mod plan;
+pub mod variables;
 //! Decisions: no async, no I/O, no clock, no client.
 
 pub mod names;

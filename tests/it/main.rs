@@ -5,3 +5,6 @@ mod run_ends_with_a_truthful_outcome;
 mod run_leaves_nothing_behind;
 mod run_survives_kill;
 mod run_works_in_its_checkout;
+mod tidy {
+    mod generated_files;
+}
