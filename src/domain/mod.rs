@@ -1,9 +1,10 @@
 //! Decisions: no async, no I/O, no clock, no client. Everything that is known comes in, what is to be done goes out.
 
 pub mod graph;
+pub mod names;
+pub mod outcome;
 pub mod phase;
 pub mod plan;
+pub mod schedule;
+pub mod spawn;
 pub mod variables;
-//! Decisions: no async, no I/O, no clock, no client.
-
-pub mod names;

@@ -69,7 +69,9 @@ impl Repository {
                 connection.prepare_fetch(gix::progress::Discard, gix::remote::ref_map::Options::default())?;
             let id = match reference {
                 Reference::Commit(id) => Some(*id),
-                Reference::Head | Reference::Branch(_) | Reference::Tag(_) => find(&prepared.ref_map().remote_refs, &source),
+                Reference::Head | Reference::Branch(_) | Reference::Tag(_) => {
+                    find(&prepared.ref_map().remote_refs, &source)
+                }
             };
             if id.is_none() {
                 return Ok(None);
