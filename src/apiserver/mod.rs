@@ -16,6 +16,7 @@ mod delete;
 mod discovery;
 mod encode;
 pub mod events;
+mod garbage;
 mod jsonpath;
 mod list;
 pub mod managed_fields;
