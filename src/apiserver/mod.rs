@@ -18,6 +18,7 @@ mod discovery;
 mod encode;
 pub mod events;
 mod in_process;
+mod garbage;
 mod jsonpath;
 mod list;
 mod listen;
