@@ -5,13 +5,14 @@
 
 use std::fs::File;
 use std::io::{self, Read as _, Write as _};
-use std::os::fd::AsFd as _;
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use rustix::process::{DumpableBehavior, Signal, set_dumpable_behavior, set_parent_process_death_signal};
@@ -33,8 +34,10 @@ use crate::runner::sandbox::{self, Grants};
 const LARGEST_SECRETS: u64 = 16 * 1024 * 1024;
 /// The longest line of an agent that is looked at, in bytes. The log takes longer ones as well.
 const LONGEST_LINE: usize = 16 * 1024 * 1024;
-/// How long the agent's output is waited for after the agent has ended: a process it left may hold the pipe.
+/// How long the agent's output is read after the agent has ended: a process it left may hold the pipe and go on.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// How long the pipe must be empty after the agent has ended until nothing more is waited for.
+const SILENCE: Duration = Duration::from_millis(50);
 
 /// Carries out the step; see [`crate::runner::exec`].
 pub(super) fn exec(folder: &Folder) -> Result<u8, RunnerError> {
@@ -214,10 +217,9 @@ fn run_agent(
     let mut child = command.spawn()?;
     feed(&mut child, invocation.input);
     let reader = Arc::new(Mutex::new(agent.reader()));
-    let ended = listen(&mut child, &reader)?;
+    let listening = listen(&mut child, &reader)?;
     let status = child.wait()?;
-    // An error here means that the pipe is still held by something that the agent left: what came is enough.
-    ended.recv_timeout(PATIENCE).ok();
+    listening.finish();
     let report = reader.lock().unwrap_or_else(PoisonError::into_inner).report();
     Ok((status, report))
 }
@@ -236,12 +238,35 @@ fn feed(child: &mut Child, input: Option<String>) {
     }
 }
 
-// Passes on what the agent prints, and shows the lines to `reader`. The channel closes at the end.
-fn listen(child: &mut Child, reader: &Arc<Mutex<Box<dyn Reader>>>) -> io::Result<mpsc::Receiver<()>> {
+/// The thread that reads what the agent prints.
+struct Listening {
+    // Closed by the thread when the pipe is at its end.
+    ended: mpsc::Receiver<()>,
+    pipe: OwnedFd,
+}
+
+impl Listening {
+    // Waits until everything that the agent printed was read.
+    fn finish(self) {
+        let until = Instant::now() + PATIENCE;
+        let mut was_empty = false;
+        while self.ended.recv_timeout(SILENCE) == Err(RecvTimeoutError::Timeout) && Instant::now() < until {
+            let is_empty = rustix::io::ioctl_fionread(&self.pipe).is_ok_and(|bytes| bytes == 0);
+            if is_empty && was_empty {
+                return;
+            }
+            was_empty = is_empty;
+        }
+    }
+}
+
+// Passes on what the agent prints, and shows the lines to `reader`.
+fn listen(child: &mut Child, reader: &Arc<Mutex<Box<dyn Reader>>>) -> io::Result<Listening> {
     let mut output = child.stdout.take().ok_or(io::ErrorKind::BrokenPipe)?;
+    let pipe = output.as_fd().try_clone_to_owned()?;
     let mut log = own_stdout()?;
     let reader = Arc::clone(reader);
-    let (sender, receiver) = mpsc::channel::<()>();
+    let (sender, ended) = mpsc::channel::<()>();
     thread::spawn(move || {
         let mut lines = Lines::default();
         let mut buffer = vec![0; 64 * 1024];
@@ -255,7 +280,7 @@ fn listen(child: &mut Child, reader: &Arc<Mutex<Box<dyn Reader>>>) -> io::Result
         lines.end(|line| reader.lock().unwrap_or_else(PoisonError::into_inner).line(line));
         drop(sender);
     });
-    Ok(receiver)
+    Ok(Listening { ended, pipe })
 }
 
 /// Cuts bytes into lines. One that is too long is passed over.

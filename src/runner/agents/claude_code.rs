@@ -1,6 +1,7 @@
 //! Claude Code.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use crate::api::run::McpServer;
 use crate::runner::agents::report::{Claude, Reader};
@@ -19,21 +20,18 @@ impl AgentProgram for ClaudeCode {
     }
 
     fn invocation(&self, call: &Call<'_>) -> Invocation {
-        let (mut arguments, input) = prompt_argument(
-            call.prompt,
-            &["--dangerously-skip-permissions", "--output-format", "stream-json", "--verbose", "-p"],
-        );
+        let mut before =
+            vec!["--dangerously-skip-permissions", "--output-format", "stream-json", "--verbose", "-p"];
         for (option, value) in [("--model", call.model), ("--effort", call.effort)] {
-            if let Some(value) = value {
-                arguments.extend([option.to_owned(), value.to_owned()]);
-            }
+            before.extend(value.into_iter().flat_map(|value| [option, value]));
         }
-        for plugin in call.plugins {
-            arguments.extend(["--plugin-dir".to_owned(), plugin.to_string_lossy().into_owned()]);
-        }
-        if let Some(file) = call.servers_file {
-            arguments.extend(["--mcp-config".to_owned(), file.to_string_lossy().into_owned()]);
-        }
+        let plugins: Vec<_> = call.plugins.iter().map(|plugin| plugin.to_string_lossy()).collect();
+        before.extend(plugins.iter().flat_map(|plugin| ["--plugin-dir", plugin]));
+        let servers = call.servers_file.map(Path::to_string_lossy);
+        before.extend(servers.iter().flat_map(|file| ["--mcp-config", file]));
+        // The option before takes any number of values, and a prompt may begin with a dash.
+        before.push("--");
+        let (arguments, input) = prompt_argument(call.prompt, &before);
         let mut environment = BTreeMap::from([("DISABLE_AUTOUPDATER", "1".to_owned())]);
         if rustix::process::getuid().is_root() {
             // As root it refuses to skip permissions unless it is told that it is contained, which it is.

@@ -120,7 +120,7 @@ fn command_lines_are_those_of_the_programs() {
     assert_eq!(line("shell"), "-e /run/prompt");
     assert_eq!(
         line("claude-code"),
-        "--dangerously-skip-permissions --output-format stream-json --verbose -p fix -x --model m --effort high"
+        "--dangerously-skip-permissions --output-format stream-json --verbose -p --model m --effort high -- fix -x"
     );
     assert_eq!(
         line("codex"),
@@ -185,4 +185,20 @@ fn a_program_that_is_not_here_is_missing_before_anything_is_spent() {
     assert!(matches!(lookup(&agent("codex", None), "/nonexistent", false), Err(Missing::Program { .. })));
     assert_eq!(lookup(&agent("mine", None), "/bin", false), Err(Missing::Agent { agent: "mine".to_owned() }));
     assert_eq!(lookup(&agent("mine", Some("sh")), "/bin", false), Ok(PathBuf::from("/bin/sh")));
+}
+
+/// What Claude Code 2.1.197 printed when it talked to a scripted endpoint: a file of the output of the real program.
+const CLAUDE_CODE: &str = include_str!("../../../tests/testdata/agents/claude-code-2.1.197.jsonl");
+
+#[test]
+fn a_transcript_of_the_real_claude_code_is_read_and_every_cut_of_it_is_incomplete() {
+    let report = read("claude-code", CLAUDE_CODE);
+    assert_eq!(report.completion, Completion::Complete);
+    assert_eq!((report.usage.input_tokens, report.usage.output_tokens), (Some(12), Some(5)));
+    assert!(report.usage.cost_usd.is_some());
+    assert_eq!(report.answer.as_deref(), Some("all done"));
+    for end in (0..CLAUDE_CODE.trim_end().len()).step_by(7) {
+        let Some(cut) = CLAUDE_CODE.get(..end) else { continue };
+        assert_eq!(read("claude-code", cut).completion, Completion::Absent, "cut at {end}");
+    }
 }
