@@ -99,6 +99,12 @@ impl FieldError {
         Self::new(FieldErrorKind::Forbidden, path, Value::Null, detail)
     }
 
+    /// Returns the error that a text has more than `max` bytes.
+    pub fn too_long(path: impl Into<String>, max: usize) -> Self {
+        let bytes = if max == 1 { "byte" } else { "bytes" };
+        Self::new(FieldErrorKind::TooLong, path, Value::Null, format!("may not be more than {max} {bytes}"))
+    }
+
     /// Returns the error that a value is not one of `allowed`.
     pub fn not_supported(path: impl Into<String>, value: impl Into<Value>, allowed: &[String]) -> Self {
         let allowed: Vec<_> = allowed.iter().map(|value| spelling::quoted(value)).collect();
