@@ -8,3 +8,7 @@ mod run_works_in_its_checkout;
 mod tidy {
     mod generated_files;
 }
+#[cfg(test)]
+mod conformance;
+#[cfg(test)]
+mod support;
