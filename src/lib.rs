@@ -12,11 +12,14 @@
 //! - [`apiserver`]: a Kubernetes-compatible API over the store.
 //! - [`executor`]: where a run happens.
 //! - [`runner`]: what happens inside a run.
+//! - [`gitops`]: a commit in, the cluster as it says.
 //! - [`controllers`]: one folder per kind that has one.
 //! - [`daemon`]: the composition root: puts everything that runs for long together.
+//! - [`cli`]: one file per command.
 
 pub mod api;
 pub mod apiserver;
+pub mod cli;
 pub mod clock;
 pub mod controllers;
 pub mod daemon;
@@ -25,6 +28,7 @@ pub mod domain;
 pub mod executor;
 pub mod file;
 pub mod git;
+pub mod gitops;
 pub mod lang;
 pub mod process;
 pub mod runner;

@@ -17,8 +17,8 @@ mod delete;
 mod discovery;
 mod encode;
 pub mod events;
-mod in_process;
 mod garbage;
+mod in_process;
 mod jsonpath;
 mod list;
 mod listen;
@@ -45,6 +45,7 @@ mod watch;
 mod write;
 
 pub use crate::apiserver::cause::Cause;
+pub use crate::apiserver::core_kinds::secret_prefixes;
 pub use crate::apiserver::credentials::{Credentials, CredentialsError};
 pub use crate::apiserver::in_process::{InProcess, in_process};
 pub use crate::apiserver::listen::serve;

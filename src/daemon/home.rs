@@ -68,6 +68,13 @@ pub fn announce(folder: &Path, kubeconfig: &Path) -> io::Result<()> {
     file::write_durably(&folder.join(NOTE), kubeconfig.as_os_str().as_encoded_bytes())
 }
 
+/// Returns the port in the kubeconfig of the last start.
+pub fn last_port(kubeconfig: &Path) -> Option<u16> {
+    let text = fs::read_to_string(kubeconfig).ok()?;
+    let server = text.lines().find_map(|line| line.trim().strip_prefix("server: "))?;
+    server.rsplit_once(':')?.1.parse().ok()
+}
+
 /// Takes the note back, if it is ours.
 pub fn withdraw(folder: &Path, kubeconfig: &Path) {
     if announced(folder).as_deref() == Some(kubeconfig) {

@@ -7,4 +7,9 @@ pub mod config;
 mod embedded;
 pub mod home;
 mod log;
+mod logging;
 pub mod supervisor;
+mod up;
+
+pub use logging::{LOG_VARIABLE, start_logging};
+pub use up::{Ready, up};

@@ -114,6 +114,11 @@ pub(crate) fn metadata_schema() -> Value {
     json!({"type": "object", "properties": properties})
 }
 
+/// Returns the prefixes of the store's keys under which secrets lie; what they held is to leave the disk at once.
+pub fn secret_prefixes() -> Vec<String> {
+    resources().iter().filter(|resource| resource.kind == "Secret").map(Resource::prefix).collect()
+}
+
 /// Returns the resources of all these kinds.
 pub(crate) fn resources() -> Vec<Resource> {
     KINDS.iter().map(|core| core.resource()).collect()

@@ -121,8 +121,7 @@ impl Controlled {
         if stored.is_err() {
             self.claims.release(uid);
         }
-        stored?;
-        self.start(task, known).await
+        self.start(&stored?, known).await
     }
 
     async fn start(&self, task: &Task, known: Known) -> Result<Action, TaskError> {
@@ -161,8 +160,9 @@ impl Controlled {
         next: TaskStatus,
         event: &str,
         is_warning: bool,
-    ) -> Result<(), TaskError> {
-        status::store(&self.api(task), task, &next).await.map_err(TaskError::api("write the status"))?;
+    ) -> Result<Task, TaskError> {
+        let stored = status::store(&self.api(task), task, &next).await;
+        let stored = stored.map_err(TaskError::api("write the status"))?;
         if task.status.as_ref().and_then(|status| status.phase) != next.phase {
             let note = next.message.as_deref().unwrap_or_default();
             tracing::info!(
@@ -175,7 +175,7 @@ impl Controlled {
                 .tell(&task.object_ref(&()), Happened { reason: event, action: "Run", note, is_warning })
                 .await;
         }
-        Ok(())
+        Ok(stored)
     }
 
     async fn record(&self, task: &Task) -> Result<Action, TaskError> {

@@ -128,11 +128,17 @@ fn report(error: &kube::runtime::controller::Error<TaskError, watcher::Error>) {
     match error {
         // The Task went away between the trigger and the look at it.
         Error::ObjectNotFound(_) => {}
+        // The cache is behind our own write; what is newer is on its way.
+        Error::ReconcilerFailed(TaskError::Api { source, .. }, _) if is_conflict(source) => {}
         Error::ReconcilerFailed(error, task) => {
             tracing::warn!(task = task.name, error = %chain(error), "Task could not be advanced and is tried again");
         }
         other => tracing::warn!(error = %chain(other), "Watch of Tasks failed and is resumed"),
     }
+}
+
+fn is_conflict(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Api(status) if status.code == 409)
 }
 
 fn chain(error: &dyn std::error::Error) -> String {

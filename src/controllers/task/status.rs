@@ -76,20 +76,20 @@ pub(crate) fn refused(task: &Task, refusal: &Refusal, now: Timestamp) -> TaskSta
     status
 }
 
-/// Stores the status, unless it is what is stored already.
+/// Stores the status, unless it is what is stored already, and returns the Task as it is then.
 ///
 /// # Errors
 /// When the server does not take it, as when the Task changed since it was read.
-pub(crate) async fn store(api: &Api<Task>, task: &Task, status: &TaskStatus) -> Result<(), kube::Error> {
-    if task.status.as_ref() == Some(status) {
-        return Ok(());
-    }
+pub(crate) async fn store(api: &Api<Task>, task: &Task, status: &TaskStatus) -> Result<Task, kube::Error> {
     let mut next = task.clone();
+    if task.status.as_ref() == Some(status) {
+        return Ok(next);
+    }
     next.status = Some(status.clone());
     next.metadata.managed_fields = None;
     let parameters =
         PostParams { dry_run: false, field_manager: Some(labels::CONTROLLER_MANAGER.to_owned()) };
-    api.replace_status(task.metadata.name.as_deref().unwrap_or_default(), &parameters, &next).await.map(drop)
+    api.replace_status(task.metadata.name.as_deref().unwrap_or_default(), &parameters, &next).await
 }
 
 fn standing(task: &Task, phase: TaskPhase, reason: Reason, message: String) -> TaskStatus {

@@ -176,7 +176,8 @@ fn in_order(text: &str) -> String {
     // Causes are said once each in the message; only if they fill it is it the same list.
     let end = start + length.saturating_sub(2);
     let list = text.get(start..end).unwrap_or_default();
-    let same = text.get(end..).is_some_and(|rest| rest.starts_with(']')) && causes.iter().all(|cause| list.contains(cause));
+    let same = text.get(end..).is_some_and(|rest| rest.starts_with(']'))
+        && causes.iter().all(|cause| list.contains(cause));
     if !same {
         return text.to_owned();
     }

@@ -1,0 +1,41 @@
+//! The environment of the user, read once.
+
+#![expect(clippy::disallowed_methods, reason = "this module is where the environment is read")]
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+/// What commands take from the environment.
+#[derive(Debug, Clone)]
+pub(crate) struct Environment {
+    /// `PATH`.
+    pub(crate) search_path: String,
+    /// `HOME`.
+    pub(crate) home: Option<PathBuf>,
+    /// `KUBECONFIG`, without empty parts.
+    pub(crate) kubeconfig: Option<OsString>,
+    /// Folder of the note by which a running daemon is found: `XDG_RUNTIME_DIR`, else under the home folder.
+    pub(crate) announcements: Option<PathBuf>,
+    /// Folder for the data of `kelos up` when none is named: under `XDG_DATA_HOME`, else under the home folder.
+    pub(crate) data_dir: Option<PathBuf>,
+}
+
+impl Environment {
+    /// Reads the environment of the process.
+    pub(crate) fn read() -> Self {
+        let folder = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+        let home = folder("HOME");
+        let under_home = |path: &str| home.as_ref().map(|home| home.join(path));
+        Self {
+            search_path: std::env::var("PATH").unwrap_or_else(|_| "/usr/local/bin:/usr/bin:/bin".to_owned()),
+            kubeconfig: std::env::var_os("KUBECONFIG").filter(|value| !value.is_empty()),
+            announcements: folder("XDG_RUNTIME_DIR")
+                .or_else(|| under_home(".local/state"))
+                .map(|path| path.join("kelos")),
+            data_dir: folder("XDG_DATA_HOME")
+                .or_else(|| under_home(".local/share"))
+                .map(|path| path.join("kelos")),
+            home,
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! The command line: one file per command, and beside them what commands share.
+
+mod command_error;
+mod environment;
+mod get;
+mod logs;
+mod printer;
+mod render_templates;
+mod runner;
+mod server;
+mod up;
+mod validate;
+mod version;
+
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::cli::command_error::CommandError;
+use crate::cli::environment::Environment;
+use crate::cli::printer::Printer;
+
+/// Run coding agents from a git repository of YAML definitions
+#[derive(Debug, Parser)]
+#[command(name = "kelos", version, max_term_width = 100, disable_help_subcommand = true)]
+struct Arguments {
+    #[command(flatten)]
+    global: GlobalArguments,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// What every command takes.
+#[derive(Debug, Clone, Args)]
+struct GlobalArguments {
+    /// Path of the kubeconfig of the server that is meant
+    #[arg(long, global = true, value_name = "FILE")]
+    kubeconfig: Option<std::path::PathBuf>,
+    /// Namespace of the objects; by default that of the kubeconfig's context
+    #[arg(short, long, global = true)]
+    namespace: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Up(up::UpArguments),
+    Validate(validate::ValidateArguments),
+    Get(get::GetArguments),
+    Logs(logs::LogsArguments),
+    Version(version::VersionArguments),
+    #[command(hide = true)]
+    Runner(runner::RunnerArguments),
+    #[command(hide = true)]
+    RenderTemplates,
+}
+
+/// Runs the program and returns its exit status.
+pub fn run() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            // Clap prints help to standard output and faults to standard error; a closed pipe is nobody's fault.
+            drop(error.print());
+            return if error.use_stderr() { ExitCode::from(2) } else { ExitCode::SUCCESS };
+        }
+    };
+    let printer = Printer;
+    match dispatch(arguments, printer) {
+        Ok(code) => code,
+        Err(error) => {
+            if !error.is_silent() {
+                printer.message(error.render().trim_end());
+            }
+            error.exit_code()
+        }
+    }
+}
+
+fn dispatch(arguments: Arguments, printer: Printer) -> Result<ExitCode, CommandError> {
+    let environment = Environment::read();
+    let global = arguments.global;
+    match arguments.command {
+        // These two are started by ourselves, with no environment, and bring no runtime up.
+        Command::Runner(arguments) => runner::run(&arguments),
+        Command::RenderTemplates => render_templates::run(printer),
+        Command::Validate(arguments) => validate::run(&arguments, &global, printer),
+        Command::Up(arguments) => in_runtime(up::run(arguments, &environment, printer)),
+        Command::Get(arguments) => in_runtime(get::run(&arguments, &global, &environment, printer)),
+        Command::Logs(arguments) => in_runtime(logs::run(&arguments, &global, &environment, printer)),
+        Command::Version(arguments) => in_runtime(version::run(&arguments, &global, &environment, printer)),
+    }
+}
+
+fn in_runtime(
+    command: impl Future<Output = Result<ExitCode, CommandError>>,
+) -> Result<ExitCode, CommandError> {
+    // One TLS provider for the whole program; two would make the clients panic.
+    drop(rustls::crypto::ring::default_provider().install_default());
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(CommandError::internal)?;
+    runtime.block_on(command)
+}

@@ -1,0 +1,36 @@
+//! `kelos runner`: the side of a run that the daemon starts.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, ValueEnum};
+
+use crate::cli::command_error::CommandError;
+use crate::runner;
+
+/// Carry out one step of a run
+#[derive(Debug, Args)]
+pub(super) struct RunnerArguments {
+    /// Which step
+    step: Step,
+    /// Folder of the run
+    folder: PathBuf,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Step {
+    /// All of it
+    Run,
+    /// Make the workspace
+    Prepare,
+    /// Run setup and agent
+    Exec,
+}
+
+pub(super) fn run(arguments: &RunnerArguments) -> Result<ExitCode, CommandError> {
+    match arguments.step {
+        Step::Run => runner::run(&arguments.folder).map(|_| ExitCode::SUCCESS).map_err(CommandError::user),
+        Step::Prepare => runner::prepare(&arguments.folder).map(Into::into).map_err(CommandError::user),
+        Step::Exec => runner::exec(&arguments.folder).map(Into::into).map_err(CommandError::user),
+    }
+}

@@ -1,0 +1,80 @@
+//! Which server a command means.
+//!
+//! In this order: `--kubeconfig`, the `KUBECONFIG` variable, a `kelos up` of this user that is running, and the
+//! context of the user's own kubeconfig.
+
+use std::path::{Path, PathBuf};
+
+use kube::config::{KubeConfigOptions, Kubeconfig};
+
+use crate::cli::GlobalArguments;
+use crate::cli::command_error::CommandError;
+use crate::cli::environment::Environment;
+use crate::daemon::home;
+
+/// A server that was chosen.
+pub(crate) struct Server {
+    /// Reaches it.
+    pub(crate) client: kube::Client,
+    /// The namespace that is meant when a command names none.
+    pub(crate) namespace: String,
+    /// Its address, for messages.
+    pub(crate) address: String,
+    /// Why this server: the flag, variable or note that named it.
+    pub(crate) source: String,
+}
+
+/// Connects to the server that is meant.
+pub(crate) async fn connect(
+    global: &GlobalArguments,
+    environment: &Environment,
+) -> Result<Server, CommandError> {
+    let (kubeconfig, source) = find(global, environment)?;
+    let options = KubeConfigOptions::default();
+    let config = kube::Config::from_custom_kubeconfig(kubeconfig, &options).await.map_err(|error| {
+        CommandError::user(
+            anyhow::Error::new(error).context(format!("the kubeconfig from {source} cannot be used")),
+        )
+    })?;
+    let address = config.cluster_url.to_string();
+    let namespace = global.namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
+    let client = kube::Client::try_from(config).map_err(CommandError::from)?;
+    Ok(Server { client, namespace, address: address.trim_end_matches('/').to_owned(), source })
+}
+
+fn find(global: &GlobalArguments, environment: &Environment) -> Result<(Kubeconfig, String), CommandError> {
+    if let Some(path) = &global.kubeconfig {
+        return Ok((read(path)?, "--kubeconfig".to_owned()));
+    }
+    if let Some(paths) = &environment.kubeconfig {
+        let mut merged: Option<Kubeconfig> = None;
+        for path in std::env::split_paths(paths).filter(|path| path.is_file()) {
+            let next = read(&path)?;
+            merged = Some(match merged {
+                None => next,
+                Some(before) => before.merge(next).map_err(CommandError::user)?,
+            });
+        }
+        if let Some(merged) = merged {
+            return Ok((merged, "KUBECONFIG".to_owned()));
+        }
+    }
+    if let Some(path) = environment.announcements.as_deref().and_then(home::announced) {
+        return Ok((read(&path)?, "the running 'kelos up'".to_owned()));
+    }
+    let own: Option<PathBuf> = environment.home.as_ref().map(|home| home.join(".kube").join("config"));
+    if let Some(path) = own.filter(|path| path.is_file()) {
+        let source = path.display().to_string();
+        return Ok((read(&path)?, source));
+    }
+    Err(CommandError::user_message("no server is known")
+        .hint("Start one with 'kelos up', or name a cluster with --kubeconfig"))
+}
+
+fn read(path: &Path) -> Result<Kubeconfig, CommandError> {
+    Kubeconfig::read_from(path).map_err(|error| {
+        CommandError::user(
+            anyhow::Error::new(error).context(format!("cannot read the kubeconfig {}", path.display())),
+        )
+    })
+}

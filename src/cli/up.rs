@@ -1,0 +1,110 @@
+//! `kelos up`
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Args;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::cli::command_error::CommandError;
+use crate::cli::environment::Environment;
+use crate::cli::printer::Printer;
+use crate::daemon;
+use crate::daemon::config::{Config, RepositoryConfig};
+
+/// Run the control plane on this machine, in the foreground
+///
+/// Serves the API on loopback, runs Tasks as local processes, and follows config repositories. The first Ctrl-C starts
+/// nothing new and ends the daemon; runs go on and are taken up again by the next start.
+#[derive(Debug, Args)]
+pub(super) struct UpArguments {
+    /// Folder that holds everything; it is private to you
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    /// URL or path of a config repository, which becomes the ConfigRepository 'default'
+    #[arg(long, value_name = "URL")]
+    repo: Option<String>,
+    /// Branch of the config repository; by default that of its HEAD
+    #[arg(long, requires = "repo")]
+    branch: Option<String>,
+    /// Folder with the definitions, from the root of the config repository
+    #[arg(long, requires = "repo")]
+    path: Option<String>,
+    /// How often the config repository is asked
+    #[arg(long, requires = "repo", value_name = "DURATION", value_parser = duration)]
+    interval: Option<String>,
+    /// Where the API listens; a port of 0 takes the port of the last start, or any
+    #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:0")]
+    listen: SocketAddr,
+    /// How many runs may go on at once
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..))]
+    slots: u16,
+}
+
+fn duration(text: &str) -> Result<String, String> {
+    match crate::api::duration::parse(text) {
+        Ok(duration) if duration.is_zero() => Err("an interval of nothing would never rest".to_owned()),
+        Ok(_) => Ok(text.to_owned()),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+pub(super) async fn run(
+    arguments: UpArguments,
+    environment: &Environment,
+    printer: Printer,
+) -> Result<ExitCode, CommandError> {
+    daemon::start_logging();
+    let data_dir = arguments.data_dir.or_else(|| environment.data_dir.clone()).ok_or_else(|| {
+        CommandError::user_message("no folder for the data is known, because HOME is not set")
+            .hint("Name one with --data-dir")
+    })?;
+    if !arguments.listen.ip().is_loopback() {
+        return Err(CommandError::usage(format!("{} is not a loopback address", arguments.listen.ip()))
+            .hint("The API runs programs as you; it is only served on this machine"));
+    }
+    let repository = arguments.repo.map(|url| RepositoryConfig {
+        url: absolute(&url),
+        branch: arguments.branch,
+        path: arguments.path,
+        interval: arguments.interval,
+    });
+    let config = Config {
+        data_dir,
+        listen: arguments.listen,
+        repository,
+        slots: usize::from(arguments.slots),
+        program: std::env::current_exe()?,
+        search_path: environment.search_path.clone(),
+        user_home: environment.home.clone(),
+        announcements: environment.announcements.clone(),
+    };
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let stop = async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        tracing::info!("Asked to end: nothing new is started, and runs go on");
+    };
+    let ready = |ready: &daemon::Ready| {
+        printer.message(format_args!(
+            "kelos is ready at https://{}\n  export KUBECONFIG={}",
+            ready.address,
+            ready.kubeconfig.display()
+        ));
+    };
+    daemon::up(config, stop, ready).await.map_err(CommandError::user)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Returns a path on this machine as an absolute one, and a URL as it is.
+fn absolute(url: &str) -> String {
+    let path = std::path::Path::new(url);
+    if url.contains("://") || !path.exists() {
+        return url.to_owned();
+    }
+    path.canonicalize().map_or_else(|_| url.to_owned(), |path| path.display().to_string())
+}

@@ -1,0 +1,340 @@
+//! One attempt: ask the remote, judge what is new, bring the cluster to it, tell how that went.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use kube::{Resource as _, ResourceExt as _};
+use tokio::time::Instant;
+
+use crate::api::condition::Reason;
+use crate::api::config_repository::{ANY_SECRET, ConfigRepository, DriftPolicy};
+use crate::api::labels;
+use crate::controllers::config_repository::remote::{self, RemoteFault};
+use crate::controllers::config_repository::status::{self, Draft, short};
+use crate::controllers::config_repository::{Controlled, RepositoryError};
+use crate::controllers::context::Happened;
+use crate::domain::plan::{Cluster as _, Notice, PruneGuard};
+use crate::git::error::{GitError, GitErrorClass};
+use crate::git::id::CommitId;
+use crate::git::reference::Reference;
+use crate::git::remote::Remote;
+use crate::git::repository::Repository;
+use crate::git::tree::{Files, TreeLimits};
+use crate::gitops::apply::Target;
+use crate::gitops::evaluate::{self, Evaluation};
+use crate::gitops::load::ParseCache;
+use crate::gitops::pass::{self, PassOutcome};
+use crate::validate::{self, AllowedSecrets};
+
+/// What is remembered of a ConfigRepository between attempts; all of it can be lost.
+#[derive(Debug, Default)]
+pub(super) struct Memory {
+    /// When the remote is asked next.
+    pub(super) next_attempt: Option<Instant>,
+    /// How many attempts failed in a row.
+    pub(super) failures: u32,
+    /// Generation and request that the last attempt answered.
+    pub(super) asked: (Option<i64>, Option<String>),
+    /// What the newest commit wants.
+    newest: Option<Judged>,
+    /// What the last commit that was applied wants, when it is another one.
+    good: Option<Judged>,
+    parsed: ParseCache,
+}
+
+#[derive(Debug, Clone)]
+struct Judged {
+    commit: CommitId,
+    generation: Option<i64>,
+    evaluation: Arc<Evaluation>,
+}
+
+/// What follows an attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// The next one is due after the interval.
+    Settled,
+    /// Something is about to end that this one waited for.
+    Soon,
+    /// It failed; the next one is due after a growing wait.
+    Failed,
+    /// The next one is due when the object changes.
+    Idle,
+}
+
+impl Controlled {
+    /// Makes one attempt and stores the status.
+    pub(super) async fn attempt(
+        &self,
+        repository: &ConfigRepository,
+        memory: &mut Memory,
+    ) -> Result<Verdict, RepositoryError> {
+        let mut draft = Draft::of(repository, self.context.clock.now());
+        let verdict = if repository.spec.suspend {
+            draft.suspended();
+            Verdict::Idle
+        } else {
+            self.try_revision(repository, memory, &mut draft).await
+        };
+        let stored = status::store(&self.context.client, repository, &draft.status).await;
+        stored.map_err(|source| RepositoryError::Api {
+            attempt: "write the status",
+            source: Box::new(source),
+        })?;
+        self.tell_changes(repository, &draft).await;
+        Ok(verdict)
+    }
+
+    async fn try_revision(
+        &self,
+        repository: &ConfigRepository,
+        memory: &mut Memory,
+        draft: &mut Draft,
+    ) -> Verdict {
+        let (remote, reference) = match self.place(repository).await {
+            Ok(place) => place,
+            Err(RemoteFault::Api { name, source }) => {
+                draft.retrying(Reason::FetchFailed, &format!("cannot read the Secret {name}: {source}"));
+                return Verdict::Failed;
+            }
+            Err(fault @ RemoteFault::SecretMissing(_)) => {
+                draft.retrying(Reason::AuthenticationFailed, &fault.to_string());
+                return Verdict::Failed;
+            }
+            Err(RemoteFault::Invalid(message)) => {
+                draft.stalled(Reason::InvalidSpec, &message);
+                return Verdict::Idle;
+            }
+        };
+        let judged = match self.judge(repository, memory, remote, reference).await {
+            Ok(judged) => judged,
+            Err(Fault::Git(error)) => return fetch_failed(draft, &error),
+            Err(Fault::PathMissing { commit, path }) => {
+                draft.stalled(
+                    Reason::PathNotFound,
+                    &format!("there is no folder '{path}' in {}", short(&commit)),
+                );
+                return Verdict::Settled;
+            }
+        };
+        memory.newest = Some(judged.clone());
+        if judged.evaluation.is_valid() {
+            let verdict = self.bring_about(repository, &judged, draft).await;
+            memory.good = Some(judged);
+            return verdict;
+        }
+        // The last good revision keeps running: what was changed on the cluster meanwhile is set right.
+        if let Some(good) = memory.good.clone() {
+            let mut aside = Draft::of(repository, self.context.clock.now());
+            self.bring_about(repository, &good, &mut aside).await;
+        }
+        draft.invalid(&judged.commit.to_string(), &judged.evaluation);
+        Verdict::Settled
+    }
+
+    async fn place(&self, repository: &ConfigRepository) -> Result<(Remote, Reference), RemoteFault> {
+        let spec = &repository.spec;
+        let secret = spec.secret_ref.as_ref().map(|reference| reference.name.as_str());
+        let namespace = repository.namespace().unwrap_or_default();
+        let remote = remote::remote(&self.context.client, &namespace, &spec.url, secret).await?;
+        Ok((remote, remote::reference(spec.reference.as_ref())?))
+    }
+
+    /// Returns what the newest commit wants; one that was judged before is not read again.
+    async fn judge(
+        &self,
+        repository: &ConfigRepository,
+        memory: &mut Memory,
+        remote: Remote,
+        reference: Reference,
+    ) -> Result<Judged, Fault> {
+        let generation = repository.metadata.generation;
+        let folder = self.settings.repositories.join(format!("{}.git", repository.uid().unwrap_or_default()));
+        let context = self.validation_context(repository);
+        let renderer = Arc::clone(&self.settings.renderer);
+        let path = repository.spec.path.clone().unwrap_or_default();
+        let path = path.trim_matches('/').to_owned();
+        let path = if path == "." { String::new() } else { path };
+        let values = repository.spec.values.clone();
+        let known = memory.newest.clone().filter(|judged| judged.generation == generation);
+        let mut parsed = std::mem::take(&mut memory.parsed);
+        let work = tokio::task::spawn_blocking(move || {
+            let read = || {
+                let mirror = Repository::open_or_create(&folder)?;
+                let commit = mirror.resolve(&remote, &reference)?;
+                if let Some(known) = known.filter(|known| known.commit == commit) {
+                    return Ok(known);
+                }
+                let commit = fetch(&mirror, &remote, &reference, &folder)?;
+                let fresh = Repository::open_or_create(&folder)?;
+                let tree = fresh.revision(commit, &path, &TreeLimits::default())?;
+                let Some(tree) = tree else {
+                    return Err(Fault::PathMissing { commit: commit.to_string(), path: path.clone() });
+                };
+                let tree: &dyn Files = &tree;
+                let evaluation = evaluate::evaluate(tree, &*renderer, &mut parsed, values.as_ref(), &context);
+                Ok(Judged { commit, generation, evaluation: Arc::new(evaluation) })
+            };
+            let judged = read();
+            (judged, parsed)
+        });
+        match work.await {
+            Ok((judged, parsed)) => {
+                memory.parsed = parsed;
+                judged
+            }
+            Err(error) => {
+                Err(Fault::Git(GitError::Object { id: "work".to_owned(), detail: error.to_string() }))
+            }
+        }
+    }
+
+    fn validation_context(&self, repository: &ConfigRepository) -> validate::Context {
+        let namespace = repository.namespace().unwrap_or_default();
+        let live = self.settings.cluster.namespace(&namespace);
+        let owner = repository.uid().unwrap_or_default();
+        let allowed_secrets = match &repository.spec.allowed_secrets {
+            None if self.settings.all_secrets => AllowedSecrets::All,
+            None => AllowedSecrets::Named(BTreeSet::new()),
+            Some(names) if names.iter().any(|name| name == ANY_SECRET) => AllowedSecrets::All,
+            Some(names) => AllowedSecrets::Named(names.iter().cloned().collect()),
+        };
+        validate::Context { namespace: Some(namespace.clone()), allowed_secrets, live: live.others(&owner) }
+    }
+
+    async fn bring_about(
+        &self,
+        repository: &ConfigRepository,
+        judged: &Judged,
+        draft: &mut Draft,
+    ) -> Verdict {
+        let revision = judged.commit.to_string();
+        let evaluation = &judged.evaluation;
+        let owner = repository.uid().unwrap_or_default();
+        let target = Target {
+            client: self.context.client.clone(),
+            namespace: repository.namespace().unwrap_or_default(),
+            repository: repository.name_any(),
+            owner: owner.clone(),
+            revision: revision.clone(),
+        };
+        let spec = &repository.spec;
+        let guard = PruneGuard {
+            enabled: spec.prune,
+            limit_percent: u8::try_from(spec.prune_limit.clamp(0, 100)).unwrap_or(100),
+            confirmed: repository.annotations().get(labels::CONFIRM_PRUNE) == Some(&revision),
+        };
+        let limit = usize::try_from(spec.dry_run_limit).unwrap_or_default();
+        let correct = spec.drift == DriftPolicy::Correct;
+        let owned = self.settings.cluster.namespace(&target.namespace).owned_by(&owner).len();
+        let pass = pass::carry_out(&target, &self.settings.cluster, evaluation, guard, limit, correct).await;
+        draft.differences(&revision, &pass.plan, &evaluation.desired, owned);
+        match &pass.outcome {
+            PassOutcome::Refused(failures) if failures.iter().all(|failure| failure.refused) => {
+                draft.refused(&revision, evaluation, failures);
+                return Verdict::Settled;
+            }
+            PassOutcome::Refused(failures) => {
+                draft.partially_applied(&revision, evaluation, failures);
+                return Verdict::Failed;
+            }
+            PassOutcome::Done(applied) if !applied.failures.is_empty() => {
+                draft.partially_applied(&revision, evaluation, &applied.failures);
+                return Verdict::Failed;
+            }
+            PassOutcome::Done(_) => {}
+        }
+        let foreign: Vec<String> = pass.foreign().into_iter().map(ToString::to_string).collect();
+        if !foreign.is_empty() {
+            let message = format!("{} belong to somebody else and are not touched", foreign.join(", "));
+            draft.conflict(&revision, evaluation, &message);
+            return Verdict::Settled;
+        }
+        if let Some(waits) = pass.plan.notices.iter().find_map(waits_for) {
+            draft.waiting(&revision, evaluation, &waits);
+            return Verdict::Soon;
+        }
+        draft.applied(&revision, evaluation);
+        Verdict::Settled
+    }
+
+    /// Tells people when a revision was applied or refused.
+    async fn tell_changes(&self, repository: &ConfigRepository, draft: &Draft) {
+        use crate::api::condition::{ConditionType, find};
+        let before =
+            repository.status.as_ref().and_then(|status| find(&status.conditions, ConditionType::Ready));
+        let Some(now) = find(&draft.status.conditions, ConditionType::Ready) else { return };
+        if before.is_some_and(|before| (&before.reason, &before.message) == (&now.reason, &now.message)) {
+            return;
+        }
+        let is_warning = now.status != crate::api::condition::ConditionStatus::True
+            && now.reason != Reason::Progressing.as_str();
+        let revision = draft.status.last_attempted_revision.as_deref().unwrap_or_default();
+        if is_warning {
+            tracing::warn!(
+                repository = repository.name_any(),
+                revision,
+                reason = now.reason,
+                message = now.message,
+                "Revision is not applied"
+            );
+        } else {
+            tracing::info!(
+                repository = repository.name_any(),
+                revision,
+                reason = now.reason,
+                message = now.message,
+                "Revision is applied"
+            );
+        }
+        let happened = Happened { reason: &now.reason, action: "Reconcile", note: &now.message, is_warning };
+        self.context.tell(&repository.object_ref(&()), happened).await;
+    }
+}
+
+enum Fault {
+    Git(GitError),
+    PathMissing { commit: String, path: String },
+}
+
+impl From<GitError> for Fault {
+    fn from(error: GitError) -> Self {
+        Self::Git(error)
+    }
+}
+
+fn fetch(
+    mirror: &Repository,
+    remote: &Remote,
+    reference: &Reference,
+    folder: &std::path::Path,
+) -> Result<CommitId, GitError> {
+    let never = AtomicBool::new(false);
+    match mirror.fetch(remote, reference, &never) {
+        Err(error) if error.class() == GitErrorClass::Corrupt => {
+            Repository::recreate(folder)?.fetch(remote, reference, &never)
+        }
+        result => result,
+    }
+}
+
+fn fetch_failed(draft: &mut Draft, error: &GitError) -> Verdict {
+    let reason = match error.class() {
+        GitErrorClass::Unauthenticated => Reason::AuthenticationFailed,
+        GitErrorClass::RefMissing => Reason::RevisionNotFound,
+        _ => Reason::FetchFailed,
+    };
+    draft.retrying(reason, &error.to_string());
+    Verdict::Failed
+}
+
+fn waits_for(notice: &Notice) -> Option<String> {
+    match notice {
+        Notice::WaitsForOlderRun(key) => {
+            Some(format!("{key} changed; its new run waits until the older one has ended"))
+        }
+        Notice::BeingDeleted(key) => Some(format!("{key} is being deleted; the pass waits for that to end")),
+        Notice::OwnedByAnother(_) | Notice::SuspendedByHand(_) => None,
+    }
+}

@@ -1,0 +1,255 @@
+//! Writes the status of a ConfigRepository: the only place that does.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::ResourceExt as _;
+use kube::api::{Api, PostParams};
+
+use crate::api::condition::{self, ConditionType, Observation, Reason};
+use crate::api::config_repository::{
+    BlockedPrune, ConfigRepository, ConfigRepositoryStatus, DriftSummary, DriftedObject, FindingSummary,
+    FindingsSummary, InventorySummary, MAX_LISTED_DRIFT, MAX_LISTED_FINDINGS,
+};
+use crate::api::labels;
+use crate::digest;
+use crate::domain::plan::{Action, ApplyReason, Desired, Plan};
+use crate::gitops::apply::Failure;
+use crate::gitops::evaluate::Evaluation;
+
+/// How many objects a message names.
+const NAMED: usize = 5;
+
+/// The state of a ConfigRepository that is being told.
+#[derive(Debug)]
+pub(super) struct Draft {
+    pub(super) status: ConfigRepositoryStatus,
+    generation: Option<i64>,
+    now: Timestamp,
+}
+
+impl Draft {
+    /// Begins with what is stored.
+    pub(super) fn of(repository: &ConfigRepository, now: Timestamp) -> Self {
+        let mut status = repository.status.clone().unwrap_or_default();
+        status.observed_generation = repository.metadata.generation;
+        let requested = repository.annotations().get(labels::RECONCILE_REQUESTED_AT);
+        status.last_handled_reconcile_at = requested.cloned().or(status.last_handled_reconcile_at);
+        Self { status, generation: repository.metadata.generation, now }
+    }
+
+    /// All of the revision is applied.
+    pub(super) fn applied(&mut self, revision: &str, evaluation: &Evaluation) {
+        let message = format!("{} objects of {} are applied", evaluation.desired.len(), short(revision));
+        if self.status.last_applied_revision.as_deref() != Some(revision) {
+            self.status.last_applied_revision = Some(revision.to_owned());
+            self.status.last_applied_time = Some(Time(self.now));
+        }
+        self.attempted(revision, evaluation);
+        let mut objects = BTreeMap::new();
+        for desired in &evaluation.desired {
+            *objects.entry(desired.key.kind.as_str().to_owned()).or_insert(0) += 1;
+        }
+        self.status.objects = objects;
+        self.status.inventory = Some(inventory(&evaluation.desired));
+        self.settle(ConditionType::Ready, true, Reason::Applied, &message);
+        self.settle(ConditionType::Reconciling, false, Reason::Applied, "nothing is under way");
+        condition::remove(&mut self.status.conditions, ConditionType::Stalled);
+    }
+
+    /// The revision has findings; what was applied before stays.
+    pub(super) fn invalid(&mut self, revision: &str, evaluation: &Evaluation) {
+        self.attempted(revision, evaluation);
+        let first = evaluation
+            .findings
+            .iter()
+            .find(|finding| finding.severity == crate::gitops::finding::Severity::Error);
+        let first =
+            first.map_or_else(String::new, |finding| format!(": {}: {}", finding.place(), finding.message));
+        let more = evaluation.errors().saturating_sub(1);
+        let more = if more > 0 { format!(" (and {more} more)") } else { String::new() };
+        let message = format!("{} is not applied{first}{more}", short(revision));
+        self.stalled(Reason::FindingsPresent, &message);
+    }
+
+    /// The server would not take objects of the revision; nothing was written.
+    pub(super) fn refused(&mut self, revision: &str, evaluation: &Evaluation, failures: &[Failure]) {
+        self.attempted(revision, evaluation);
+        let message = format!("{} is not applied, the server refuses {}", short(revision), named(failures));
+        self.stalled(Reason::DryRunRefused, &message);
+    }
+
+    /// Some objects could not be written.
+    pub(super) fn partially_applied(
+        &mut self,
+        revision: &str,
+        evaluation: &Evaluation,
+        failures: &[Failure],
+    ) {
+        self.attempted(revision, evaluation);
+        let message = format!("{} is applied in part, not {}", short(revision), named(failures));
+        self.retrying(Reason::PartiallyApplied, &message);
+    }
+
+    /// Something has to pass before the revision is through; it is not a fault.
+    pub(super) fn waiting(&mut self, revision: &str, evaluation: &Evaluation, message: &str) {
+        self.attempted(revision, evaluation);
+        self.settle(ConditionType::Ready, false, Reason::Progressing, message);
+        self.settle(ConditionType::Reconciling, true, Reason::Progressing, message);
+        condition::remove(&mut self.status.conditions, ConditionType::Stalled);
+    }
+
+    /// Objects belong to another ConfigRepository.
+    pub(super) fn conflict(&mut self, revision: &str, evaluation: &Evaluation, message: &str) {
+        self.attempted(revision, evaluation);
+        self.stalled(Reason::OwnershipConflict, message);
+    }
+
+    /// Nothing changes until somebody changes something.
+    pub(super) fn stalled(&mut self, reason: Reason, message: &str) {
+        self.settle(ConditionType::Ready, false, reason, message);
+        self.settle(ConditionType::Stalled, true, reason, message);
+        self.settle(ConditionType::Reconciling, false, reason, "nothing is under way");
+    }
+
+    /// It failed and is tried again.
+    pub(super) fn retrying(&mut self, reason: Reason, message: &str) {
+        self.settle(ConditionType::Ready, false, reason, message);
+        self.settle(ConditionType::Reconciling, true, Reason::ProgressingWithRetry, message);
+        condition::remove(&mut self.status.conditions, ConditionType::Stalled);
+    }
+
+    /// Somebody suspended it.
+    pub(super) fn suspended(&mut self) {
+        let message = "suspended by spec.suspend; what is applied stays";
+        self.settle(ConditionType::Reconciling, false, Reason::Suspended, message);
+        condition::remove(&mut self.status.conditions, ConditionType::Stalled);
+    }
+
+    /// Tells what on the cluster differs from git, and which removals wait.
+    pub(super) fn differences(&mut self, revision: &str, plan: &Plan, desired: &[Desired], owned: usize) {
+        let drifted: Vec<DriftedObject> = plan
+            .actions
+            .iter()
+            .filter_map(|action| match action {
+                Action::Apply { desired: index, reason: ApplyReason::Drifted(fields), .. } => {
+                    Some((index, fields))
+                }
+                _ => None,
+            })
+            .map(|(index, fields)| DriftedObject {
+                kind: desired[*index].key.kind.as_str().to_owned(),
+                name: desired[*index].key.name.clone(),
+                fields: fields.iter().take(NAMED).cloned().collect(),
+            })
+            .collect();
+        if drifted.is_empty() {
+            self.settle(ConditionType::Drifted, false, Reason::InSync, "the live objects are as git says");
+            self.status.drift = None;
+        } else {
+            let message = format!("{} objects were changed on the cluster", drifted.len());
+            self.settle(ConditionType::Drifted, true, Reason::DriftDetected, &message);
+            self.status.drift = Some(DriftSummary {
+                count: drifted.len().try_into().unwrap_or(i64::MAX),
+                objects: drifted.into_iter().take(MAX_LISTED_DRIFT).collect(),
+            });
+        }
+        if plan.held_prunes.is_empty() {
+            self.status.blocked_prune = None;
+            condition::remove(&mut self.status.conditions, ConditionType::PruneBlocked);
+        } else {
+            let count = plan.held_prunes.len();
+            let message = format!(
+                "{count} of {owned} objects left the repository; confirm their removal with \
+                 'kelos reconcile configrepository NAME --confirm-prune', or bring them back"
+            );
+            self.settle(ConditionType::PruneBlocked, true, Reason::PruneLimitExceeded, &message);
+            self.status.blocked_prune = Some(BlockedPrune {
+                revision: revision.to_owned(),
+                count: count.try_into().unwrap_or(i64::MAX),
+                owned: owned.try_into().unwrap_or(i64::MAX),
+            });
+        }
+    }
+
+    fn attempted(&mut self, revision: &str, evaluation: &Evaluation) {
+        self.status.last_attempted_revision = Some(revision.to_owned());
+        let count = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
+        self.status.findings = (!evaluation.findings.is_empty()).then(|| FindingsSummary {
+            total: count(evaluation.findings.len()),
+            errors: count(evaluation.errors()),
+            items: evaluation
+                .findings
+                .iter()
+                .take(MAX_LISTED_FINDINGS)
+                .map(|finding| FindingSummary {
+                    code: finding.code.clone(),
+                    file: finding.file.clone(),
+                    line: Some(count(finding.line)),
+                    column: Some(count(finding.column)),
+                    message: finding.message.clone(),
+                })
+                .collect(),
+        });
+    }
+
+    fn settle(&mut self, kind: ConditionType, status: bool, reason: Reason, message: &str) {
+        let observation = Observation::new(kind, status, reason, message);
+        condition::set(&mut self.status.conditions, observation, self.generation, self.now);
+    }
+}
+
+/// Stores the status, unless it is what is stored already; returns whether it was written.
+///
+/// # Errors
+/// When the server does not take it, as when the object changed since it was read.
+pub(super) async fn store(
+    client: &kube::Client,
+    repository: &ConfigRepository,
+    status: &ConfigRepositoryStatus,
+) -> Result<bool, kube::Error> {
+    if repository.status.as_ref() == Some(status) {
+        return Ok(false);
+    }
+    let mut next = repository.clone();
+    next.status = Some(status.clone());
+    next.metadata.managed_fields = None;
+    let api: Api<ConfigRepository> =
+        Api::namespaced(client.clone(), &repository.namespace().unwrap_or_default());
+    let parameters =
+        PostParams { dry_run: false, field_manager: Some(labels::CONTROLLER_MANAGER.to_owned()) };
+    api.replace_status(&repository.name_any(), &parameters, &next).await.map(|_| true)
+}
+
+fn inventory(desired: &[Desired]) -> InventorySummary {
+    let mut lines: Vec<String> =
+        desired.iter().map(|object| format!("{} {}\n", object.key, object.digest)).collect();
+    lines.sort();
+    InventorySummary {
+        count: lines.len().try_into().unwrap_or(i64::MAX),
+        digest: digest::sha256_hex(lines.concat()),
+    }
+}
+
+fn named(failures: &[Failure]) -> String {
+    let named: Vec<String> = failures
+        .iter()
+        .take(NAMED)
+        .map(|failure| {
+            let place = if failure.file.is_empty() {
+                String::new()
+            } else {
+                format!(" ({}:{})", failure.file, failure.line)
+            };
+            format!("{}{place}: {}", failure.key, failure.message)
+        })
+        .collect();
+    let more = failures.len().saturating_sub(NAMED);
+    if more > 0 { format!("{} and {more} more", named.join("; ")) } else { named.join("; ") }
+}
+
+/// Returns the first digits of a commit id, as people quote it.
+pub(super) fn short(revision: &str) -> &str {
+    revision.get(..12).unwrap_or(revision)
+}

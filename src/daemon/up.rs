@@ -1,0 +1,168 @@
+//! Starts the whole on one machine and keeps it until it is told to end.
+
+use std::future::Future;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use kube::api::{Api, Patch, PatchParams};
+use serde_json::json;
+use tokio::net::TcpListener;
+
+use crate::api::config_repository::{ConfigRepository, ConfigRepositorySpec, GitReference, ReportSpec};
+use crate::api::kind::Kind;
+use crate::api::run::SandboxLevel;
+use crate::apiserver::{self, Credentials};
+use crate::clock;
+use crate::controllers::config_repository as config_repositories;
+use crate::controllers::context::Context;
+use crate::controllers::task::build::Machine;
+use crate::controllers::{task, task_spawner};
+use crate::daemon::config::{Config, RepositoryConfig};
+use crate::daemon::embedded;
+use crate::daemon::home::{self, DataDir};
+use crate::daemon::supervisor::Supervisor;
+use crate::executor::Executor;
+use crate::executor::local::Local;
+use crate::gitops::observed::ObservedCluster;
+use crate::gitops::render::ChildRenderer;
+use crate::store::{self, Store};
+
+/// The name of the object that `--repo` makes, and its namespace.
+const DEFAULT: &str = "default";
+
+/// What is true once the daemon is ready.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ready {
+    /// The kubeconfig for this control plane.
+    pub kubeconfig: std::path::PathBuf,
+    /// Where the API listens.
+    pub address: std::net::SocketAddr,
+}
+
+/// Runs until `stop` resolves; calls `ready` once everything serves and the kubeconfig is written.
+///
+/// Runs that go on when it ends are left to themselves; the next start takes them up again.
+///
+/// # Errors
+/// When something cannot be started, or ends although nobody asked it to.
+pub async fn up(
+    config: Config,
+    stop: impl Future<Output = ()>,
+    ready: impl FnOnce(&Ready),
+) -> anyhow::Result<()> {
+    let data = DataDir::open(&config.data_dir)
+        .with_context(|| format!("cannot use the data folder {}", config.data_dir.display()))?;
+    let clock = clock::system();
+    let store = Store::open(&data.store(), store_options())?;
+    let executor: Arc<dyn Executor> =
+        Arc::new(Local::new(data.root(), config.program.clone(), config.slots)?);
+    let server = embedded::api_server(store, Arc::clone(&clock), &executor)?;
+    let credentials = Credentials::load_or_create(&data.credentials(), clock.now())?;
+    let listener = bind(&config, &data).await?;
+    let address = listener.local_addr().context("the listener has no address")?;
+    credentials.write_kubeconfig(&data.kubeconfig(), &format!("https://{address}"))?;
+    server.prepare().await.map_err(|error| anyhow::anyhow!("{}", error.message))?;
+
+    let mut supervisor = Supervisor::new();
+    let shutdown = supervisor.shutdown_signal();
+    let in_process = apiserver::in_process(server.router(), concat!("kelos/", env!("CARGO_PKG_VERSION")));
+    let client = kube::Client::new(in_process.clone(), DEFAULT);
+    {
+        let (router, shutdown) = (server.router(), shutdown.clone());
+        supervisor.start("api", async move {
+            let served = apiserver::serve(listener, router, &credentials, shutdown.cancelled_owned()).await;
+            served.context("the API cannot listen")
+        });
+    }
+    {
+        let (server, shutdown) = (server.clone(), shutdown.clone());
+        supervisor.start("housekeeping", async move {
+            tokio::select! {
+                () = server.keep_house() => {}
+                () = shutdown.cancelled() => {}
+            }
+            Ok(())
+        });
+    }
+    if let Some(repository) = &config.repository {
+        make_repository(&client, repository).await?;
+    }
+
+    let cluster = Arc::new(ObservedCluster::new());
+    let (listed, observed) = tokio::sync::watch::channel(false);
+    {
+        let (cluster, client, shutdown) = (Arc::clone(&cluster), client.clone(), shutdown.clone());
+        supervisor.start("observe", async move {
+            tokio::select! {
+                () = cluster.follow(client, listed) => {}
+                () = shutdown.cancelled() => {}
+            }
+            Ok(())
+        });
+    }
+    let context = Context::new(client, clock);
+    let machine = Machine {
+        search_path: config.search_path.clone(),
+        mirrors: data.mirrors(),
+        private: [Some(data.root().to_path_buf()), config.user_home.clone()].into_iter().flatten().collect(),
+        sandbox: SandboxLevel::default(),
+    };
+    let settings = task::Settings { executor, machine };
+    supervisor.start("tasks", task::run(context.clone(), settings, shutdown.clone()));
+    supervisor.start("task spawners", task_spawner::run(context.clone(), shutdown.clone()));
+    let settings = config_repositories::Settings {
+        repositories: data.repositories(),
+        renderer: Arc::new(ChildRenderer { program: config.program.clone() }),
+        cluster,
+        all_secrets: true,
+    };
+    supervisor.start("config repositories", config_repositories::run(context, settings, observed, shutdown));
+
+    if let Some(folder) = &config.announcements {
+        home::announce(folder, &data.kubeconfig()).context("cannot announce the control plane")?;
+    }
+    ready(&Ready { kubeconfig: data.kubeconfig(), address });
+    let result = supervisor.run(stop).await;
+    server.stop();
+    in_process.finish().await;
+    if let Some(folder) = &config.announcements {
+        home::withdraw(folder, &data.kubeconfig());
+    }
+    result
+}
+
+fn store_options() -> store::Options {
+    store::Options { secret_prefixes: apiserver::secret_prefixes(), ..store::Options::default() }
+}
+
+/// Listens where the configuration says; without a port, where the last start listened if that is free.
+async fn bind(config: &Config, data: &DataDir) -> anyhow::Result<TcpListener> {
+    if config.listen.port() == 0
+        && let Some(port) = home::last_port(&data.kubeconfig())
+        && let Ok(listener) = TcpListener::bind((config.listen.ip(), port)).await
+    {
+        return Ok(listener);
+    }
+    TcpListener::bind(config.listen).await.with_context(|| format!("cannot listen on {}", config.listen))
+}
+
+/// Makes the ConfigRepository that the command line asks for, or changes it to what is asked for.
+async fn make_repository(client: &kube::Client, wanted: &RepositoryConfig) -> anyhow::Result<()> {
+    let mut spec = ConfigRepositorySpec::at(&wanted.url);
+    spec.reference =
+        wanted.branch.clone().map(|branch| GitReference { branch: Some(branch), ..GitReference::default() });
+    spec.path.clone_from(&wanted.path);
+    if let Some(interval) = &wanted.interval {
+        spec.interval.clone_from(interval);
+    }
+    spec.report = Some(ReportSpec::default());
+    let api: Api<ConfigRepository> = Api::namespaced(client.clone(), DEFAULT);
+    let object = json!({
+        "apiVersion": Kind::ConfigRepository.api_version(), "kind": Kind::ConfigRepository.as_str(),
+        "metadata": {"name": DEFAULT, "namespace": DEFAULT}, "spec": spec,
+    });
+    api.patch(DEFAULT, &PatchParams::apply("kelos-up").force(), &Patch::Apply(&object))
+        .await
+        .context("cannot make the ConfigRepository 'default'")?;
+    Ok(())
+}

@@ -1,0 +1,295 @@
+//! Carries the actions of a plan out, and says of each object how that went.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use futures::future::BoxFuture;
+use futures::{FutureExt as _, StreamExt as _, stream};
+use kube::api::{
+    Api, ApiResource, DeleteParams, DynamicObject, GroupVersionKind, Patch, PatchParams, PostParams,
+    Preconditions,
+};
+use serde_json::{Value, json};
+
+use crate::api::labels;
+use crate::domain::plan::{Action, Desired, ManagedKind, ObjectKey};
+use crate::gitops::observed::ObservedCluster;
+
+/// How many requests are under way at once.
+const CONCURRENCY: usize = 16;
+
+/// Where and as whom a pass writes.
+#[derive(Clone)]
+pub struct Target {
+    /// The cluster.
+    pub client: kube::Client,
+    /// The namespace of the ConfigRepository, and so of everything that it defines.
+    pub namespace: String,
+    /// The name of the ConfigRepository.
+    pub repository: String,
+    /// The uid of the ConfigRepository.
+    pub owner: String,
+    /// The commit that is applied.
+    pub revision: String,
+}
+
+impl std::fmt::Debug for Target {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("Target")
+            .field("namespace", &self.namespace)
+            .field("repository", &self.repository)
+            .field("revision", &self.revision)
+            .finish_non_exhaustive()
+    }
+}
+
+/// An object that the server did not take.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// Which object.
+    pub key: ObjectKey,
+    /// Where it is defined; empty for objects that left the repository.
+    pub file: String,
+    /// Line of its document.
+    pub line: usize,
+    /// What the server said.
+    pub message: String,
+    /// Whether the server refused the object itself; otherwise asking again may help.
+    pub refused: bool,
+}
+
+/// What was done.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct Applied {
+    /// Objects created or changed.
+    pub written: Vec<ObjectKey>,
+    /// Tasks created.
+    pub started: Vec<ObjectKey>,
+    /// Objects deleted.
+    pub pruned: Vec<ObjectKey>,
+    /// Objects that failed.
+    pub failures: Vec<Failure>,
+}
+
+impl Target {
+    /// Returns the field manager: one for each ConfigRepository, at most 128 bytes as the API demands.
+    pub fn manager(&self) -> String {
+        labels::config_repository_manager(&self.repository)
+    }
+
+    fn api(&self, kind: ManagedKind) -> Api<DynamicObject> {
+        let gvk = GroupVersionKind::gvk(crate::api::KELOS_GROUP, crate::api::VERSION, kind.as_str());
+        Api::namespaced_with(
+            self.client.clone(),
+            &self.namespace,
+            &ApiResource::from_gvk_with_plural(&gvk, kind.plural()),
+        )
+    }
+
+    /// Returns the object that is sent for `desired`, with ownership and origin.
+    fn object(&self, desired: &Desired, keep_suspended: bool) -> Value {
+        let mut object = (*desired.manifest).clone();
+        if keep_suspended && let Some(spec) = object.get_mut("spec").and_then(Value::as_object_mut) {
+            spec.remove("suspend");
+        }
+        let metadata = &mut object["metadata"];
+        metadata["namespace"] = json!(self.namespace);
+        metadata["labels"][labels::OWNER_UID] = json!(self.owner);
+        metadata["labels"][labels::OWNER_NAME] =
+            json!(self.repository.get(..self.repository.len().min(63)).unwrap_or_default());
+        let mut annotations = BTreeMap::from([
+            (labels::MANIFEST_DIGEST, desired.digest.clone()),
+            (labels::CONFIG_REVISION, self.revision.clone()),
+            (labels::CONFIG_FILE, desired.file.to_string()),
+            (labels::CONFIG_LINE, desired.line.to_string()),
+        ]);
+        if desired.key.kind == ManagedKind::Task {
+            annotations.insert(labels::SPEC_DIGEST, desired.spec_digest.clone());
+        }
+        for (key, value) in annotations {
+            metadata["annotations"][key] = json!(value);
+        }
+        object
+    }
+
+    async fn apply(
+        &self,
+        desired: &Desired,
+        keep_suspended: bool,
+        dry_run: bool,
+    ) -> Result<DynamicObject, kube::Error> {
+        let parameters =
+            PatchParams { dry_run, ..PatchParams::apply(&self.manager()).force() }.validation_strict();
+        let object = self.object(desired, keep_suspended);
+        self.api(desired.key.kind).patch(&desired.key.name, &parameters, &Patch::Apply(&object)).await
+    }
+
+    async fn create(&self, desired: &Desired, dry_run: bool) -> Result<DynamicObject, kube::Error> {
+        let parameters = PostParams { dry_run, field_manager: Some(self.manager()) };
+        let object: DynamicObject =
+            serde_json::from_value(self.object(desired, false)).map_err(kube::Error::SerdeError)?;
+        self.api(desired.key.kind).create(&parameters, &object).await
+    }
+
+    async fn delete(&self, key: &ObjectKey, uid: &str) -> Result<(), kube::Error> {
+        let parameters = DeleteParams::background()
+            .preconditions(Preconditions { uid: Some(uid.to_owned()), resource_version: None });
+        match self.api(key.kind).delete(&key.name, &parameters).await {
+            Ok(_) => Ok(()),
+            // Gone already, or a namesake took its place.
+            Err(kube::Error::Api(status)) if status.code == 404 || status.code == 409 => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// Asks the server whether it would take what the plan writes; at most `most` objects are asked about, each kind among them.
+///
+/// Returns the objects that it would not take.
+pub async fn dry_run(target: &Target, desired: &[Desired], actions: &[Action], most: usize) -> Vec<Failure> {
+    let writes: Vec<&Action> = actions
+        .iter()
+        .filter(|action| !matches!(action, Action::Prune { .. } | Action::RunAgain { .. }))
+        .collect();
+    let asked = sample(&writes, desired, most);
+    let questions: Vec<BoxFuture<'_, Option<Failure>>> =
+        asked.into_iter().map(|action| ask(target, desired, action).boxed()).collect();
+    let answers: Vec<Option<Failure>> = stream::iter(questions).buffered(CONCURRENCY).collect().await;
+    answers.into_iter().flatten().collect()
+}
+
+async fn ask(target: &Target, desired: &[Desired], action: &Action) -> Option<Failure> {
+    match action {
+        Action::Apply { desired: index, keep_suspended, .. } => {
+            failure_of(&desired[*index], target.apply(&desired[*index], *keep_suspended, true).await.err())
+        }
+        Action::Run { desired: index } => {
+            let error = target.create(&desired[*index], true).await.err();
+            failure_of(&desired[*index], error.filter(|error| !already_exists(error)))
+        }
+        Action::RunAgain { .. } | Action::Prune { .. } => None,
+    }
+}
+
+/// Carries `actions` out in their order: objects of one kind at once, Tasks one by one, deletions last.
+///
+/// Deletions are left out when anything before them failed.
+pub async fn apply(
+    target: &Target,
+    cluster: &Arc<ObservedCluster>,
+    desired: &[Desired],
+    actions: &[Action],
+) -> Applied {
+    let mut applied = Applied::default();
+    for kind in ManagedKind::ALL {
+        let of_kind = actions.iter().filter(|action| match action {
+            Action::Apply { desired: index, .. }
+            | Action::Run { desired: index }
+            | Action::RunAgain { desired: index, .. } => desired[*index].key.kind == kind,
+            Action::Prune { .. } => false,
+        });
+        let concurrency = if kind == ManagedKind::Task { 1 } else { CONCURRENCY };
+        let writes: Vec<BoxFuture<'_, Written>> =
+            of_kind.map(|action| write(target, desired, action).boxed()).collect();
+        let mut outcomes = stream::iter(writes).buffered(concurrency);
+        while let Some((index, outcome)) = outcomes.next().await {
+            let key = desired[index].key.clone();
+            match outcome {
+                Ok(object) => {
+                    cluster.applied(kind, object);
+                    if kind == ManagedKind::Task {
+                        applied.started.push(key)
+                    } else {
+                        applied.written.push(key)
+                    }
+                }
+                Err(error) => applied.failures.extend(failure_of(&desired[index], Some(error))),
+            }
+        }
+    }
+    if !applied.failures.is_empty() {
+        return applied;
+    }
+    for action in actions {
+        let Action::Prune { key, uid } = action else { continue };
+        match target.delete(key, uid).await {
+            Ok(()) => applied.pruned.push(key.clone()),
+            Err(error) => applied.failures.push(Failure {
+                key: key.clone(),
+                file: String::new(),
+                line: 0,
+                refused: is_refusal(&error),
+                message: text_of(&error),
+            }),
+        }
+    }
+    applied
+}
+
+/// Which desired object was written, and what the server answered.
+type Written = (usize, Result<DynamicObject, kube::Error>);
+
+async fn write(target: &Target, desired: &[Desired], action: &Action) -> Written {
+    match action {
+        Action::Apply { desired: index, keep_suspended, .. } => {
+            (*index, target.apply(&desired[*index], *keep_suspended, false).await)
+        }
+        Action::Run { desired: index } => (*index, target.create(&desired[*index], false).await),
+        Action::RunAgain { desired: index, uid } => {
+            let result = match target.delete(&desired[*index].key, uid).await {
+                // The old Task has a finalizer; while it stands, the create is refused and the next pass tries again.
+                Ok(()) => target.create(&desired[*index], false).await,
+                Err(error) => Err(error),
+            };
+            (*index, result)
+        }
+        Action::Prune { .. } => unreachable!("because prunes are carried out apart from writes"),
+    }
+}
+
+/// Chooses which writes are asked about: all up to `most`, above that an equal share of each kind.
+fn sample<'a>(writes: &[&'a Action], desired: &[Desired], most: usize) -> Vec<&'a Action> {
+    if writes.len() <= most {
+        return writes.to_vec();
+    }
+    let mut by_kind: BTreeMap<ManagedKind, Vec<&'a Action>> = BTreeMap::new();
+    for action in writes {
+        if let Action::Apply { desired: index, .. } | Action::Run { desired: index } = action {
+            by_kind.entry(desired[*index].key.kind).or_default().push(action);
+        }
+    }
+    let share = (most / by_kind.len().max(1)).max(1);
+    by_kind
+        .into_values()
+        .flat_map(|actions| {
+            let step = actions.len().div_ceil(share).max(1);
+            actions.into_iter().step_by(step)
+        })
+        .collect()
+}
+
+fn failure_of(desired: &Desired, error: Option<kube::Error>) -> Option<Failure> {
+    error.map(|error| Failure {
+        key: desired.key.clone(),
+        file: desired.file.to_string(),
+        line: desired.line,
+        refused: is_refusal(&error),
+        message: text_of(&error),
+    })
+}
+
+fn already_exists(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Api(status) if status.reason == "AlreadyExists")
+}
+
+fn is_refusal(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Api(status) if matches!(status.code, 400 | 403 | 404 | 422))
+}
+
+fn text_of(error: &kube::Error) -> String {
+    match error {
+        kube::Error::Api(status) => status.message.clone(),
+        other => other.to_string(),
+    }
+}

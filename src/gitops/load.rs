@@ -1,0 +1,451 @@
+//! Reads a tree of files into documents: chooses files, renders templates, parses YAML, pulls in strings from files.
+//!
+//! Everything that is wrong with any file is found in one go. The texts come from a [`Files`], so that a commit in
+//! the object database and a folder on disk are read by the same code.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use serde_json::{Map, Value};
+
+use crate::git::id::BlobId;
+use crate::git::tree::{EntryKind, Files, TreeEntry};
+use crate::gitops::finding::{LocatedFinding, json_path, located};
+use crate::gitops::layout::{self, FileKind, Layout};
+use crate::gitops::render::Renderer;
+use crate::validate::finding::FindingCode;
+use crate::yaml::{self, Limits, Locator, Position, Side};
+
+/// The largest file that is read, in bytes.
+pub const LARGEST_FILE: u64 = 1024 * 1024;
+/// The most definition files of one repository.
+const MOST_FILES: usize = 50_000;
+
+/// One document of a definition file.
+#[derive(Debug, Clone)]
+pub struct LoadedDocument {
+    /// Path of the file.
+    pub file: Arc<str>,
+    /// Place among the documents of its file, from 0; empty documents do not count.
+    pub index: usize,
+    /// Where it begins.
+    pub position: Position,
+    /// The document, strings from files filled in.
+    pub value: Arc<Value>,
+}
+
+/// What a tree holds.
+#[derive(Debug, Default)]
+pub struct Loaded {
+    /// All documents, in path order.
+    pub documents: Vec<LoadedDocument>,
+    /// What is wrong with files, templates and YAML.
+    pub findings: Vec<LocatedFinding>,
+    /// Rendered templates, for showing places in them.
+    rendered: HashMap<Arc<str>, String>,
+}
+
+/// Parsed files by content id, kept between passes so that a file that did not change is not parsed again.
+#[derive(Debug, Default)]
+pub struct ParseCache {
+    files: HashMap<BlobId, Arc<Vec<yaml::Document>>>,
+}
+
+impl ParseCache {
+    /// Returns a cache of nothing.
+    pub fn new() -> Self {
+        Self::default()
+    }
+}
+
+/// Reads everything that `tree` defines; `values` win over those in the repository's `kelos.yaml`.
+pub fn load(
+    tree: &dyn Files,
+    renderer: &dyn Renderer,
+    cache: &mut ParseCache,
+    values: Option<&Map<String, Value>>,
+) -> Loaded {
+    let by_path = regular_files(tree).map(|file| (file.path.as_str(), file)).collect();
+    let mut loader = Loader { tree, loaded: Loaded::default(), by_path };
+    let mut layout = loader.layout();
+    if let (Some(values), Some(known)) = (values, layout.values.as_object_mut()) {
+        known.extend(values.clone());
+    }
+    loader.check_entries(&layout);
+    let chosen: Vec<&TreeEntry> = regular_files(tree).filter(|file| layout.selects(&file.path)).collect();
+    if chosen.len() > MOST_FILES {
+        loader.find_in_file(
+            layout::FILE_NAME,
+            FindingCode::RepositoryTooLarge,
+            format!("{} definition files are more than {MOST_FILES}", chosen.len()),
+            Some("split the repository, or leave folders out under 'exclude' in kelos.yaml".to_owned()),
+        );
+        return loader.loaded;
+    }
+    let mut rendered = loader.render(&chosen, &layout, renderer);
+    let mut kept = HashMap::with_capacity(chosen.len());
+    for file in chosen {
+        let path: Arc<str> = Arc::from(file.path.as_str());
+        match layout::kind_of(&file.path) {
+            Some(FileKind::Template) => {
+                if let Some(text) = rendered.remove(&file.path) {
+                    if let Some(documents) = loader.parse(&path, text.as_bytes()) {
+                        loader.take(&path, &documents);
+                    }
+                    loader.loaded.rendered.insert(path, text);
+                }
+            }
+            Some(FileKind::Yaml) | None => {
+                let known =
+                    file.blob.and_then(|id| cache.files.remove(&id).or_else(|| kept.get(&id).cloned()));
+                let documents = known.or_else(|| {
+                    loader.bytes(file).and_then(|bytes| loader.parse(&path, &bytes)).map(Arc::new)
+                });
+                if let Some(documents) = documents {
+                    loader.take(&path, &documents);
+                    if let Some(id) = file.blob {
+                        kept.insert(id, documents);
+                    }
+                }
+            }
+        }
+    }
+    cache.files = kept;
+    loader.loaded.findings.sort_by(|left, right| {
+        (&left.file, left.line, left.column, &left.code).cmp(&(
+            &right.file,
+            right.line,
+            right.column,
+            &right.code,
+        ))
+    });
+    loader.loaded
+}
+
+impl Loaded {
+    /// Returns the text in which places of `file` are counted: the rendered one for a template.
+    pub fn text(&self, tree: &dyn Files, file: &str) -> Option<String> {
+        if let Some(rendered) = self.rendered.get(file) {
+            return Some(rendered.clone());
+        }
+        let bytes = tree.read(tree.tree().entry(file)?, LARGEST_FILE).ok()?;
+        String::from_utf8(bytes.into()).ok()
+    }
+
+    /// Returns whether the places of `file` are places in a rendered text.
+    pub fn is_rendered(&self, file: &str) -> bool {
+        self.rendered.contains_key(file)
+    }
+}
+
+fn regular_files(tree: &dyn Files) -> impl Iterator<Item = &TreeEntry> {
+    tree.tree().entries.iter().filter(|entry| matches!(entry.kind, EntryKind::File | EntryKind::Executable))
+}
+
+struct Loader<'a> {
+    tree: &'a dyn Files,
+    loaded: Loaded,
+    by_path: HashMap<&'a str, &'a TreeEntry>,
+}
+
+impl Loader<'_> {
+    fn find_in_file(
+        &mut self,
+        file: &str,
+        code: FindingCode,
+        message: impl Into<String>,
+        hint: Option<String>,
+    ) {
+        self.loaded.findings.push(located(code.as_str(), file, Position::START, "", message, hint));
+    }
+
+    fn layout(&mut self) -> Layout {
+        let Some(file) = self.by_path.get(layout::FILE_NAME).copied() else {
+            return Layout::default();
+        };
+        let path: Arc<str> = Arc::from(layout::FILE_NAME);
+        let Some(documents) = self.bytes(file).and_then(|bytes| self.parse(&path, &bytes)) else {
+            return Layout::default();
+        };
+        let mut documents = documents.into_iter();
+        match (documents.next(), documents.next()) {
+            (None, _) => Layout::default(),
+            (Some(only), None) => match Layout::from_document(only.value) {
+                Ok(layout) => layout,
+                Err(message) => {
+                    let hint =
+                        "kelos.yaml may hold 'include', 'exclude' (lists of paths) and 'values'".to_owned();
+                    self.find_in_file(
+                        layout::FILE_NAME,
+                        FindingCode::InvalidRepositoryFile,
+                        message,
+                        Some(hint),
+                    );
+                    Layout::default()
+                }
+            },
+            (Some(_), Some(_)) => {
+                self.find_in_file(
+                    layout::FILE_NAME,
+                    FindingCode::InvalidRepositoryFile,
+                    "kelos.yaml holds more than one document",
+                    None,
+                );
+                Layout::default()
+            }
+        }
+    }
+
+    fn check_entries(&mut self, layout: &Layout) {
+        let tree = self.tree;
+        let odd = tree.tree().oddities.iter().map(|oddity| (oddity.path.as_str(), oddity.reason.as_str()));
+        let other =
+            tree.tree().entries.iter().filter(|entry| layout.selects(&entry.path)).filter_map(|entry| {
+                match entry.kind {
+                    EntryKind::File | EntryKind::Executable => None,
+                    EntryKind::Link => {
+                        Some((entry.path.as_str(), "it is a link, and links are not followed"))
+                    }
+                    EntryKind::Submodule => Some((entry.path.as_str(), "it is a submodule")),
+                }
+            });
+        for (path, reason) in odd.chain(other) {
+            self.find_in_file(
+                path,
+                FindingCode::NotAPlainFile,
+                format!("the entry is not read: {reason}"),
+                Some("keep definitions as regular files with plain names".to_owned()),
+            );
+        }
+        let paths: Vec<&str> = regular_files(tree).map(|file| file.path.as_str()).collect();
+        for prefix in layout.idle_includes(&paths) {
+            self.find_in_file(
+                layout::FILE_NAME,
+                FindingCode::InvalidRepositoryFile,
+                format!("'{prefix}' is included but there is no such file or folder"),
+                Some("correct the path, or take it out of 'include'".to_owned()),
+            );
+        }
+    }
+
+    fn bytes(&mut self, file: &TreeEntry) -> Option<Vec<u8>> {
+        if file.size > LARGEST_FILE {
+            let message = format!("the file has {} bytes; {LARGEST_FILE} are read at most", file.size);
+            self.find_in_file(
+                &file.path,
+                FindingCode::RepositoryTooLarge,
+                message,
+                Some("split it into several files".to_owned()),
+            );
+            return None;
+        }
+        match self.tree.read(file, LARGEST_FILE) {
+            Ok(bytes) => Some(bytes.into()),
+            Err(error) => {
+                self.find_in_file(&file.path, FindingCode::NotAPlainFile, error.to_string(), None);
+                None
+            }
+        }
+    }
+
+    fn text(&mut self, file: &TreeEntry) -> Option<String> {
+        let bytes = self.bytes(file)?;
+        match String::from_utf8(bytes) {
+            Ok(text) => Some(text),
+            Err(_) => {
+                self.find_in_file(
+                    &file.path,
+                    FindingCode::NotAPlainFile,
+                    "the file is not text in UTF-8",
+                    None,
+                );
+                None
+            }
+        }
+    }
+
+    fn render(
+        &mut self,
+        chosen: &[&TreeEntry],
+        layout: &Layout,
+        renderer: &dyn Renderer,
+    ) -> HashMap<String, String> {
+        let names: Vec<String> = chosen
+            .iter()
+            .filter(|file| layout::kind_of(&file.path) == Some(FileKind::Template))
+            .map(|file| file.path.clone())
+            .collect();
+        if names.is_empty() {
+            return HashMap::new();
+        }
+        let mut sources = BTreeMap::new();
+        for file in regular_files(self.tree).filter(|file| layout::is_template_source(&file.path)) {
+            if let Some(text) = self.text(file) {
+                sources.insert(file.path.clone(), text);
+            }
+        }
+        let first = names[0].clone();
+        let names = names.into_iter().filter(|name| sources.contains_key(name)).collect();
+        match renderer.render(sources.clone(), names, layout.values.clone()) {
+            Err(message) => {
+                self.find_in_file(&first, FindingCode::RenderFailed, message, None);
+                HashMap::new()
+            }
+            Ok(all) => {
+                let mut texts = HashMap::new();
+                for (name, rendered) in all {
+                    match rendered {
+                        Ok(text) => {
+                            texts.insert(name, text);
+                        }
+                        Err(fault) => {
+                            let position = Position { line: fault.line.max(1), column: fault.column.max(1) };
+                            let text = sources.get(&fault.file).map(String::as_str).unwrap_or_default();
+                            self.loaded.findings.push(located(
+                                FindingCode::RenderFailed.as_str(),
+                                &fault.file,
+                                position,
+                                text,
+                                fault.message,
+                                Some(
+                                    "templates use [= value =], [% statement %] and [~ comment ~]".to_owned(),
+                                ),
+                            ));
+                        }
+                    }
+                }
+                texts
+            }
+        }
+    }
+
+    fn parse(&mut self, path: &Arc<str>, bytes: &[u8]) -> Option<Vec<yaml::Document>> {
+        match yaml::parse_bytes(bytes, &Limits::default()) {
+            Ok(documents) => Some(documents),
+            Err(faults) => {
+                let text = String::from_utf8_lossy(bytes);
+                for fault in faults {
+                    self.loaded.findings.push(located(
+                        fault.code.as_str(),
+                        path,
+                        fault.position,
+                        &text,
+                        fault.message,
+                        fault.hint,
+                    ));
+                }
+                None
+            }
+        }
+    }
+
+    fn take(&mut self, path: &Arc<str>, documents: &[yaml::Document]) {
+        for (index, document) in documents.iter().enumerate() {
+            let value = if mentions_files(&document.value) {
+                let mut value = document.value.clone();
+                let mut faults = Vec::new();
+                self.fill_in(&mut value, &mut String::new(), &mut faults);
+                self.report_file_faults(path, index, faults);
+                value
+            } else {
+                document.value.clone()
+            };
+            self.loaded.documents.push(LoadedDocument {
+                file: Arc::clone(path),
+                index,
+                position: document.position,
+                value: Arc::new(value),
+            });
+        }
+    }
+
+    fn fill_in(&mut self, value: &mut Value, pointer: &mut String, faults: &mut Vec<(String, String)>) {
+        if let Some(wanted) = file_reference(value) {
+            let wanted = wanted.map(str::to_owned);
+            match wanted
+                .ok_or_else(|| "$file takes the path of a file as a string".to_owned())
+                .and_then(|path| self.string_from(&path))
+            {
+                Ok(text) => *value = Value::String(text),
+                Err(message) => faults.push((pointer.clone(), message)),
+            }
+            return;
+        }
+        let mut visit = |loader: &mut Self, token: &str, inner: &mut Value| {
+            let length = pointer.len();
+            pointer.push('/');
+            pointer.push_str(token);
+            loader.fill_in(inner, pointer, faults);
+            pointer.truncate(length);
+        };
+        match value {
+            Value::Object(fields) => {
+                for (name, inner) in fields.iter_mut() {
+                    visit(self, &name.replace('~', "~0").replace('/', "~1"), inner);
+                }
+            }
+            Value::Array(items) => {
+                for (index, inner) in items.iter_mut().enumerate() {
+                    visit(self, &index.to_string(), inner);
+                }
+            }
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+        }
+    }
+
+    fn string_from(&mut self, path: &str) -> Result<String, String> {
+        let wanted = path.trim_start_matches("./");
+        let Some(file) = self.by_path.get(wanted).copied() else {
+            let similar = self
+                .by_path
+                .keys()
+                .filter(|known| strsim::damerau_levenshtein(known, wanted) <= 3)
+                .min()
+                .map(|known| format!("; did you mean '{known}'?"))
+                .unwrap_or_default();
+            return Err(format!("there is no file '{path}' in the repository{similar}"));
+        };
+        if file.size > LARGEST_FILE {
+            return Err(format!("'{path}' has {} bytes; {LARGEST_FILE} are read at most", file.size));
+        }
+        let bytes = self.tree.read(file, LARGEST_FILE).map_err(|error| format!("'{path}': {error}"))?;
+        String::from_utf8(bytes.into()).map_err(|_| format!("'{path}' is not text in UTF-8"))
+    }
+
+    fn report_file_faults(&mut self, path: &Arc<str>, document: usize, faults: Vec<(String, String)>) {
+        if faults.is_empty() {
+            return;
+        }
+        let text = self.loaded.text(self.tree, path).unwrap_or_default();
+        let locator = Locator::new(&text);
+        for (pointer, message) in faults {
+            let position = locator.locate(document, &pointer, Side::Value);
+            let hint = "paths in $file are relative to the root that is read".to_owned();
+            let mut finding = located(
+                FindingCode::InvalidFileReference.as_str(),
+                path,
+                position,
+                &text,
+                message,
+                Some(hint),
+            );
+            finding.path = json_path(&pointer);
+            self.loaded.findings.push(finding);
+        }
+    }
+}
+
+/// Returns the path of `{ $file: path }`; `Some(None)` when the value of `$file` is no string.
+fn file_reference(value: &Value) -> Option<Option<&str>> {
+    let fields = value.as_object()?;
+    let path = fields.get("$file")?;
+    (fields.len() == 1).then(|| path.as_str())
+}
+
+fn mentions_files(value: &Value) -> bool {
+    match value {
+        Value::Object(fields) => file_reference(value).is_some() || fields.values().any(mentions_files),
+        Value::Array(items) => items.iter().any(mentions_files),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
+    }
+}

@@ -1,0 +1,316 @@
+//! What the cluster holds, kept up by watches, so that a pass over an unchanged tree asks the API nothing.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use futures::StreamExt as _;
+use futures::stream::SelectAll;
+use kube::api::{Api, ApiResource, DynamicObject, GroupVersionKind};
+use kube::runtime::{WatchStreamExt as _, watcher};
+use serde_json::{Value, json};
+use tokio::sync::watch;
+
+use crate::api::kind::Kind;
+use crate::api::labels;
+use crate::api::phase::TaskPhase;
+use crate::domain::plan::{Cluster, ManagedKind, ObjectKey, Observed};
+
+/// Live objects of the kinds that config repositories define, and the runs that were recorded, by namespace.
+#[derive(Debug, Default)]
+pub struct ObservedCluster {
+    // Held for map operations only, never across an await.
+    state: RwLock<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    objects: HashMap<String, HashMap<ObjectKey, Entry>>,
+    /// Records by namespace and name: which run request each stands for.
+    records: HashMap<String, HashMap<String, RunRequest>>,
+    /// How many records stand for a run request.
+    requests: HashMap<String, HashMap<RunRequest, usize>>,
+    /// What a listing that is going on has shown so far, by kind.
+    listing: HashMap<Watched, HashSet<(String, String)>>,
+}
+
+#[derive(Debug, Clone)]
+struct Entry {
+    observed: Observed,
+    resource_version: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct RunRequest {
+    task_name: String,
+    spec_digest: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Watched {
+    Managed(ManagedKind),
+    RunRecord,
+}
+
+impl Watched {
+    fn resource(self) -> ApiResource {
+        let (group, kind, plural) = match self {
+            Self::Managed(kind) => (crate::api::KELOS_GROUP, kind.as_str(), kind.plural()),
+            Self::RunRecord => (crate::api::GITOPS_GROUP, "RunRecord", "runrecords"),
+        };
+        ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(group, crate::api::VERSION, kind), plural)
+    }
+}
+
+impl ObservedCluster {
+    /// Returns a view of nothing; [`ObservedCluster::follow`] fills it.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Returns the view of one namespace.
+    pub fn namespace<'a>(&'a self, namespace: &'a str) -> ObservedNamespace<'a> {
+        ObservedNamespace { cluster: self, namespace }
+    }
+
+    /// Follows the cluster for ever; a watch that breaks is resumed.
+    ///
+    /// `ready` becomes true once every kind was listed; its receivers wait with passes until then.
+    pub async fn follow(self: Arc<Self>, client: kube::Client, ready: watch::Sender<bool>) {
+        let mut waiting: HashSet<Watched> = ManagedKind::ALL.into_iter().map(Watched::Managed).collect();
+        waiting.insert(Watched::RunRecord);
+        let mut streams = SelectAll::new();
+        for watched in waiting.iter().copied().collect::<Vec<_>>() {
+            let api: Api<DynamicObject> = Api::all_with(client.clone(), &watched.resource());
+            let events = watcher(api, watcher::Config::default()).default_backoff();
+            streams.push(events.map(move |event| (watched, event)).boxed());
+        }
+        while let Some((watched, event)) = streams.next().await {
+            match event {
+                Ok(watcher::Event::Init) => self.write(|state| {
+                    state.listing.insert(watched, HashSet::new());
+                }),
+                Ok(watcher::Event::InitApply(object)) => self.write(|state| {
+                    if let Some(seen) = state.listing.get_mut(&watched) {
+                        seen.insert(name_of(&object));
+                    }
+                    state.put(watched, object);
+                }),
+                Ok(watcher::Event::Apply(object)) => self.write(|state| state.put(watched, object)),
+                Ok(watcher::Event::Delete(object)) => {
+                    let (namespace, name) = name_of(&object);
+                    self.write(|state| state.remove(watched, &namespace, &name));
+                }
+                Ok(watcher::Event::InitDone) => {
+                    self.write(|state| state.end_listing(watched));
+                    waiting.remove(&watched);
+                    if waiting.is_empty() {
+                        ready.send_replace(true);
+                    }
+                }
+                Err(error) => tracing::warn!(kind = ?watched, %error, "Watch failed and is resumed"),
+            }
+        }
+    }
+
+    /// Takes note of what an apply of ours returned, ahead of the watch.
+    pub fn applied(&self, kind: ManagedKind, object: DynamicObject) {
+        let (namespace, name) = name_of(&object);
+        let version = object.metadata.resource_version.clone().unwrap_or_default();
+        self.write(|state| {
+            state.put(Watched::Managed(kind), object);
+            let entry =
+                state.objects.get_mut(&namespace).and_then(|all| all.get_mut(&ObjectKey { kind, name }));
+            if let Some(entry) = entry.filter(|entry| entry.resource_version == version) {
+                entry.observed.untouched = true;
+            }
+        });
+    }
+
+    fn write<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
+        change(&mut self.state.write().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn read<T>(&self, look: impl FnOnce(&State) -> T) -> T {
+        look(&self.state.read().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl State {
+    fn put(&mut self, watched: Watched, object: DynamicObject) {
+        let (namespace, name) = name_of(&object);
+        match watched {
+            Watched::Managed(kind) => {
+                let objects = self.objects.entry(namespace).or_default();
+                let key = ObjectKey { kind, name };
+                let version = object.metadata.resource_version.clone().unwrap_or_default();
+                if let Some(known) = objects.get(&key) {
+                    // The watch may still bring what was replaced by our own apply.
+                    if known.resource_version == version || is_older(&version, &known.resource_version) {
+                        return;
+                    }
+                }
+                objects.insert(key, Entry { observed: observe(kind, object), resource_version: version });
+            }
+            Watched::RunRecord => {
+                self.remove(watched, &namespace, &name);
+                let text = |field: &str| {
+                    object.data.pointer(field).and_then(Value::as_str).unwrap_or_default().to_owned()
+                };
+                let request =
+                    RunRequest { task_name: text("/spec/taskName"), spec_digest: text("/spec/specDigest") };
+                *self.requests.entry(namespace.clone()).or_default().entry(request.clone()).or_default() += 1;
+                self.records.entry(namespace).or_default().insert(name, request);
+            }
+        }
+    }
+
+    fn remove(&mut self, watched: Watched, namespace: &str, name: &str) {
+        match watched {
+            Watched::Managed(kind) => {
+                if let Some(objects) = self.objects.get_mut(namespace) {
+                    objects.remove(&ObjectKey { kind, name: name.to_owned() });
+                }
+            }
+            Watched::RunRecord => {
+                let Some(request) = self.records.get_mut(namespace).and_then(|records| records.remove(name))
+                else {
+                    return;
+                };
+                if let Some(requests) = self.requests.get_mut(namespace)
+                    && let Some(count) = requests.get_mut(&request)
+                {
+                    *count -= 1;
+                    if *count == 0 {
+                        requests.remove(&request);
+                    }
+                }
+            }
+        }
+    }
+
+    fn end_listing(&mut self, watched: Watched) {
+        let Some(seen) = self.listing.remove(&watched) else { return };
+        let gone: Vec<(String, String)> = match watched {
+            Watched::Managed(kind) => self
+                .objects
+                .iter()
+                .flat_map(|(namespace, objects)| objects.keys().map(move |key| (namespace, key)))
+                .filter(|(_, key)| key.kind == kind)
+                .map(|(namespace, key)| (namespace.clone(), key.name.clone()))
+                .filter(|place| !seen.contains(place))
+                .collect(),
+            Watched::RunRecord => self
+                .records
+                .iter()
+                .flat_map(|(namespace, records)| {
+                    records.keys().map(move |name| (namespace.clone(), name.clone()))
+                })
+                .filter(|place| !seen.contains(place))
+                .collect(),
+        };
+        for (namespace, name) in gone {
+            self.remove(watched, &namespace, &name);
+        }
+    }
+}
+
+/// One namespace of an [`ObservedCluster`].
+#[derive(Debug, Clone, Copy)]
+pub struct ObservedNamespace<'a> {
+    cluster: &'a ObservedCluster,
+    namespace: &'a str,
+}
+
+impl ObservedNamespace<'_> {
+    /// Returns the objects that `owner` does not own, and the Tasks that a record remembers: what its definitions may
+    /// refer to without defining it.
+    pub fn others(&self, owner: &str) -> BTreeSet<(Kind, String)> {
+        self.cluster.read(|state| {
+            let objects = state.objects.get(self.namespace).into_iter().flatten();
+            let foreign = objects.filter(|(_, entry)| entry.observed.owner.as_deref() != Some(owner));
+            let recorded = state.requests.get(self.namespace).into_iter().flat_map(HashMap::keys);
+            foreign
+                .map(|(key, _)| (key.kind.in_api(), key.name.clone()))
+                .chain(recorded.map(|request| (Kind::Task, request.task_name.clone())))
+                .collect()
+        })
+    }
+}
+
+impl Cluster for ObservedNamespace<'_> {
+    fn get(&self, key: &ObjectKey) -> Option<Observed> {
+        self.cluster
+            .read(|state| state.objects.get(self.namespace)?.get(key).map(|entry| entry.observed.clone()))
+    }
+
+    fn owned_by(&self, owner: &str) -> Vec<(ObjectKey, String)> {
+        self.cluster.read(|state| {
+            let objects = state.objects.get(self.namespace).into_iter().flatten();
+            objects
+                .filter(|(_, entry)| {
+                    entry.observed.owner.as_deref() == Some(owner) && !entry.observed.deleting
+                })
+                .map(|(key, entry)| (key.clone(), entry.observed.uid.clone()))
+                .collect()
+        })
+    }
+
+    fn has_run(&self, task_name: &str, spec_digest: &str) -> bool {
+        let request = RunRequest { task_name: task_name.to_owned(), spec_digest: spec_digest.to_owned() };
+        self.cluster
+            .read(|state| state.requests.get(self.namespace).is_some_and(|all| all.contains_key(&request)))
+    }
+}
+
+fn name_of(object: &DynamicObject) -> (String, String) {
+    (object.metadata.namespace.clone().unwrap_or_default(), object.metadata.name.clone().unwrap_or_default())
+}
+
+/// Returns whether the version `left` comes before `right`; versions that are no numbers cannot be compared.
+fn is_older(left: &str, right: &str) -> bool {
+    matches!((left.parse::<u64>(), right.parse::<u64>()), (Ok(left), Ok(right)) if left < right)
+}
+
+fn observe(kind: ManagedKind, mut object: DynamicObject) -> Observed {
+    let annotation = |key: &str| object.metadata.annotations.as_ref().and_then(|all| all.get(key)).cloned();
+    let label = |key: &str| object.metadata.labels.as_ref().and_then(|all| all.get(key)).cloned();
+    let finished = kind == ManagedKind::Task
+        && object
+            .data
+            .pointer("/status/phase")
+            .and_then(Value::as_str)
+            .and_then(|phase| phase.parse::<TaskPhase>().ok())
+            .is_some_and(TaskPhase::is_terminal);
+    Observed {
+        uid: object.metadata.uid.clone().unwrap_or_default(),
+        owner: label(labels::OWNER_UID),
+        digest: annotation(labels::MANIFEST_DIGEST),
+        spec_digest: annotation(labels::SPEC_DIGEST),
+        finished,
+        deleting: object.metadata.deletion_timestamp.is_some(),
+        suspended_by_hand: kind == ManagedKind::TaskSpawner && is_suspended_by_hand(&object),
+        untouched: false,
+        // Tasks take no part in drift: of them the object is not kept.
+        object: Arc::new(if kind == ManagedKind::Task {
+            Value::Null
+        } else {
+            json!({
+                "metadata": {"labels": object.metadata.labels.take(), "annotations": object.metadata.annotations.take()},
+                "spec": object.data["spec"].take(),
+            })
+        }),
+    }
+}
+
+/// Returns whether `spec.suspend` is true and held by a manager that is no config repository.
+fn is_suspended_by_hand(object: &DynamicObject) -> bool {
+    object.data.pointer("/spec/suspend") == Some(&Value::Bool(true))
+        && object.metadata.managed_fields.iter().flatten().any(|entry| {
+            !entry.manager.as_deref().unwrap_or_default().starts_with(labels::CONFIG_MANAGER_PREFIX)
+                && entry.subresource.as_deref().unwrap_or_default().is_empty()
+                && entry
+                    .fields_v1
+                    .as_ref()
+                    .is_some_and(|fields| fields.0.pointer("/f:spec/f:suspend").is_some())
+        })
+}
