@@ -4,9 +4,11 @@
 //!
 //! - Leaves, one subject each: [`clock`], [`digest`], [`process`], [`secret`].
 //! - [`git`]: reads config repositories, writes status commits, pushes, clones.
+//! - [`ledger`]: what ran and what runs, written back into git.
 
 pub mod clock;
 pub mod digest;
 pub mod git;
+pub mod ledger;
 pub mod process;
 pub mod secret;
