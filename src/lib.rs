@@ -16,6 +16,7 @@
 //! - [`controllers`]: one folder per kind that has one.
 //! - [`daemon`]: the composition root: puts everything that runs for long together.
 //! - [`cli`]: one file per command.
+//! - [`ledger`]: what ran and what runs, written back into git.
 
 pub mod api;
 pub mod apiserver;
@@ -30,6 +31,7 @@ pub mod file;
 pub mod git;
 pub mod gitops;
 pub mod lang;
+pub mod ledger;
 pub mod process;
 pub mod runner;
 pub mod secret;

@@ -13,8 +13,8 @@ pub const NAME_LIMIT: usize = 250;
 /// What a remote is read at.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Reference {
-    /// What the remote says is its default branch.
-    Head,
+    /// The tip of the branch that the remote calls its default.
+    DefaultBranch,
     /// The tip of a branch.
     Branch(RefName),
     /// What a tag points to in the end.
@@ -39,13 +39,13 @@ impl Reference {
         CommitId::parse(id).map(Self::Commit)
     }
 
-    /// Returns the full name on the remote, or `None` for a commit.
-    pub(crate) fn full_name(&self) -> Option<String> {
+    /// Returns what a server is asked for: the full name of a reference, or the id of a commit.
+    pub(crate) fn source(&self) -> String {
         match self {
-            Self::Head => Some("HEAD".to_owned()),
-            Self::Branch(name) => Some(format!("refs/heads/{name}")),
-            Self::Tag(name) => Some(format!("refs/tags/{name}")),
-            Self::Commit(_) => None,
+            Self::DefaultBranch => "HEAD".to_owned(),
+            Self::Branch(name) => format!("refs/heads/{name}"),
+            Self::Tag(name) => format!("refs/tags/{name}"),
+            Self::Commit(id) => id.to_string(),
         }
     }
 }
@@ -53,7 +53,7 @@ impl Reference {
 impl fmt::Display for Reference {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Head => formatter.write_str("default branch"),
+            Self::DefaultBranch => formatter.write_str("default branch"),
             Self::Branch(name) => write!(formatter, "branch {name}"),
             Self::Tag(name) => write!(formatter, "tag {name}"),
             Self::Commit(id) => write!(formatter, "commit {id}"),
@@ -179,9 +179,10 @@ mod tests {
 
     #[test]
     fn references_have_full_names() {
-        assert_eq!(Reference::branch("main").unwrap().full_name().as_deref(), Some("refs/heads/main"));
-        assert_eq!(Reference::tag("v1").unwrap().full_name().as_deref(), Some("refs/tags/v1"));
-        let commit = Reference::commit("0123456789abcdef0123456789abcdef01234567").unwrap();
-        assert_eq!(commit.full_name(), None);
+        assert_eq!(Reference::DefaultBranch.source(), "HEAD");
+        assert_eq!(Reference::branch("main").unwrap().source(), "refs/heads/main");
+        assert_eq!(Reference::tag("v1").unwrap().source(), "refs/tags/v1");
+        let commit = "0123456789abcdef0123456789abcdef01234567";
+        assert_eq!(Reference::commit(commit).unwrap().source(), commit);
     }
 }

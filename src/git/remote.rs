@@ -2,17 +2,22 @@
 
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use crate::secret::Secret;
 
 /// The longest URL, in bytes.
 pub const URL_LIMIT: usize = 2_048;
 
+/// How long one request over http may take unless told otherwise.
+const TIMEOUT: Duration = Duration::from_mins(1);
+
 /// A remote repository and the credential for it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Remote {
     url: RemoteUrl,
     credential: Option<Credential>,
+    timeout: Duration,
 }
 
 /// Proves who we are. It is sent to the host of the remote that it was given with and to no other.
@@ -71,7 +76,20 @@ impl Remote {
             }
             (Some(Credential::Ssh { .. }), _) => return Err(CredentialError::NeedsSsh(url)),
         }
-        Ok(Self { url, credential })
+        Ok(Self { url, credential, timeout: TIMEOUT })
+    }
+
+    /// Sets how long one request over http may take, from the connection to the last byte of the answer.
+    ///
+    /// Servers that are reached by ssh are left when they are silent for a minute; local ones are waited for.
+    #[must_use]
+    pub fn with_timeout(self, timeout: Duration) -> Self {
+        Self { timeout, ..self }
+    }
+
+    /// Returns how long one request over http may take.
+    pub fn timeout(&self) -> Duration {
+        self.timeout
     }
 
     /// Returns where the remote is.
@@ -134,6 +152,8 @@ pub(crate) enum Place {
     Http { secure: bool, host: String, port: Option<u16> },
     /// A server that is reached by ssh.
     Ssh,
+    /// A server that is asked over git's own protocol, without encryption and credentials.
+    Git,
 }
 
 /// A text is not the URL of a repository that we would talk to.
@@ -152,7 +172,7 @@ pub enum RemoteUrlError {
     #[error("the {part} of the repository URL begins with a dash")]
     Dash { part: &'static str },
     /// The scheme is not one of ours.
-    #[error("`{scheme}` is not supported: use https, ssh, http or file")]
+    #[error("`{scheme}` is not supported: use https, ssh, http, git or file")]
     Scheme { scheme: String },
     /// The host is missing or holds what no host holds.
     #[error("the repository URL has no valid host")]
@@ -175,7 +195,7 @@ pub enum RemoteUrlError {
 }
 
 impl RemoteUrl {
-    /// Reads an absolute path, a `file`, `http`, `https` or `ssh` URL, or the short form `user@host:path`.
+    /// Reads an absolute path, a `file`, `http`, `https`, `ssh` or `git` URL, or the short form `user@host:path`.
     pub fn parse(text: &str) -> Result<Self, RemoteUrlError> {
         if text.is_empty() || text.len() > URL_LIMIT {
             return Err(RemoteUrlError::Length);
@@ -194,6 +214,7 @@ impl RemoteUrl {
             Some(("https", rest)) => http(true, rest)?,
             Some(("http", rest)) => http(false, rest)?,
             Some(("ssh", rest)) => ssh(rest)?,
+            Some(("git", rest)) => http(false, rest).map(|_| Place::Git)?,
             Some((scheme, _)) => return Err(unknown_scheme(scheme)),
             None => short_ssh(text)?,
         };
@@ -204,7 +225,7 @@ impl RemoteUrl {
     pub fn local_path(&self) -> Option<&Path> {
         match &self.place {
             Place::File { path } => Some(path),
-            Place::Http { .. } | Place::Ssh => None,
+            Place::Http { .. } | Place::Ssh | Place::Git => None,
         }
     }
 
@@ -212,7 +233,7 @@ impl RemoteUrl {
     pub(crate) fn for_git(&self) -> &std::ffi::OsStr {
         match &self.place {
             Place::File { path } => path.as_os_str(),
-            Place::Http { .. } | Place::Ssh => self.text.as_ref(),
+            Place::Http { .. } | Place::Ssh | Place::Git => self.text.as_ref(),
         }
     }
 
@@ -439,6 +460,7 @@ mod tests {
             "ssh://git@example.com:2222/~me/config",
             "git@github.com:acme/config.git",
             "example.com:config",
+            "git://example.com/acme/config.git",
             "git@[::1]:config",
         ] {
             assert_eq!(url(text).to_string(), text);
@@ -463,7 +485,8 @@ mod tests {
             ("/srv/a\nb", RemoteUrlError::Character),
             ("ext::sh -c 'touch x'", RemoteUrlError::Character),
             ("ext::sh", RemoteUrlError::Scheme { scheme: "ext".to_owned() }),
-            ("git://example.com/a", RemoteUrlError::Scheme { scheme: "git".to_owned() }),
+            ("ftp://example.com/a", RemoteUrlError::Scheme { scheme: "ftp".to_owned() }),
+            ("git://git@example.com/a", RemoteUrlError::Credential),
             ("HTTPS://example.com/a", RemoteUrlError::Scheme { scheme: "HTTPS".to_owned() }),
             ("https://user:token@example.com/a", RemoteUrlError::Credential),
             ("https://token@example.com/a", RemoteUrlError::Credential),

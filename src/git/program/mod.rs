@@ -34,7 +34,7 @@ const MINIMUM_TEXT: &str = "2.32";
 const OUTPUT_LIMIT: usize = 1 << 20;
 
 /// Settings of every call, which win over those of the repository.
-const SETTINGS: [(&str, &str); 17] = [
+const SETTINGS: [(&str, &str); 18] = [
     // An agent or a config repository may have written hooks and settings that run programs.
     ("core.hooksPath", "/dev/null"),
     ("core.fsmonitor", "false"),
@@ -45,6 +45,7 @@ const SETTINGS: [(&str, &str); 17] = [
     ("protocol.http.allow", "always"),
     ("protocol.https.allow", "always"),
     ("protocol.ssh.allow", "always"),
+    ("protocol.git.allow", "always"),
     // The folders are ours: who owns the files on a mounted volume says nothing.
     ("safe.directory", "*"),
     ("gc.auto", "0"),

@@ -276,3 +276,49 @@ fn a_branch_of_the_remote_is_continued_and_another_begun() {
     assert_eq!(asked("task/1"), Some(work));
     assert_eq!(asked("task/2"), None);
 }
+
+#[test]
+fn a_server_is_reached_by_ssh_with_the_given_key_and_hosts() {
+    let server = Server::new();
+    let programs = server.beside("programs");
+    std::fs::create_dir(&programs).unwrap();
+    // An ssh that checks what it is given and runs the far command here.
+    let script = "#!/bin/sh\n\
+        for argument in \"$@\"; do\n\
+        case $argument in\n\
+        IdentityFile=*) path=${argument#*=\\\"}; grep -q '^KEY$' \"${path%\\\"}\" || exit 9;;\n\
+        UserKnownHostsFile=*) path=${argument#*=\\\"}; grep -q ssh-ed25519 \"${path%\\\"}\" || exit 9;;\n\
+        esac\n\
+        last=$argument\n\
+        done\n\
+        case \"$*\" in *StrictHostKeyChecking=yes*git@example.com*) eval \"$last\";; *) exit 9;; esac\n";
+    let fake = programs.join("ssh");
+    std::fs::write(&fake, script).unwrap();
+    use std::os::unix::fs::PermissionsExt as _;
+    std::fs::set_permissions(&fake, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let search_path = std::env::join_paths([
+        programs.as_path(),
+        Path::new("/usr/local/bin"),
+        Path::new("/usr/bin"),
+        Path::new("/bin"),
+    ])
+    .unwrap();
+    let git = Git::locate(&search_path).unwrap();
+    let url = RemoteUrl::parse(&format!("ssh://git@example.com{}", server.path().display())).unwrap();
+    let credential = Credential::Ssh {
+        identity: Secret::new("KEY"),
+        known_hosts: "example.com ssh-ed25519 AAAA".to_owned(),
+    };
+    let remote = Remote::new(url, Some(credential)).unwrap();
+    let commit = build(&server, None, "1");
+    git.push(&repository(&server), &remote, commit, &name("kelos-status"), None, limits()).unwrap();
+    assert_eq!(server.tip("kelos-status"), Some(commit));
+    let listed = git.ls_remote(&server.beside("ours.git"), &remote, &name("kelos-status"), limits()).unwrap();
+    assert_eq!(listed, Some(commit));
+    let left: Vec<_> = std::fs::read_dir(server.beside("ours.git"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .filter(|name| name.starts_with("ssh-"))
+        .collect();
+    assert_eq!(left, Vec::<String>::new());
+}

@@ -19,20 +19,15 @@ use crate::git::reference::Reference;
 use crate::git::remote::{Place, Remote};
 use crate::git::ssh;
 
-/// How long one request over http may take, from the connection to the last byte of the answer.
-const HTTP_TIMEOUT: Duration = Duration::from_mins(2);
-
 impl Repository {
     /// Asks `remote` which commit `reference` names, in one listing of references; nothing is fetched.
     ///
     /// A reference that is a commit already is answered without asking.
     pub fn resolve(&self, remote: &Remote, reference: &Reference) -> Result<CommitId, GitError> {
-        let Some(name) = reference.full_name() else {
-            let Reference::Commit(id) = reference else {
-                unreachable!("because only a commit has no full name")
-            };
+        if let Reference::Commit(id) = reference {
             return Ok(*id);
-        };
+        }
+        let name = reference.source();
         let map = self.with_connection(remote, &name, |connection| {
             connection
                 .ref_map(gix::progress::Discard, gix::remote::ref_map::Options::default())
@@ -56,12 +51,7 @@ impl Repository {
         {
             return Ok(*id);
         }
-        let source = reference.full_name().unwrap_or_else(|| match reference {
-            Reference::Commit(id) => id.to_string(),
-            Reference::Head | Reference::Branch(_) | Reference::Tag(_) => {
-                unreachable!("because branches and tags have full names")
-            }
-        });
+        let source = reference.source();
         // One reference of ours for each thing that is followed keeps its newest commit from the garbage collection.
         let kept = format!("refs/kelos/{}", digest::short_hex(format!("{} {reference}", remote.url()), 16));
         let result = self.with_connection(remote, &format!("+{source}:{kept}"), |connection| {
@@ -69,9 +59,7 @@ impl Repository {
                 connection.prepare_fetch(gix::progress::Discard, gix::remote::ref_map::Options::default())?;
             let id = match reference {
                 Reference::Commit(id) => Some(*id),
-                Reference::Head | Reference::Branch(_) | Reference::Tag(_) => {
-                    find(&prepared.ref_map().remote_refs, &source)
-                }
+                _ => find(&prepared.ref_map().remote_refs, &source),
             };
             if id.is_none() {
                 return Ok(None);
@@ -87,7 +75,7 @@ impl Repository {
             Err(_) if interrupt.load(Ordering::Relaxed) => {
                 return Err(GitError::Interrupted { remote: remote.url().to_string() });
             }
-            Err(GitError::Unsupported { detail, .. }) if detail.contains("not our ref") => {
+            Err(error) if matches!(reference, Reference::Commit(_)) && is_refused_commit(&error) => {
                 return Err(missing(remote, reference));
             }
             Err(error) => return Err(error),
@@ -129,7 +117,7 @@ impl Repository {
             let mut connection = gix_remote.connect(Direction::Fetch)?;
             connection.set_credentials(|action| Ok(answer(remote, action)));
             if matches!(remote.url().place(), Place::Http { .. }) {
-                connection.set_transport_options(Box::new(http_options()));
+                connection.set_transport_options(Box::new(http_options(remote.timeout())));
             }
             work(connection)
         };
@@ -138,6 +126,7 @@ impl Repository {
 
     fn explain(&self, remote: &Remote, error: &gix::Error) -> GitError {
         let detail = remote.blot(&chain(error));
+        let seconds = remote.timeout().as_secs();
         let remote = remote.url().to_string();
         let says = |texts: &[&str]| {
             let lower = detail.to_ascii_lowercase();
@@ -163,7 +152,7 @@ impl Repository {
             return GitError::NotFound { remote };
         }
         if says(&["timed out", "timeout"]) {
-            return GitError::Timeout { remote, seconds: HTTP_TIMEOUT.as_secs() };
+            return GitError::Timeout { remote, seconds };
         }
         if error.is_retryable() {
             return GitError::Unreachable { remote, detail };
@@ -190,6 +179,14 @@ type Connection<'a> = gix::remote::Connection<
 
 fn missing(remote: &Remote, reference: &Reference) -> GitError {
     GitError::RefMissing { remote: remote.url().to_string(), reference: reference.to_string() }
+}
+
+/// Knows the answers of a server that lacks a commit, or does not hand it out.
+fn is_refused_commit(error: &GitError) -> bool {
+    let text = error.to_string().to_ascii_lowercase();
+    // A local server says so and closes the pipe, on which we may still be writing.
+    let hung_up = text.contains("failed to send fetch arguments") && text.contains("broken pipe");
+    hung_up || text.contains("not our ref") || text.contains("unadvertised object")
 }
 
 /// Finds the commit that a listing gives for exactly `name`; a server may list more than it was asked for.
@@ -221,10 +218,40 @@ fn answer(remote: &Remote, action: Action) -> Option<Outcome> {
     })
 }
 
-fn http_options() -> http::Options {
+fn http_options(timeout: Duration) -> http::Options {
     let backend = http::reqwest::Options {
-        configure_client: Some(Box::new(|builder| Ok(builder.timeout(HTTP_TIMEOUT)))),
+        configure_client: Some(Box::new(move |builder: _| Ok(builder.timeout(timeout)))),
         configure_request: None,
     };
     http::Options { backend: Some(Arc::new(Mutex::new(backend))), ..http::Options::default() }
+}
+
+#[cfg(test)]
+mod tests {
+    use gix::credentials::protocol::Context;
+
+    use super::*;
+    use crate::git::remote::{Credential, RemoteUrl};
+    use crate::secret::Secret;
+
+    #[test]
+    fn a_server_is_answered_only_if_the_credential_is_for_it() {
+        let url = RemoteUrl::parse("https://git.example.com/a.git").unwrap();
+        let with = Remote::new(url.clone(), Some(Credential::Token(Secret::new("t0ken")))).unwrap();
+        let without = Remote::new(url, None).unwrap();
+        let ask = |remote: &Remote, url: &str| {
+            let context = Context { url: Some(url.into()), ..Context::default() };
+            answer(remote, Action::Get(context)).map(|outcome| outcome.identity)
+        };
+        let identity = ask(&with, "https://git.example.com/a.git").unwrap();
+        assert_eq!((identity.username.as_str(), identity.password.as_str()), ("x-access-token", "t0ken"));
+        for other in [
+            "https://evil.example.com/a.git",
+            "http://git.example.com/a.git",
+            "https://git.example.com:444/a.git",
+        ] {
+            assert_eq!(ask(&with, other), None, "{other}");
+        }
+        assert_eq!(ask(&without, "https://git.example.com/a.git"), None);
+    }
 }

@@ -19,7 +19,13 @@ use crate::git::error::GitError;
 use crate::git::id::{BlobId, CommitId, TreeId};
 
 pub use self::commit::{Change, CommitInfo, Signature};
-pub use self::read::Revision;
+pub use self::read::{Name, Revision};
+
+/// More packs than this are untidy.
+const PACK_LIMIT: usize = 40;
+
+/// More loose objects than this in one of the 256 folders are untidy: git's own limit.
+const LOOSE_LIMIT: usize = 27;
 
 /// A bare repository of ours. Cheap to clone and to share between threads.
 #[derive(Clone)]
@@ -62,14 +68,19 @@ impl Repository {
         &self.path
     }
 
-    /// Counts the packs: every fetch leaves one, and only the git program joins them.
-    pub fn pack_count(&self) -> usize {
-        std::fs::read_dir(self.path.join("objects/pack")).map_or(0, |entries| {
-            entries
-                .flatten()
-                .filter(|entry| entry.path().extension().is_some_and(|end| end == "pack"))
-                .count()
-        })
+    /// Returns whether so many packs or loose objects have gathered that the git program should join them.
+    ///
+    /// Every fetch leaves a pack and every status commit some loose objects; the library never tidies up.
+    pub fn is_untidy(&self) -> bool {
+        let count = |folder: &str, end: Option<&str>| {
+            std::fs::read_dir(self.path.join("objects").join(folder)).map_or(0, |entries| {
+                let ends =
+                    |path: &Path| end.is_none() || path.extension().and_then(|end| end.to_str()) == end;
+                entries.flatten().filter(|entry| ends(&entry.path())).count()
+            })
+        };
+        // Names are spread evenly over 256 folders: one of them tells how many there are.
+        count("pack", Some("pack")) > PACK_LIMIT || count("17", None) > LOOSE_LIMIT
     }
 
     fn local(&self) -> gix::Repository {

@@ -48,6 +48,26 @@ impl Repository {
         .map(Some)
     }
 
+    /// Lists the names in the folder `path` of `commit`, without what is below them; the empty path is the root.
+    ///
+    /// Odd names are left out. At most `max` names are looked at. A missing folder is an empty one.
+    pub fn names(&self, commit: CommitId, path: &str, max: usize) -> Result<Vec<Name>, GitError> {
+        let Some(id) = self.tree_id(commit, path)? else {
+            return Ok(Vec::new());
+        };
+        let fail = |error: &gix::Error| GitError::Object { id: id.to_string(), detail: chain(error) };
+        let local = self.local();
+        let tree = local.find_tree(object_id(id.as_bytes())).map_err(|error| fail(&error))?;
+        let mut names = Vec::new();
+        for entry in tree.iter().take(max) {
+            let entry = entry.map_err(|error| fail(&error))?;
+            if let Ok(name) = check_name(entry.filename()) {
+                names.push(Name { name: name.to_owned(), is_folder: entry.mode().is_tree() });
+            }
+        }
+        Ok(names)
+    }
+
     /// Reads the content of a blob of at most `max` bytes.
     pub fn blob(&self, id: BlobId, max: u64) -> Result<Bytes, GitError> {
         read_blob(&self.local(), id, max)
@@ -72,6 +92,15 @@ impl Repository {
         let tree = self.tree(commit, path, limits)?;
         Ok(tree.map(|tree| Revision { repository: self.clone(), tree }))
     }
+}
+
+/// A name in a folder.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Name {
+    /// The name, without a path.
+    pub name: String,
+    /// Whether it is a folder in its turn.
+    pub is_folder: bool,
 }
 
 /// The files of one commit, or of one folder of it.

@@ -66,6 +66,18 @@ fn a_folder_is_recognised_by_its_id_across_commits() {
 }
 
 #[test]
+fn the_default_branch_is_followed() {
+    let server = Server::with_files(&[("a", "1")]);
+    let tip = server.push("trunk", &[("a", "2")]);
+    server.server(&["symbolic-ref", "HEAD", "refs/heads/trunk"]);
+    assert_eq!(open(&server).resolve(&server.remote(), &Reference::DefaultBranch), Ok(tip));
+    assert_eq!(fetch(&server, &Reference::DefaultBranch), Ok(tip));
+    server.server(&["symbolic-ref", "HEAD", "refs/heads/gone"]);
+    let error = fetch(&server, &Reference::DefaultBranch).unwrap_err();
+    assert!(error.to_string().ends_with("has no default branch"), "{error}");
+}
+
+#[test]
 fn only_the_newest_commit_is_fetched() {
     let server = Server::with_files(&[("a", "1")]);
     let first = server.tip("main").unwrap();
@@ -189,18 +201,18 @@ fn a_fetch_is_stopped_by_the_flag() {
 #[test]
 fn many_fetches_through_fresh_handles_work_and_packs_are_joined() {
     let server = Server::with_files(&[("a", "0")]);
-    for number in 1..=40 {
+    for number in 1..=41 {
         let tip = server.push("main", &[("a", &number.to_string())]);
         assert_eq!(fetch(&server, &main()), Ok(tip));
     }
     let repository = open(&server);
-    assert_eq!(repository.pack_count(), 40);
+    assert!(repository.is_untidy());
     let tip = server.tip("main").unwrap();
     let git = crate::git::testing::git();
     git.collect_garbage(&repository, limits()).unwrap();
-    assert!(repository.pack_count() <= 1);
+    assert!(!repository.is_untidy());
     let repository = open(&server);
-    assert_eq!(repository.read_path(tip, "a", 10).unwrap().unwrap(), "40");
+    assert_eq!(repository.read_path(tip, "a", 10).unwrap().unwrap(), "41");
     assert_eq!(fetch(&server, &main()), Ok(tip));
 }
 
@@ -317,6 +329,10 @@ fn commits_are_built_without_moving_anything() {
     );
     let tree = repository.tree(second, "", &TreeLimits::default()).unwrap().unwrap();
     assert_eq!(tree.entries.iter().map(|entry| entry.path.as_str()).collect::<Vec<_>>(), ["c", "d/e"]);
+    let names = repository.names(second, "", 10).unwrap();
+    let expected = [("c", false), ("d", true)];
+    assert_eq!(names.iter().map(|name| (name.name.as_str(), name.is_folder)).collect::<Vec<_>>(), expected);
+    assert_eq!(repository.names(second, "no", 10).unwrap(), []);
     for path in ["../x", "/x", "a//b", ".git/config", "a\nb", ""] {
         let error = build(Some(first), &[change(path, Some("x"))]).unwrap_err();
         assert!(matches!(error, GitError::Path { .. }), "{path:?}: {error}");

@@ -1,0 +1,342 @@
+//! Puts reports and ledger lines on the branch.
+//!
+//! One attempt: ask where the branch is, fetch that commit if it is new, build ours on it, push it with a lease on it. If somebody
+//! else was faster, the attempt is repeated on what they wrote. What was written before is recognised by the uid of the Task, so
+//! a push whose answer was lost, a crash, or a second writer of the same name never doubles a line.
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use jiff::civil::Date;
+use jiff::{SignedDuration, Span};
+
+use crate::digest;
+use crate::git::error::{GitError, GitErrorClass};
+use crate::git::id::CommitId;
+use crate::git::program::{Git, Limits, PushError};
+use crate::git::reference::{RefName, Reference};
+use crate::git::remote::Remote;
+use crate::git::repository::{Change, Repository, Signature};
+use crate::ledger::index;
+use crate::ledger::line::{LedgerLine, day_path, uid_of};
+use crate::ledger::report::{ReportInput, StatusFile, render};
+
+/// The trailer that names the writer of a commit.
+pub const WRITER_TRAILER: &str = "Kelos-Writer";
+
+/// The trailer with the generation of the lease under which a commit was made.
+pub const GENERATION_TRAILER: &str = "Kelos-Generation";
+
+/// The largest file of a day, in bytes: some 100,000 runs.
+const DAY_LIMIT: u64 = 64 << 20;
+
+/// Most names that are looked at in one folder of the branch.
+const NAMES_LIMIT: usize = 10_000;
+
+/// Writes to one branch of one remote.
+#[derive(Debug, Clone)]
+pub struct Writer {
+    git: Git,
+    folder: PathBuf,
+    remote: Remote,
+    branch: RefName,
+    author: Signature,
+    attempts: u32,
+}
+
+/// What came of a write.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Written {
+    /// The commit that was pushed; `None` when the branch said all of it already.
+    pub commit: Option<CommitId>,
+    /// Where the branch is: `commit`, or the commit that said it.
+    pub head: CommitId,
+    /// The uids of all records that were given: their lines are on the remote.
+    pub confirmed: Vec<String>,
+}
+
+/// Why nothing was written. Nothing is lost: the same call may be repeated at any time.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum LedgerError {
+    /// Others were faster in every attempt: try again soon.
+    #[error("the branch moved during each of {attempts} attempts")]
+    Contended { attempts: u32 },
+    /// The server does not want our commits: a person has to act.
+    #[error("the server refuses the report: {reason}")]
+    Refused { reason: String },
+    /// Somebody with a later lease wrote under our name: this process must stop writing.
+    #[error("a writer of generation {theirs} was here, we are of generation {ours}")]
+    Fenced { theirs: u64, ours: u64 },
+    /// The remote or our copy of it failed.
+    #[error(transparent)]
+    Git(#[from] GitError),
+}
+
+impl LedgerError {
+    /// Returns whether the same call can succeed later without anybody's doing.
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Contended { .. } => true,
+            Self::Refused { .. } | Self::Fenced { .. } => false,
+            Self::Git(error) => error.class().is_transient(),
+        }
+    }
+}
+
+/// What one attempt came to.
+enum Attempt {
+    Done(Written),
+    Overtaken,
+}
+
+impl Writer {
+    /// Returns a writer to `branch` of `remote` that keeps its copy of the branch in `folder`, which no other writer uses.
+    pub fn new(git: Git, folder: PathBuf, remote: Remote, branch: RefName, author: Signature) -> Self {
+        Self { git, folder, remote, branch, author, attempts: 8 }
+    }
+
+    /// Sets how often one call tries again when others are faster; 8 unless told otherwise.
+    #[must_use]
+    pub fn with_attempts(self, attempts: u32) -> Self {
+        Self { attempts, ..self }
+    }
+
+    /// Brings the branch to say what `input` and `records` say, and returns when the remote has it.
+    ///
+    /// Blocks, at most for the time of `limits` in each exchange with the remote. A record whose line is on the branch already is
+    /// not written again and counts as confirmed.
+    pub fn write(
+        &self,
+        input: &ReportInput,
+        records: &[LedgerLine],
+        limits: Limits<'_>,
+    ) -> Result<Written, LedgerError> {
+        let mut mended = false;
+        let mut attempt = 0;
+        while attempt < self.attempts {
+            match self.attempt(input, records, limits) {
+                Ok(Attempt::Done(written)) => return Ok(written),
+                Ok(Attempt::Overtaken) => {
+                    attempt += 1;
+                    std::thread::sleep(pause(attempt, input.writer.as_str()));
+                }
+                // Our copy holds nothing that is not on the remote, so a damaged one is made anew, once.
+                Err(LedgerError::Git(error)) if error.class() == GitErrorClass::Corrupt && !mended => {
+                    mended = true;
+                    Repository::recreate(&self.folder)?;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Err(LedgerError::Contended { attempts: self.attempts })
+    }
+
+    fn attempt(
+        &self,
+        input: &ReportInput,
+        records: &[LedgerLine],
+        limits: Limits<'_>,
+    ) -> Result<Attempt, LedgerError> {
+        let repository = Repository::open_or_create(&self.folder)?;
+        if repository.is_untidy() {
+            self.git.collect_garbage(&repository, limits)?;
+        }
+        let head = self.head(&repository, limits)?;
+        // What was just fetched lies in a pack that an older handle does not know.
+        let repository = Repository::open_or_create(&self.folder)?;
+        let branch = Branch { repository: &repository, head };
+        branch.check_generation(input)?;
+        let changes = branch.changes(input, records)?;
+        let confirmed = || records.iter().map(|line| line.task_uid.clone()).collect();
+        let message = message(input, records.len());
+        let built = repository.build_commit(head, &changes, &self.author, input.time, &message)?;
+        let commit = match (built, head) {
+            (Some(commit), _) => commit,
+            (None, Some(head)) => {
+                return Ok(Attempt::Done(Written { commit: None, head, confirmed: confirmed() }));
+            }
+            (None, None) => unreachable!("because a report has files and an empty branch has none"),
+        };
+        match self.git.push(&repository, &self.remote, commit, &self.branch, head, limits) {
+            Ok(()) => {
+                Ok(Attempt::Done(Written { commit: Some(commit), head: commit, confirmed: confirmed() }))
+            }
+            Err(PushError::Stale) => Ok(Attempt::Overtaken),
+            Err(PushError::Refused { reason }) => Err(LedgerError::Refused { reason }),
+            Err(PushError::NotForward) => {
+                unreachable!("because the commit was built on the head that is expected")
+            }
+            Err(PushError::Git(error)) => Err(LedgerError::Git(error)),
+        }
+    }
+
+    /// Returns where the branch is, with that commit in our copy; `None` when there is no branch.
+    fn head(&self, repository: &Repository, limits: Limits<'_>) -> Result<Option<CommitId>, LedgerError> {
+        let reference = Reference::Branch(self.branch.clone());
+        let head = match repository.resolve(&self.remote, &reference) {
+            Ok(head) => head,
+            Err(GitError::RefMissing { .. }) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        if repository.has_commit(head) {
+            return Ok(Some(head));
+        }
+        match repository.fetch(&self.remote, &reference, limits.interrupt) {
+            Ok(fetched) => Ok(Some(fetched)),
+            // It was deleted between the two questions.
+            Err(GitError::RefMissing { .. }) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+/// What the branch holds at one commit.
+struct Branch<'a> {
+    repository: &'a Repository,
+    head: Option<CommitId>,
+}
+
+impl Branch<'_> {
+    /// Invariant: no report is built on one that was made under a later lease.
+    fn check_generation(&self, input: &ReportInput) -> Result<(), LedgerError> {
+        let path = format!("{}/status.json", input.writer);
+        let theirs = match self.read(&path, index::STATUS_LIMIT)?.map(|bytes| index::read(&bytes)) {
+            Some(index::Reading::Known(file)) => file.generation,
+            Some(index::Reading::Newer | index::Reading::Unreadable) | None => 0,
+        };
+        if theirs > input.generation {
+            return Err(LedgerError::Fenced { theirs, ours: input.generation });
+        }
+        Ok(())
+    }
+
+    fn changes(&self, input: &ReportInput, records: &[LedgerLine]) -> Result<Vec<Change>, LedgerError> {
+        let mut changes: Vec<Change> =
+            render(input).into_iter().map(|(path, content)| (path, Some(content))).collect();
+        let mut days = BTreeMap::<Date, Vec<&LedgerLine>>::new();
+        for record in records {
+            days.entry(record.day()).or_default().push(record);
+        }
+        for (day, lines) in &days {
+            changes.extend(self.day_change(&format!("{}/{}", input.writer, day_path(*day)), lines)?);
+        }
+        if let Some(kept) = input.retention_days {
+            let today = input.time.to_zoned(jiff::tz::TimeZone::UTC).date();
+            let oldest = today.saturating_sub(Span::new().days(i64::from(kept.min(36_500))));
+            let written: BTreeSet<Date> = days.keys().copied().collect();
+            changes.extend(self.expired(input, oldest, &written)?);
+        }
+        let own = crate::ledger::report::status_file(input);
+        changes.push(("README.md".to_owned(), Some(self.index(own)?.into_bytes())));
+        Ok(changes)
+    }
+
+    /// Returns the file of a day with the lines that it lacks, or `None` when it has them all.
+    fn day_change(&self, path: &str, lines: &[&LedgerLine]) -> Result<Option<Change>, LedgerError> {
+        let mut content = self.read(path, DAY_LIMIT)?.map(|bytes| bytes.to_vec()).unwrap_or_default();
+        let mut known: HashSet<String> =
+            String::from_utf8_lossy(&content).lines().filter_map(uid_of).collect();
+        let before = content.len();
+        let mut lines = lines.to_vec();
+        lines.sort_by(|left, right| {
+            (left.completion_time, &left.task_uid).cmp(&(right.completion_time, &right.task_uid))
+        });
+        for line in lines {
+            if known.insert(line.closed().task_uid) {
+                // Somebody may have taken the end of the last line away.
+                if content.last().is_some_and(|&last| last != b'\n') {
+                    content.push(b'\n');
+                }
+                content.extend(line.to_json().into_bytes());
+            }
+        }
+        Ok((content.len() > before).then(|| (path.to_owned(), Some(content))))
+    }
+
+    /// Returns the removal of all files of days before `oldest`, except those that are written now.
+    fn expired(
+        &self,
+        input: &ReportInput,
+        oldest: Date,
+        written: &BTreeSet<Date>,
+    ) -> Result<Vec<Change>, LedgerError> {
+        let Some(head) = self.head else {
+            return Ok(Vec::new());
+        };
+        let ledger = format!("{}/ledger", input.writer);
+        let mut changes = Vec::new();
+        for year in self.repository.names(head, &ledger, NAMES_LIMIT)? {
+            let Some(number) = year.name.parse::<i16>().ok().filter(|_| year.is_folder) else {
+                continue;
+            };
+            let folder = format!("{ledger}/{}", year.name);
+            for file in self.repository.names(head, &folder, NAMES_LIMIT)? {
+                let day = day_of(number, &file.name);
+                if day.is_some_and(|day| day < oldest && !written.contains(&day)) {
+                    changes.push((format!("{folder}/{}", file.name), None));
+                }
+            }
+        }
+        Ok(changes)
+    }
+
+    fn index(&self, own: StatusFile) -> Result<String, LedgerError> {
+        let mut writers = BTreeMap::new();
+        if let Some(head) = self.head {
+            for name in self.repository.names(head, "", NAMES_LIMIT)? {
+                if !name.is_folder || name.name == own.writer || writers.len() >= index::WRITERS {
+                    continue;
+                }
+                let path = format!("{}/status.json", name.name);
+                match self.read(&path, index::STATUS_LIMIT) {
+                    Ok(Some(bytes)) => drop(writers.insert(name.name, index::read(&bytes))),
+                    Ok(None) => {}
+                    Err(LedgerError::Git(GitError::TooLarge { .. })) => {
+                        writers.insert(name.name, index::Reading::Unreadable);
+                    }
+                    Err(error) => return Err(error),
+                }
+            }
+        }
+        writers.insert(own.writer.clone(), index::Reading::Known(Box::new(own)));
+        Ok(index::render(&writers))
+    }
+
+    fn read(&self, path: &str, max: u64) -> Result<Option<bytes::Bytes>, LedgerError> {
+        match self.head {
+            Some(head) => Ok(self.repository.read_path(head, path, max)?),
+            None => Ok(None),
+        }
+    }
+}
+
+fn day_of(year: i16, file: &str) -> Option<Date> {
+    let (month, day) = file.strip_suffix(".jsonl")?.split_once('-')?;
+    Date::new(year, month.parse().ok()?, day.parse().ok()?).ok()
+}
+
+fn message(input: &ReportInput, runs: usize) -> String {
+    let writer = &input.writer;
+    let subject = match runs {
+        0 => format!("{writer}: report"),
+        1 => format!("{writer}: report and 1 run"),
+        more => format!("{writer}: report and {more} runs"),
+    };
+    format!("{subject}\n\n{WRITER_TRAILER}: {writer}\n{GENERATION_TRAILER}: {}\n", input.generation)
+}
+
+/// Returns how long to wait after losing a race, longer each time and different for each writer and call.
+fn pause(attempt: u32, writer: &str) -> Duration {
+    static CALLS: AtomicU64 = AtomicU64::new(0);
+    let call = CALLS.fetch_add(1, Ordering::Relaxed);
+    let hash = digest::short_hex(format!("{writer} {call} {}", std::process::id()), 4);
+    let share = u64::from_str_radix(&hash, 16).unwrap_or_default();
+    // The four digits stand for a share of 65536 parts.
+    let longest = SignedDuration::from_millis(40).as_millis().unsigned_abs() * u128::from(attempt.min(10));
+    Duration::from_millis(u64::try_from(longest).unwrap_or(400) * share / 65_536)
+}
