@@ -93,11 +93,11 @@ fn credential(name: &str, data: &BTreeMap<String, ByteString>) -> Result<Credent
 
 /// Returns what is read from the remote.
 pub(crate) fn reference(reference: Option<&GitReference>) -> Result<Reference, RemoteFault> {
-    let Some(reference) = reference else { return Ok(Reference::Head) };
+    let Some(reference) = reference else { return Ok(Reference::DefaultBranch) };
     let invalid =
         |error: &dyn std::fmt::Display| RemoteFault::Invalid(format!("spec.ref cannot be used: {error}"));
     match (&reference.branch, &reference.tag, &reference.commit) {
-        (None, None, None) => Ok(Reference::Head),
+        (None, None, None) => Ok(Reference::DefaultBranch),
         (Some(branch), None, None) => Reference::branch(branch).map_err(|error| invalid(&error)),
         (None, Some(tag), None) => Reference::tag(tag).map_err(|error| invalid(&error)),
         (None, None, Some(commit)) => Reference::commit(commit).map_err(|error| invalid(&error)),
