@@ -349,6 +349,32 @@ mod tests {
     }
 
     #[test]
+    fn git_gets_the_token_for_the_host_of_the_workspace_and_for_no_other() {
+        let plan =
+            plan(&json!({"workspace": {"repo": "https://forge.example:8443/o/n.git", "mirror": "/m"}}));
+        let mut secrets = Secrets::default();
+        secrets.environment.insert("GITHUB_TOKEN".to_owned(), Secret::new("t0k$en"));
+        let (_temporary, furniture) = furnished(&plan, &secrets);
+        let ask = |host: &str| {
+            let git = crate::process::find("git", "/usr/bin:/bin".as_ref()).unwrap();
+            let mut child = crate::process::command(git)
+                .args(["credential", "fill"])
+                .envs(&furniture.variables)
+                .stdin(std::process::Stdio::piped())
+                .spawn()
+                .unwrap();
+            let question = format!("protocol=https\nhost={host}\n\n");
+            std::io::Write::write_all(&mut child.stdin.take().unwrap(), question.as_bytes()).unwrap();
+            String::from_utf8(child.wait_with_output().unwrap().stdout).unwrap()
+        };
+        let answer = ask("forge.example:8443");
+        assert!(answer.contains("username=x-access-token\npassword=t0k$en\n"), "{answer}");
+        for other in ["forge.example", "github.com", "forge.example:8443.evil.example"] {
+            assert!(!ask(other).contains("t0k$en"), "{other}");
+        }
+    }
+
+    #[test]
     fn the_upstream_repository_is_named_by_the_remote_of_that_name() {
         for (url, expected) in [
             ("https://github.com/kelos-dev/kelos.git", Some("kelos-dev/kelos")),
