@@ -229,7 +229,8 @@ pub struct Limits {
     /// Bytes of address space for each process. Programs on V8 reserve far more than they use.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub memory_bytes: Option<u64>,
-    /// Processes of the user, counted by the kernel over all that the user runs; root is exempt.
+    /// Processes that may be added to those that the user runs already; the kernel counts all of the user's, and for
+    /// root none. 4,096 unless stated.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub processes: Option<u64>,
     /// Bytes of a single file.
@@ -246,7 +247,7 @@ impl Default for Limits {
             grace_seconds: 10,
             cpu_seconds: None,
             memory_bytes: None,
-            processes: None,
+            processes: Some(4096),
             file_bytes: None,
             log_bytes: 16 * 1024 * 1024,
         }

@@ -17,6 +17,7 @@ use futures::future::BoxFuture;
 use futures::stream::{self, BoxStream, StreamExt as _};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use tokio::sync::watch;
 
 use crate::api::run::{
     LOCK_FILE, Outcome, PLAN_FILE, Plan, RESULT_FILE, RunState, SECRETS_FILE, STARTED_FILE, Secrets, Started,
@@ -33,7 +34,7 @@ const RUNNER_LOG: &str = "runner.log";
 /// The variable by which what a killed runner left behind is found.
 const MARK: &str = "KELOS_RUN";
 /// How often the ends of runs are looked for.
-const LOOK_EVERY: Duration = Duration::from_millis(100);
+const LOOK_EVERY: Duration = Duration::from_millis(25);
 /// How many ends are remembered for those who watch.
 const REMEMBERED_ENDS: usize = 4096;
 /// How long a runner may take for its own work after everything below it was ended by force.
@@ -55,6 +56,8 @@ struct Shared {
     // Held for whole operations on a folder: a look at a lock must not fall between the steps of a start.
     // A plain mutex: it is never held across an await.
     state: Mutex<Known>,
+    // Told at every start; those who watch for ends sleep on it while nothing runs.
+    starts: watch::Sender<()>,
 }
 
 #[derive(Debug, Default)]
@@ -79,7 +82,7 @@ impl Local {
         let runs = data_dir.join(RUNS_FOLDER);
         file::make_private_folder(&runs).map_err(ExecutorError::system("make", &runs))?;
         let entries = fs::read_dir(&runs).map_err(ExecutorError::system("list", &runs))?;
-        let shared = Shared { runs, program, slots, state: Mutex::default() };
+        let shared = Shared { runs, program, slots, state: Mutex::default(), starts: watch::Sender::new(()) };
         let mut state = shared.state();
         for name in entries.filter_map(Result::ok).filter_map(|entry| entry.file_name().into_string().ok()) {
             if name.starts_with('.') {
@@ -177,15 +180,23 @@ impl Executor for Local {
 
     fn ends(&self) -> BoxStream<'static, String> {
         let told = self.shared.state().ended_in_all;
-        stream::unfold((self.clone(), told), |(local, told)| async move {
+        let starts = self.shared.starts.subscribe();
+        stream::unfold((self.clone(), told, starts), |(local, told, mut starts)| async move {
             loop {
+                // Seen before the look: a start after it wakes us.
+                starts.mark_unchanged();
                 let next: Result<_, ExecutorError> =
                     local.blocking(move |shared| Ok(shared.end_after(told))).await;
                 // A look that failed is repeated.
                 if let Ok(Some((told, run))) = next {
-                    return Some((run, (local, told)));
+                    return Some((run, (local, told, starts)));
                 }
-                tokio::time::sleep(LOOK_EVERY).await;
+                if local.slots().used > 0 {
+                    tokio::time::sleep(LOOK_EVERY).await;
+                } else {
+                    // The sender lives as long as `local`, so this ends only with a start.
+                    starts.changed().await.ok();
+                }
             }
         })
         .boxed()
@@ -229,7 +240,9 @@ impl Shared {
         let mut state = self.state();
         let seen = self.look(run)?;
         if matches!(seen, RunState::Running { .. }) {
-            state.running.insert(run.to_owned());
+            if state.running.insert(run.to_owned()) {
+                self.starts.send_replace(());
+            }
         } else {
             state.left(run);
         }
@@ -297,6 +310,7 @@ impl Shared {
         let child = self.launch(&folder)?;
         state.children.push(child);
         state.running.insert(run.to_owned());
+        self.starts.send_replace(());
         Ok(())
     }
 

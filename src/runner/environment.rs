@@ -20,6 +20,8 @@ use crate::runner::folder::Folder;
 const OWN_FOLDER: &str = ".kelos";
 /// The longest value that is passed as a variable; the kernel's bound includes the name and both ends.
 const LONGEST_VALUE: usize = 120 * 1024;
+/// How much of an item is passed as variables; the kernel bounds all of them together at about 2 MiB. The file has it all.
+const LARGEST_ITEM: usize = 512 * 1024;
 /// Variables that would steer the runner's own steps if they could be set.
 const DROPPED: &[&str] = &["KELOS_SETUP_COMMAND", "KELOS_SESSION_SETUP_ONLY", "LD_PRELOAD", "LD_AUDIT"];
 /// Pseudo-identity for commits when the agent, its repository or its variables name none.
@@ -105,7 +107,12 @@ pub(super) fn furnish(
     if let Some(item) = plan.item.as_ref().filter(|_| agent.takes_item()) {
         let file = home.write(&own("item.json"), &item.to_string())?;
         variables.insert("KELOS_ITEM_FILE".to_owned(), text(&file));
-        variables.extend(item_variables(item));
+        let mut room = LARGEST_ITEM;
+        variables.extend(item_variables(item).into_iter().filter(|(_, value)| {
+            let is_fitting = value.len() <= room;
+            room -= if is_fitting { value.len() } else { 0 };
+            is_fitting
+        }));
     }
     variables
         .retain(|name, value| is_variable(name) && value.len() <= LONGEST_VALUE && !value.contains('\0'));
@@ -339,6 +346,32 @@ mod tests {
         assert!(!furniture.variables.values().any(|value| value.contains("secret")));
         let instructions = temporary.path().join("home/.claude/CLAUDE.md");
         assert_eq!(fs::read_to_string(instructions).unwrap(), "Be kind.");
+    }
+
+    #[test]
+    fn git_gets_the_token_for_the_host_of_the_workspace_and_for_no_other() {
+        let plan =
+            plan(&json!({"workspace": {"repo": "https://forge.example:8443/o/n.git", "mirror": "/m"}}));
+        let mut secrets = Secrets::default();
+        secrets.environment.insert("GITHUB_TOKEN".to_owned(), Secret::new("t0k$en"));
+        let (_temporary, furniture) = furnished(&plan, &secrets);
+        let ask = |host: &str| {
+            let git = crate::process::find("git", "/usr/bin:/bin".as_ref()).unwrap();
+            let mut child = crate::process::command(git)
+                .args(["credential", "fill"])
+                .envs(&furniture.variables)
+                .stdin(std::process::Stdio::piped())
+                .spawn()
+                .unwrap();
+            let question = format!("protocol=https\nhost={host}\n\n");
+            std::io::Write::write_all(&mut child.stdin.take().unwrap(), question.as_bytes()).unwrap();
+            String::from_utf8(child.wait_with_output().unwrap().stdout).unwrap()
+        };
+        let answer = ask("forge.example:8443");
+        assert!(answer.contains("username=x-access-token\npassword=t0k$en\n"), "{answer}");
+        for other in ["forge.example", "github.com", "forge.example:8443.evil.example"] {
+            assert!(!ask(other).contains("t0k$en"), "{other}");
+        }
     }
 
     #[test]

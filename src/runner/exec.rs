@@ -17,7 +17,9 @@ use std::time::{Duration, Instant};
 use base64::Engine as _;
 use rustix::process::{DumpableBehavior, Signal, set_dumpable_behavior, set_parent_process_death_signal};
 
-use crate::api::run::{CLAIMS_FILE, Claims, Exit, FORMAT_VERSION, Network, Plan, SandboxLevel, Secrets};
+use crate::api::run::{
+    CLAIMS_FILE, Claims, Exit, FORMAT_VERSION, Network, Plan, Sandbox, SandboxLevel, Secrets,
+};
 use crate::file;
 use crate::git::remote::RemoteUrl;
 use crate::process;
@@ -90,12 +92,7 @@ fn carry_out(plan: &Plan, secrets: &Secrets, layout: &Layout) -> (Claims, u8) {
             return refusal(Exit::SandboxUnavailable, format!("the sandbox cannot be made: {fault}"), None);
         }
     };
-    let needed = match plan.sandbox.network {
-        Network::Open => plan.sandbox.minimum,
-        Network::Closed => plan.sandbox.minimum.max(SandboxLevel::Isolated),
-    };
-    if level < needed {
-        let message = format!("the run needs sandbox level {needed:?}, this machine reaches {level:?}");
+    if let Some(message) = shortfall(level, &plan.sandbox) {
         return refusal(Exit::SandboxUnavailable, message, Some(level));
     }
     let furniture = match furnish(plan, secrets, layout, agent) {
@@ -128,6 +125,15 @@ fn restrict(plan: &Plan, layout: &Layout, program: &Path) -> io::Result<SandboxL
     }
     sandbox::limit(&plan.limits)?;
     sandbox::restrict(&grants, plan.sandbox.network)
+}
+
+fn shortfall(level: SandboxLevel, sandbox: &Sandbox) -> Option<String> {
+    let needed = match sandbox.network {
+        Network::Open => sandbox.minimum,
+        Network::Closed => sandbox.minimum.max(SandboxLevel::Isolated),
+    };
+    (level < needed)
+        .then(|| format!("the run needs sandbox level {needed:?}, this machine reaches {level:?}"))
 }
 
 // Returns how it went when the agent must not be started.
@@ -420,6 +426,21 @@ mod tests {
         }
         lines.end(|line| found.push(line.to_owned()));
         assert_eq!(found, ["a", "bc", "last"]);
+    }
+
+    #[test]
+    fn a_level_below_what_is_needed_is_refused() {
+        let sandbox = |minimum, network| Sandbox { minimum, network, ..Sandbox::default() };
+        for (level, needed, network, is_refused) in [
+            (SandboxLevel::Limited, SandboxLevel::Limited, Network::Open, false),
+            (SandboxLevel::Limited, SandboxLevel::Files, Network::Open, true),
+            (SandboxLevel::Isolated, SandboxLevel::Files, Network::Open, false),
+            (SandboxLevel::Files, SandboxLevel::Limited, Network::Closed, true),
+            (SandboxLevel::Isolated, SandboxLevel::Limited, Network::Closed, false),
+        ] {
+            let refused = shortfall(level, &sandbox(needed, network));
+            assert_eq!(refused.is_some(), is_refused, "{level:?} {needed:?} {network:?}");
+        }
     }
 
     fn report(outputs: &[&str]) -> Report {

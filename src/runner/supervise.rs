@@ -88,8 +88,14 @@ fn lock(folder: &Folder) -> Result<File, RunnerError> {
         matches!((inherited.metadata(), file.metadata()), (Ok(a), Ok(b)) if same(&a, &b))
     });
     let file = inherited.unwrap_or(file);
-    file.try_lock().map_err(|_| RunnerError::Locked { run: folder.path().display().to_string() })?;
-    Ok(file)
+    // Somebody who looks at the lock holds it for a moment.
+    for _ in 0..20 {
+        if file.try_lock().is_ok() {
+            return Ok(file);
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    Err(RunnerError::Locked { run: folder.path().display().to_string() })
 }
 
 async fn supervise(folder: &Folder, clock: &SharedClock, since: Timestamp) -> Result<Outcome, RunnerError> {

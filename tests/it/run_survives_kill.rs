@@ -1,5 +1,7 @@
 //! Whoever is killed, a run is paid for once and its end is known.
 
+use std::time::Duration;
+
 use kelos::api::run::{Exit, RunState, STARTED_FILE, Secrets, Started};
 use kelos::executor::{Executor as _, StartError};
 use kelos::process::tree;
@@ -51,6 +53,37 @@ async fn a_killed_runner_is_an_interrupted_run_that_never_starts_again() {
     assert!(!by_hand.status.success(), "the runner refuses as well");
     assert_eq!(bench.executor.slots().used, 0);
     bench.executor.remove("killed-runner").await.unwrap();
+}
+
+#[tokio::test]
+async fn a_runner_that_is_killed_at_any_moment_began_its_agent_at_most_once() {
+    let bench = Bench::new();
+    let mut finished = 0;
+    for number in 0..40 {
+        let run = format!("any-moment-{number}");
+        let script = "echo began; sleep 0.01; echo ended";
+        bench.executor.start(shell(&run, script), Secrets::default()).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(fastrand::u64(0..60))).await;
+        if bench.file(&run, STARTED_FILE).exists()
+            && let Some(seen) = tree::look_at(runner(&bench, &run))
+        {
+            tree::signal(seen, Signal::KILL);
+        }
+        let state = bench.until(&run, |state| !matches!(state, RunState::Running { .. })).await;
+        let began = bench.log(&run).await.matches("began").count();
+        match state {
+            RunState::Finished(outcome) => {
+                assert_eq!((outcome.exit, began), (Exit::Succeeded, 1), "{}", outcome.message);
+                finished += 1;
+            }
+            RunState::Interrupted { .. } => assert!(began <= 1),
+            other => panic!("{run} is {other:?}"),
+        }
+        let again = bench.executor.start(shell(&run, script), Secrets::default()).await;
+        assert!(matches!(again, Err(StartError::Begun { .. })), "{again:?}");
+        assert!(began == bench.log(&run).await.matches("began").count());
+    }
+    assert!(finished < 40, "at least one was killed in time");
 }
 
 #[tokio::test]

@@ -23,7 +23,9 @@ impl AgentProgram for Codex {
 
     fn invocation(&self, call: &Call<'_>) -> Invocation {
         let mut arguments: Vec<String> =
-            ["exec", "--dangerously-bypass-approvals-and-sandbox", "--json"].map(str::to_owned).to_vec();
+            ["exec", "--dangerously-bypass-approvals-and-sandbox", "--skip-git-repo-check", "--json"]
+                .map(str::to_owned)
+                .to_vec();
         if let Some(model) = call.model {
             arguments.extend(["--model".to_owned(), model.to_owned()]);
         }

@@ -23,12 +23,9 @@ impl AgentProgram for Gemini {
         if let Some(model) = call.model {
             before.extend(["--model", model]);
         }
-        before.push("-p");
-        let (mut arguments, input) = prompt_argument(call.prompt, &before);
-        if input.is_some() {
-            // The option wants a text of its own; standard input is put before it.
-            arguments.push(String::new());
-        }
+        // One argument, so that a prompt that begins with a dash is no option. Without it, standard input is the prompt.
+        let (arguments, input) = prompt_argument(&format!("--prompt={}", call.prompt), &before);
+        let input = input.map(|_| call.prompt.to_owned());
         Invocation { arguments, input, ..Invocation::default() }
     }
 

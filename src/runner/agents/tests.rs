@@ -124,9 +124,9 @@ fn command_lines_are_those_of_the_programs() {
     );
     assert_eq!(
         line("codex"),
-        "exec --dangerously-bypass-approvals-and-sandbox --json --model m -c model_reasoning_effort=\"high\" -- fix -x"
+        "exec --dangerously-bypass-approvals-and-sandbox --skip-git-repo-check --json --model m -c model_reasoning_effort=\"high\" -- fix -x"
     );
-    assert_eq!(line("gemini"), "--yolo --output-format stream-json --model m -p fix -x");
+    assert_eq!(line("gemini"), "--yolo --output-format stream-json --model m --prompt=fix -x");
     assert_eq!(line("opencode"), "run --format json --auto --model m --variant high -- fix -x");
     assert_eq!(
         line("cursor"),
