@@ -13,10 +13,10 @@
 //! - [`executor`]: where a run happens.
 //! - [`runner`]: what happens inside a run.
 //! - [`gitops`]: a commit in, the cluster as it says.
+//! - [`ledger`]: the status branch: what ran, written back into git.
 //! - [`controllers`]: one folder per kind that has one.
 //! - [`daemon`]: the composition root: puts everything that runs for long together.
 //! - [`cli`]: one file per command.
-//! - [`ledger`]: what ran and what runs, written back into git.
 
 pub mod api;
 pub mod apiserver;
