@@ -1,9 +1,7 @@
 //! Decisions: no async, no I/O, no clock, no client. Everything that is known comes in, what is to be done goes out.
 
 pub mod graph;
+pub mod names;
 pub mod phase;
 pub mod plan;
 pub mod variables;
-//! Decisions: no async, no I/O, no clock, no client.
-
-pub mod names;

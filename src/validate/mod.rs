@@ -5,7 +5,7 @@
 //!
 //! ```text
 //! Manifest --document--> kind and metadata --shape--> JSON Schema --rules--> rules between fields
-//!          --values, pod--> what a schema cannot say      all of them --references--> what lies between objects
+//!          --values, pod, templates--> what a schema cannot say      all of them --references--> what lies between objects
 //! ```
 
 pub mod finding;
@@ -18,6 +18,7 @@ mod references;
 mod secrets;
 mod shape;
 mod suggestion;
+mod templates;
 mod values;
 
 use std::collections::BTreeSet;
@@ -91,9 +92,12 @@ pub fn check_object(manifest: &Manifest<'_>, context: &Context) -> Vec<Finding> 
         }
         values::check(&mut report, kind);
         pod::check(&mut report, kind);
+        templates::check(&mut report, kind);
         secrets::check(&mut report, context);
     }
-    report.findings.sort_by(|one, other| (&one.pointer, one.code).cmp(&(&other.pointer, other.code)));
+    report.findings.sort_by(|one, other| {
+        (&one.pointer, one.line, one.code).cmp(&(&other.pointer, other.line, other.code))
+    });
     report.findings
 }
 
@@ -133,6 +137,7 @@ impl<'a> Report<'a> {
             document: self.manifest.document,
             pointer: pointer.into(),
             side,
+            line: None,
             message: message.into(),
             hint: None,
         });
