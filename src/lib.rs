@@ -2,26 +2,32 @@
 //!
 //! The modules, bottom first; `docs/architecture.md` says who may name whom.
 //!
-//! - Leaves, one subject each: [`clock`], [`digest`], [`process`], [`secret`], [`yaml`].
+//! - Leaves, one subject each: [`clock`], [`digest`], [`file`], [`process`], [`secret`], [`yaml`].
 //! - [`api`]: the wire contract, one file per kind.
+//! - [`lang`]: languages, text in, tree or error out: cron, Go templates, Tera.
 //! - [`domain`]: decisions, without effects.
-//! - [`validate`]: what is wrong with an object or a config repository.
+//! - [`validate`]: the rules of every kind, as findings by JSON pointer.
 //! - [`git`]: reads config repositories, writes status commits, pushes, clones.
 //! - [`store`]: a revisioned log of keys and bytes over SQLite.
 //! - [`apiserver`]: a Kubernetes-compatible API over the store.
+//! - [`executor`]: where a run happens.
+//! - [`runner`]: what happens inside a run.
+//! - [`controllers`]: one folder per kind that has one.
 //! - [`daemon`]: the composition root: puts everything that runs for long together.
-//! - [`lang`]: languages inside manifests, text in, tree or error out.
-//! - [`domain`]: decisions, without effects.
 
 pub mod api;
 pub mod apiserver;
 pub mod clock;
+pub mod controllers;
 pub mod daemon;
 pub mod digest;
 pub mod domain;
+pub mod executor;
+pub mod file;
 pub mod git;
 pub mod lang;
 pub mod process;
+pub mod runner;
 pub mod secret;
 pub mod store;
 pub mod validate;

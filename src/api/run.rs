@@ -153,6 +153,9 @@ pub struct Workspace {
     /// Files to write into the checkout.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub files: Vec<File>,
+    /// Variables for git while it clones, and for nothing else: `HOME` and `SSH_AUTH_SOCK` for the user's keys, proxies.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub git_environment: BTreeMap<String, String>,
     /// A command that is run before the agent, program first; no shell is involved.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub setup_command: Vec<String>,

@@ -1,3 +1,10 @@
 //! The composition root: everything that runs for long is put together and owned here.
+//!
+//! On one machine that is the embedded control plane (store and API server), the controllers that reach it as a
+//! `kube::Client` in process, and the listener through which everybody else does.
 
+pub mod config;
+mod embedded;
+pub mod home;
+mod log;
 pub mod supervisor;

@@ -2,6 +2,9 @@
 
 pub mod graph;
 pub mod names;
+pub mod outcome;
 pub mod phase;
 pub mod plan;
+pub mod schedule;
+pub mod spawn;
 pub mod variables;

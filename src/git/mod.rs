@@ -16,4 +16,6 @@ pub mod reference;
 pub mod remote;
 pub mod repository;
 pub mod ssh;
+#[cfg(test)]
+pub(crate) mod testing;
 pub mod tree;

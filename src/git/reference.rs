@@ -13,6 +13,8 @@ pub const NAME_LIMIT: usize = 250;
 /// What a remote is read at.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Reference {
+    /// What the remote says is its default branch.
+    Head,
     /// The tip of a branch.
     Branch(RefName),
     /// What a tag points to in the end.
@@ -40,6 +42,7 @@ impl Reference {
     /// Returns the full name on the remote, or `None` for a commit.
     pub(crate) fn full_name(&self) -> Option<String> {
         match self {
+            Self::Head => Some("HEAD".to_owned()),
             Self::Branch(name) => Some(format!("refs/heads/{name}")),
             Self::Tag(name) => Some(format!("refs/tags/{name}")),
             Self::Commit(_) => None,
@@ -50,6 +53,7 @@ impl Reference {
 impl fmt::Display for Reference {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Head => formatter.write_str("default branch"),
             Self::Branch(name) => write!(formatter, "branch {name}"),
             Self::Tag(name) => write!(formatter, "tag {name}"),
             Self::Commit(id) => write!(formatter, "commit {id}"),
@@ -118,7 +122,7 @@ fn fault(name: &str) -> Option<&'static str> {
         if component.is_empty() {
             return Some("it begins or ends with a slash, or holds two in a row");
         }
-        if component.starts_with('.') || component.ends_with(".lock") {
+        if component.starts_with('.') || component.strip_suffix(".lock").is_some() {
             return Some("a part begins with a dot or ends with `.lock`");
         }
     }

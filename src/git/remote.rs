@@ -49,7 +49,7 @@ impl Remote {
         match (&credential, &url.place) {
             (None, _) => {}
             (Some(Credential::Token(token)), Place::Http { secure: true, .. }) => {
-                check_header_text(token.expose())?
+                check_header_text(token.expose())?;
             }
             (Some(Credential::Basic { user, password }), Place::Http { secure: true, .. }) => {
                 check_header_text(user)?;
@@ -58,7 +58,7 @@ impl Remote {
                 }
                 check_header_text(password.expose())?;
             }
-            (Some(Credential::Ssh { identity, known_hosts }), Place::Ssh { .. }) => {
+            (Some(Credential::Ssh { identity, known_hosts }), Place::Ssh) => {
                 if identity.expose().trim().is_empty() || identity.expose().contains('\0') {
                     return Err(CredentialError::Malformed);
                 }

@@ -5,3 +5,4 @@
 
 pub mod cron;
 pub mod gotemplate;
+pub mod tera;

@@ -6,6 +6,7 @@
 #![expect(clippy::disallowed_methods, reason = "this module is the home of child processes")]
 
 mod exchange;
+pub mod tree;
 
 use std::ffi::OsStr;
 use std::io::Read;
@@ -162,7 +163,7 @@ mod tests {
     fn outputs_are_collected_up_to_the_limit() {
         let mut talker =
             shell("i=0; while [ $i -lt 20000 ]; do echo 0123456789; i=$((i+1)); done; echo no >&2; exit 3");
-        let finished = finish(&mut talker, Duration::from_secs(60), 100, &AtomicBool::new(false)).unwrap();
+        let finished = finish(&mut talker, Duration::from_mins(1), 100, &AtomicBool::new(false)).unwrap();
         assert_eq!(finished.status.code(), Some(3));
         assert_eq!(finished.stdout.len(), 100);
         assert_eq!(finished.stderr, b"no\n");
@@ -184,7 +185,7 @@ mod tests {
     #[test]
     fn a_child_is_stopped_by_the_flag() {
         let flag = AtomicBool::new(true);
-        let result = finish(&mut shell("sleep 60"), Duration::from_secs(60), 100, &flag);
+        let result = finish(&mut shell("sleep 60"), Duration::from_mins(1), 100, &flag);
         assert!(matches!(result, Err(FinishError::Interrupted)));
     }
 

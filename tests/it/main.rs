@@ -1,5 +1,14 @@
 //! The integration tests: one file per promise to users.
 
+mod run_bench;
+mod run_ends_with_a_truthful_outcome;
+mod run_leaves_nothing_behind;
+mod run_survives_kill;
+mod run_works_in_its_checkout;
 mod tidy {
     mod generated_files;
 }
+#[cfg(test)]
+mod conformance;
+#[cfg(test)]
+mod support;

@@ -55,7 +55,9 @@ impl Walk {
             (None, None) => return,
             (_, None) => self.choice(atom.choose(old), old, new),
             (None, Some(_)) => self.choice(atom.choose(new), old, new),
-            (Some(before), Some(after)) if atom.agree(before, after) => self.choice(atom.choose(new), old, new),
+            (Some(before), Some(after)) if atom.agree(before, after) => {
+                self.choice(atom.choose(new), old, new)
+            }
             (Some(_), Some(_)) => {
                 // The value changed its type: both readings count.
                 self.choice(atom.choose(old), old, new);
@@ -87,7 +89,9 @@ impl Walk {
         match (old, new) {
             (None, _) => self.found.added.insert(&self.path),
             (_, None) => self.found.removed.insert(&self.path),
-            (Some(before), Some(after)) if !same_value(before, after) => self.found.modified.insert(&self.path),
+            (Some(before), Some(after)) if !same_value(before, after) => {
+                self.found.modified.insert(&self.path);
+            }
             _ => {}
         }
         Leaf::Yes

@@ -19,7 +19,8 @@ fn value(live: Option<&Value>, applied: Option<&Value>, shape: &Ref) -> Option<V
     chosen?;
     match atom.choose(chosen) {
         Choice::Scalar(scalar) => {
-            let fits = |value: Option<&Value>| value.is_none_or(|value| scalar_misfit(scalar, value).is_none());
+            let fits =
+                |value: Option<&Value>| value.is_none_or(|value| scalar_misfit(scalar, value).is_none());
             (fits(live) || fits(applied)).then(|| chosen.cloned()).flatten()
         }
         Choice::List(list) => merge_lists(list, live, applied),
@@ -39,8 +40,11 @@ fn merge_maps(map: &Fields, live: Option<&Value>, applied: Option<&Value>) -> Op
         .into_iter()
         .filter_map(|name| {
             let shape = map.field(name).unwrap_or(&Ref::Deduced);
-            let field =
-                value(before.and_then(|fields| fields.get(name)), over.and_then(|fields| fields.get(name)), shape)?;
+            let field = value(
+                before.and_then(|fields| fields.get(name)),
+                over.and_then(|fields| fields.get(name)),
+                shape,
+            )?;
             Some((name.clone(), field))
         })
         .collect();
@@ -69,7 +73,8 @@ fn merge_items(list: &List, before: &[Value], over: &[Value]) -> Vec<Value> {
     }
     let applied_values: BTreeMap<&PathElement, &Value> =
         applied.iter().map(|(element, item)| (element, *item)).collect();
-    let mut shared = applied.iter().map(|(element, _)| element).filter(|element| live_values.contains_key(*element));
+    let mut shared =
+        applied.iter().map(|(element, _)| element).filter(|element| live_values.contains_key(*element));
     let mut next_shared = shared.next();
     let mut done: BTreeSet<&PathElement> = BTreeSet::new();
     let mut merged = Vec::new();

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
+use super::Writer;
 use super::compare::{Comparison, compare};
 use super::contents::fields_of;
 use super::merge::merge;
@@ -12,7 +13,6 @@ use super::remove::{reconciled, with_named_parents, without_fields};
 use super::set::FieldSet;
 use super::shape::Ref;
 use super::wire::{ManagerId, Operation, Owned, Owners};
-use super::Writer;
 
 /// Update entries beyond this many are merged into one, oldest first.
 const MAX_UPDATE_MANAGERS: usize = 10;
@@ -49,10 +49,7 @@ pub(super) fn own_changes(owners: &mut Owners, live: &Value, new: &Value, shape:
     reconcile(owners, shape);
     let comparison = compare(live, new, shape).without(&FieldSet::of_fields(writer.reset));
     give_up(owners, None, &comparison, writer.api_version);
-    let changed = comparison
-        .modified
-        .union(&comparison.added)
-        .difference(&FieldSet::of_fields(NEVER_OWNED));
+    let changed = comparison.modified.union(&comparison.added).difference(&FieldSet::of_fields(NEVER_OWNED));
     if !changed.is_empty() {
         let id = ManagerId::new(writer.manager, Operation::Update, writer.api_version, writer.subresource);
         let previous = owners.sets.remove(&id).map(|owned| owned.set).unwrap_or_default();

@@ -65,11 +65,6 @@ impl FieldSet {
         self.entries.get(element).map(|entry| &entry.below).filter(|below| !below.is_empty())
     }
 
-    /// Returns each first step, whether it is a member itself, and what is in the set below it.
-    pub(super) fn steps(&self) -> impl Iterator<Item = (&PathElement, bool, &Self)> {
-        self.entries.iter().map(|(element, entry)| (element, entry.owned, &entry.below))
-    }
-
     /// Returns the paths that are in either set.
     pub(super) fn union(&self, other: &Self) -> Self {
         let mut entries = self.entries.clone();
@@ -85,10 +80,7 @@ impl FieldSet {
     pub(super) fn intersection(&self, other: &Self) -> Self {
         self.map_entries(|element, entry| {
             let theirs = other.entries.get(element)?;
-            Some(Entry {
-                owned: entry.owned && theirs.owned,
-                below: entry.below.intersection(&theirs.below),
-            })
+            Some(Entry { owned: entry.owned && theirs.owned, below: entry.below.intersection(&theirs.below) })
         })
     }
 
@@ -96,10 +88,7 @@ impl FieldSet {
     pub(super) fn difference(&self, other: &Self) -> Self {
         self.map_entries(|element, entry| {
             let Some(theirs) = other.entries.get(element) else { return Some(entry.clone()) };
-            Some(Entry {
-                owned: entry.owned && !theirs.owned,
-                below: entry.below.difference(&theirs.below),
-            })
+            Some(Entry { owned: entry.owned && !theirs.owned, below: entry.below.difference(&theirs.below) })
         })
     }
 

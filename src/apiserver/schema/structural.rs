@@ -35,6 +35,7 @@ pub enum SchemaError {
 
 /// One schema node: what is allowed at one place of an object.
 #[derive(Debug, Clone, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own in the schema language")]
 pub(in crate::apiserver) struct Node {
     pub(in crate::apiserver) type_name: Option<String>,
     pub(in crate::apiserver) nullable: bool,
@@ -44,9 +45,9 @@ pub(in crate::apiserver) struct Node {
     pub(in crate::apiserver) list_type: ListType,
     pub(in crate::apiserver) map_is_atomic: bool,
     pub(in crate::apiserver) default: Option<Value>,
-    pub(in crate::apiserver) properties: BTreeMap<String, Node>,
+    pub(in crate::apiserver) properties: BTreeMap<String, Self>,
     pub(in crate::apiserver) additional: Option<Additional>,
-    pub(in crate::apiserver) items: Option<Box<Node>>,
+    pub(in crate::apiserver) items: Option<Box<Self>>,
     pub(in crate::apiserver) validation: Validation,
 }
 
@@ -114,6 +115,33 @@ impl Structural {
     }
 }
 
+impl Node {
+    /// Returns the JSON types that a value may have; none allows all.
+    pub(in crate::apiserver) fn type_names(&self) -> &[&str] {
+        if self.int_or_string {
+            return &["integer", "string"];
+        }
+        match self.type_name.as_deref() {
+            Some("object") => &["object"],
+            Some("array") => &["array"],
+            Some("string") => &["string"],
+            Some("integer") => &["integer"],
+            Some("number") => &["number"],
+            Some("boolean") => &["boolean"],
+            _ => &[],
+        }
+    }
+
+    /// Returns the schema of a field, named or not.
+    pub(in crate::apiserver) fn field(&self, name: &str) -> Option<&Self> {
+        match (self.properties.get(name), &self.additional) {
+            (Some(property), _) => Some(property),
+            (None, Some(Additional::Schema(schema))) => Some(schema),
+            (None, _) => None,
+        }
+    }
+}
+
 /// Schemas nest by hand-written types; deeper ones are hostile.
 const DEPTH_LIMIT: usize = 200;
 
@@ -153,7 +181,11 @@ fn parse_node(schema: &Value, path: &str, depth: usize) -> Result<Node, SchemaEr
     })
 }
 
-fn parse_validation(schema: &Map<String, Value>, path: &str, depth: usize) -> Result<Validation, SchemaError> {
+fn parse_validation(
+    schema: &Map<String, Value>,
+    path: &str,
+    depth: usize,
+) -> Result<Validation, SchemaError> {
     let nodes = |name: &str| -> Result<Vec<Node>, SchemaError> {
         list(schema, name)
             .iter()
@@ -167,10 +199,8 @@ fn parse_validation(schema: &Map<String, Value>, path: &str, depth: usize) -> Re
         .transpose()?;
     let pattern = match text(schema, "pattern").filter(|text| !text.is_empty()) {
         Some(text) => {
-            let regex = Regex::new(&text).map_err(|error| SchemaError::Pattern {
-                path: path.to_owned(),
-                source: Box::new(error),
-            })?;
+            let regex = Regex::new(&text)
+                .map_err(|error| SchemaError::Pattern { path: path.to_owned(), source: Box::new(error) })?;
             Some(Pattern { text, regex })
         }
         None => None,
@@ -190,7 +220,10 @@ fn parse_validation(schema: &Map<String, Value>, path: &str, depth: usize) -> Re
         unique_items: flag(schema, "uniqueItems"),
         max_properties: integer(schema, "maxProperties"),
         min_properties: integer(schema, "minProperties"),
-        required: list(schema, "required").iter().filter_map(|name| name.as_str().map(str::to_owned)).collect(),
+        required: list(schema, "required")
+            .iter()
+            .filter_map(|name| name.as_str().map(str::to_owned))
+            .collect(),
         allowed: list(schema, "enum").to_vec(),
         all_of: nodes("allOf")?,
         any_of: nodes("anyOf")?,

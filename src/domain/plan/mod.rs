@@ -4,10 +4,13 @@
 //! became of the object since. The other kinds are held at what git says. Nothing here reads a clock or a
 //! cluster; the caller brings the cluster's view and carries the actions out in the order given.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use serde_json::Value;
+
+use crate::api::kind::Kind;
+use crate::domain::graph;
 
 /// A kind that a config repository may define, in the order in which objects are applied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -26,24 +29,24 @@ impl ManagedKind {
     /// All kinds, in apply order; objects are pruned in the reverse order.
     pub const ALL: [Self; 4] = [Self::Workspace, Self::AgentConfig, Self::TaskSpawner, Self::Task];
 
-    /// Returns the kind as it stands in a manifest.
-    pub fn as_str(self) -> &'static str {
+    /// Returns the kind among all that are served.
+    pub const fn in_api(self) -> Kind {
         match self {
-            Self::Workspace => "Workspace",
-            Self::AgentConfig => "AgentConfig",
-            Self::TaskSpawner => "TaskSpawner",
-            Self::Task => "Task",
+            Self::Workspace => Kind::Workspace,
+            Self::AgentConfig => Kind::AgentConfig,
+            Self::TaskSpawner => Kind::TaskSpawner,
+            Self::Task => Kind::Task,
         }
     }
 
+    /// Returns the kind as it stands in a manifest.
+    pub const fn as_str(self) -> &'static str {
+        self.in_api().as_str()
+    }
+
     /// Returns the plural that API paths use.
-    pub fn plural(self) -> &'static str {
-        match self {
-            Self::Workspace => "workspaces",
-            Self::AgentConfig => "agentconfigs",
-            Self::TaskSpawner => "taskspawners",
-            Self::Task => "tasks",
-        }
+    pub const fn plural(self) -> &'static str {
+        self.in_api().plural()
     }
 
     /// Returns the kind that a manifest names, if a config repository may define it.
@@ -301,7 +304,7 @@ fn plan_prunes(plan: &mut Plan, desired: &[Desired], cluster: &dyn Cluster, owne
 
 /// Returns the indexes of `desired` in apply order: by kind, Tasks after the Tasks they depend on, then by name.
 ///
-/// Tasks of a dependency cycle come last, in name order; the validation refuses cycles before this is reached.
+/// With a dependency cycle Tasks stay in name order; the validation refuses cycles before this is reached.
 pub fn apply_order(desired: &[Desired]) -> Vec<usize> {
     let mut indexes: Vec<usize> = (0..desired.len()).collect();
     indexes.sort_by(|left, right| desired[*left].key.cmp(&desired[*right].key));
@@ -312,34 +315,15 @@ pub fn apply_order(desired: &[Desired]) -> Vec<usize> {
 }
 
 fn dependency_order(desired: &[Desired], tasks: &[usize]) -> Vec<usize> {
-    let by_name: HashMap<&str, usize> =
-        tasks.iter().enumerate().map(|(place, index)| (desired[*index].key.name.as_str(), place)).collect();
-    let mut missing: Vec<usize> = Vec::with_capacity(tasks.len());
-    let mut dependents: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
-    for (place, index) in tasks.iter().enumerate() {
-        let known: BTreeSet<usize> = desired[*index]
-            .depends_on
-            .iter()
-            .filter_map(|name| by_name.get(name.as_str()).copied())
-            .collect();
-        missing.push(known.len());
-        for dependency in known {
-            dependents.entry(dependency).or_default().push(place);
-        }
+    let by_name: BTreeMap<&str, usize> =
+        tasks.iter().map(|index| (desired[*index].key.name.as_str(), *index)).collect();
+    let needs = |index: usize| desired[index].depends_on.iter().map(String::as_str).collect();
+    let dependencies: graph::Dependencies<'_> =
+        by_name.iter().map(|(name, index)| (*name, needs(*index))).collect();
+    match graph::order(&dependencies) {
+        Ok(names) => names.into_iter().filter_map(|name| by_name.get(name).copied()).collect(),
+        Err(_) => tasks.to_vec(),
     }
-    let mut ready: BTreeSet<usize> = (0..tasks.len()).filter(|place| missing[*place] == 0).collect();
-    let mut order = Vec::with_capacity(tasks.len());
-    while let Some(place) = ready.pop_first() {
-        order.push(tasks[place]);
-        for dependent in dependents.remove(&place).unwrap_or_default() {
-            missing[dependent] -= 1;
-            if missing[dependent] == 0 {
-                ready.insert(dependent);
-            }
-        }
-    }
-    order.extend((0..tasks.len()).filter(|place| missing[*place] > 0).map(|place| tasks[place]));
-    order
 }
 
 /// Returns the JSON pointers of the fields of `desired` whose live value differs.

@@ -138,13 +138,7 @@ impl Git {
         remote: &NamedRemote,
         limits: Limits<'_>,
     ) -> Result<(), GitError> {
-        let call = Call { folder: Some(folder), ..Call::new("remote", limits) };
-        let url = remote.url.for_git();
-        let name = std::ffi::OsStr::new(remote.name.as_str());
-        let known = self.call(&call, ["config", "--get", &format!("remote.{}.url", remote.name)])?;
-        let verb = if known.status.success() { "set-url" } else { "add" };
-        self.run(&call, ["remote", verb, "--"].map(std::ffi::OsStr::new).into_iter().chain([name, url]))
-            .map(drop)
+        self.set_url(folder, remote.name.as_str(), &remote.url, limits)
     }
 
     /// Returns where the working copy at `folder` stands.
@@ -163,16 +157,26 @@ impl Git {
         Ok(Head { branch, commit })
     }
 
+    fn set_url(
+        &self,
+        folder: &Path,
+        name: &str,
+        url: &RemoteUrl,
+        limits: Limits<'_>,
+    ) -> Result<(), GitError> {
+        let call = Call { folder: Some(folder), ..Call::new("remote", limits) };
+        let known = self.call(&call, ["config", "--get", &format!("remote.{name}.url")])?;
+        let verb = if known.status.success() { "set-url" } else { "add" };
+        let fixed = ["remote", verb, "--", name].map(std::ffi::OsStr::new);
+        self.run(&call, fixed.into_iter().chain([url.for_git()])).map(drop)
+    }
+
     /// Copies the objects and remote branches, without files, and makes the real URL the one of `origin`.
     fn copy(&self, request: &CloneRequest<'_>, limits: Limits<'_>) -> Result<(), GitError> {
         let folder = Some(request.destination);
         let local = Call { folder, ..Call::new("init", limits) };
         self.run(&local, ["init", "--quiet"])?;
-        let origin = NamedRemote {
-            name: RefName::parse("origin").expect("because this is a branch-like name"),
-            url: request.remote.url().clone(),
-        };
-        self.set_remote(request.destination, &origin, limits)?;
+        self.set_url(request.destination, "origin", request.remote.url(), limits)?;
         // A mirror is read like a remote: nothing of the copy is shared with it, so a run cannot damage it.
         let (source, remote) = match request.mirror {
             Some(mirror) => (mirror.as_os_str(), None),

@@ -20,7 +20,7 @@ use crate::git::remote::{Place, Remote};
 use crate::git::ssh;
 
 /// How long one request over http may take, from the connection to the last byte of the answer.
-const HTTP_TIMEOUT: Duration = Duration::from_secs(120);
+const HTTP_TIMEOUT: Duration = Duration::from_mins(2);
 
 impl Repository {
     /// Asks `remote` which commit `reference` names, in one listing of references; nothing is fetched.
@@ -58,7 +58,7 @@ impl Repository {
         }
         let source = reference.full_name().unwrap_or_else(|| match reference {
             Reference::Commit(id) => id.to_string(),
-            Reference::Branch(_) | Reference::Tag(_) => {
+            Reference::Head | Reference::Branch(_) | Reference::Tag(_) => {
                 unreachable!("because branches and tags have full names")
             }
         });
@@ -69,7 +69,9 @@ impl Repository {
                 connection.prepare_fetch(gix::progress::Discard, gix::remote::ref_map::Options::default())?;
             let id = match reference {
                 Reference::Commit(id) => Some(*id),
-                Reference::Branch(_) | Reference::Tag(_) => find(&prepared.ref_map().remote_refs, &source),
+                Reference::Head | Reference::Branch(_) | Reference::Tag(_) => {
+                    find(&prepared.ref_map().remote_refs, &source)
+                }
             };
             if id.is_none() {
                 return Ok(None);

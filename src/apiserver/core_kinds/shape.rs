@@ -1,0 +1,279 @@
+//! The fields of Kubernetes' own kinds: order, types, and what is written when a value is empty.
+//!
+//! The real server holds these kinds in structs. So unknown fields vanish, empty optional fields are not written, some
+//! empty fields are written as `null`, `""` or `{}`, and keys come in the order of the struct. A [`Shape`] says all of
+//! that once, for decoding and for encoding.
+
+use serde::ser::{Serialize, SerializeMap as _, SerializeSeq as _, Serializer};
+use serde_json::{Map, Value};
+
+/// What may stand at one place of an object.
+#[derive(Debug)]
+pub(crate) enum Shape {
+    /// Named fields in the order in which they are written.
+    Struct(&'static [Field]),
+    /// Any keys, one kind of value.
+    Map(&'static Shape),
+    /// Items of one kind.
+    List(&'static Shape),
+    /// A string.
+    Text,
+    /// A whole number.
+    Integer,
+    /// `true` or `false`.
+    Boolean,
+    /// Base64 text.
+    Bytes,
+    /// An instant with seconds.
+    Time,
+    /// An instant with microseconds.
+    MicroTime,
+    /// A shape that contains itself; its published schema ends here.
+    Recursive(&'static Shape),
+    /// Anything, kept as it is.
+    Any,
+}
+
+/// A field of a struct.
+#[derive(Debug)]
+pub(crate) struct Field {
+    pub(crate) name: &'static str,
+    pub(crate) shape: &'static Shape,
+    /// Whether an empty value is written rather than left out.
+    pub(crate) kept: bool,
+    /// Whether `false`, `0` and an empty struct that a client wrote are kept: what a pointer does in Go.
+    pub(crate) pointer: bool,
+}
+
+/// A field that is left out while empty.
+pub(crate) const fn optional(name: &'static str, shape: &'static Shape) -> Field {
+    Field { name, shape, kept: false, pointer: false }
+}
+
+/// A field that is left out when a client did not write it, but may be zero.
+pub(crate) const fn pointer(name: &'static str, shape: &'static Shape) -> Field {
+    Field { name, shape, kept: false, pointer: true }
+}
+
+/// A field that is always written.
+pub(crate) const fn kept(name: &'static str, shape: &'static Shape) -> Field {
+    Field { name, shape, kept: true, pointer: false }
+}
+
+pub(crate) static TEXT: Shape = Shape::Text;
+pub(crate) static TEXTS: Shape = Shape::List(&Shape::Text);
+pub(crate) static TEXT_MAP: Shape = Shape::Map(&Shape::Text);
+pub(crate) static BYTES_MAP: Shape = Shape::Map(&Shape::Bytes);
+pub(crate) static INTEGER: Shape = Shape::Integer;
+pub(crate) static BOOLEAN: Shape = Shape::Boolean;
+pub(crate) static TIME: Shape = Shape::Time;
+pub(crate) static MICRO_TIME: Shape = Shape::MicroTime;
+pub(crate) static ANY: Shape = Shape::Any;
+
+/// The metadata of every object.
+pub(crate) static METADATA: Shape = Shape::Struct(&[
+    optional("name", &TEXT),
+    optional("generateName", &TEXT),
+    optional("namespace", &TEXT),
+    optional("selfLink", &TEXT),
+    optional("uid", &TEXT),
+    optional("resourceVersion", &TEXT),
+    optional("generation", &INTEGER),
+    optional("creationTimestamp", &TIME),
+    pointer("deletionTimestamp", &TIME),
+    pointer("deletionGracePeriodSeconds", &INTEGER),
+    optional("labels", &TEXT_MAP),
+    optional("annotations", &TEXT_MAP),
+    optional("ownerReferences", &Shape::List(&OWNER_REFERENCE)),
+    optional("finalizers", &TEXTS),
+    optional("managedFields", &Shape::List(&MANAGED_FIELDS)),
+]);
+
+static OWNER_REFERENCE: Shape = Shape::Struct(&[
+    kept("apiVersion", &TEXT),
+    kept("kind", &TEXT),
+    kept("name", &TEXT),
+    kept("uid", &TEXT),
+    pointer("controller", &BOOLEAN),
+    pointer("blockOwnerDeletion", &BOOLEAN),
+]);
+
+static MANAGED_FIELDS: Shape = Shape::Struct(&[
+    optional("manager", &TEXT),
+    optional("operation", &TEXT),
+    optional("apiVersion", &TEXT),
+    pointer("time", &TIME),
+    optional("fieldsType", &TEXT),
+    pointer("fieldsV1", &ANY),
+    optional("subresource", &TEXT),
+]);
+
+/// A value that does not fit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Mismatch {
+    /// The field, without the kind in front; empty for the object itself.
+    pub(crate) path: String,
+    /// What stands there, in Go's word for it.
+    pub(crate) found: &'static str,
+    /// The Go type that it should have.
+    pub(crate) wanted: String,
+}
+
+impl Shape {
+    /// Returns `value` as the real server would hold it, and adds the paths of fields that it does not know to
+    /// `unknown`.
+    pub(crate) fn decode(
+        &self,
+        value: &Value,
+        path: &str,
+        unknown: &mut Vec<String>,
+    ) -> Result<Value, Mismatch> {
+        let mismatch = || Mismatch { path: path.to_owned(), found: json_type(value), wanted: self.go_type() };
+        match (self, value) {
+            (Self::Any, _) => Ok(value.clone()),
+            (Self::Recursive(inner), _) => inner.decode(value, path, unknown),
+            (_, Value::Null) => Ok(Value::Null),
+            (Self::Struct(fields), Value::Object(map)) => {
+                for name in map.keys() {
+                    if !fields.iter().any(|field| field.name == name) {
+                        unknown.push(join(path, name));
+                    }
+                }
+                let mut decoded = Map::new();
+                for field in *fields {
+                    let value = map.get(field.name).unwrap_or(&Value::Null);
+                    let value = field.shape.decode(value, &join(path, field.name), unknown)?;
+                    if field.kept {
+                        decoded.insert(field.name.to_owned(), field.shape.or_zero(value));
+                    } else if !is_empty(&value, field.pointer) {
+                        decoded.insert(field.name.to_owned(), value);
+                    }
+                }
+                Ok(Value::Object(decoded))
+            }
+            (Self::Map(inner), Value::Object(map)) => {
+                let mut decoded = Map::new();
+                for (name, value) in map {
+                    let value = inner.decode(value, path, unknown)?;
+                    decoded.insert(name.clone(), inner.or_zero(value));
+                }
+                Ok(Value::Object(decoded))
+            }
+            (Self::List(inner), Value::Array(items)) => {
+                let mut decoded = Vec::with_capacity(items.len());
+                for (index, item) in items.iter().enumerate() {
+                    let value = inner.decode(item, &format!("{path}[{index}]"), unknown)?;
+                    decoded.push(inner.or_zero(value));
+                }
+                Ok(Value::Array(decoded))
+            }
+            (Self::Text | Self::Bytes | Self::Time | Self::MicroTime, Value::String(_))
+            | (Self::Boolean, Value::Bool(_)) => Ok(value.clone()),
+            (Self::Integer, Value::Number(number)) if number.is_i64() => Ok(value.clone()),
+            (Self::Integer, Value::Number(number)) => Err(Mismatch {
+                path: path.to_owned(),
+                found: if number.is_f64() { "number with a fraction" } else { "number" },
+                wanted: self.go_type(),
+            }),
+            _ => Err(mismatch()),
+        }
+    }
+
+    /// Returns the value, or what an absent one is written as.
+    fn or_zero(&self, value: Value) -> Value {
+        if !value.is_null() {
+            return value;
+        }
+        match self {
+            Self::Recursive(inner) => inner.or_zero(value),
+            Self::Struct(_) => {
+                self.decode(&Value::Object(Map::new()), "", &mut Vec::new()).unwrap_or(Value::Null)
+            }
+            Self::Text | Self::Bytes => Value::from(""),
+            Self::Integer => Value::from(0),
+            Self::Boolean => Value::from(false),
+            Self::Map(_) | Self::List(_) | Self::Time | Self::MicroTime | Self::Any => Value::Null,
+        }
+    }
+
+    fn go_type(&self) -> String {
+        match self {
+            Self::Struct(_) => "v1.ObjectMeta".to_owned(),
+            Self::Map(inner) => format!("map[string]{}", inner.go_type()),
+            Self::List(inner) => format!("[]{}", inner.go_type()),
+            Self::Text => "string".to_owned(),
+            Self::Integer => "int64".to_owned(),
+            Self::Boolean => "bool".to_owned(),
+            Self::Bytes => "[]uint8".to_owned(),
+            Self::Time => "v1.Time".to_owned(),
+            Self::MicroTime => "v1.MicroTime".to_owned(),
+            Self::Recursive(inner) => inner.go_type(),
+            Self::Any => "interface {}".to_owned(),
+        }
+    }
+}
+
+fn join(path: &str, name: &str) -> String {
+    if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") }
+}
+
+fn is_empty(value: &Value, pointer: bool) -> bool {
+    match value {
+        Value::Null => true,
+        Value::String(text) => text.is_empty() && !pointer,
+        Value::Bool(flag) => !flag && !pointer,
+        Value::Number(number) => number.as_i64() == Some(0) && !pointer,
+        Value::Array(items) => items.is_empty(),
+        Value::Object(map) => map.is_empty() && !pointer,
+    }
+}
+
+fn json_type(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "bool",
+        Value::Number(_) => "number",
+        Value::String(_) => "string",
+        Value::Array(_) => "array",
+        Value::Object(_) => "object",
+    }
+}
+
+/// A value that is written with the keys of its structs in their order.
+#[derive(Debug)]
+pub(crate) struct Ordered<'a> {
+    pub(crate) value: &'a Value,
+    pub(crate) shape: &'static Shape,
+}
+
+impl Serialize for Ordered<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match (self.shape, self.value) {
+            (Shape::Struct(fields), Value::Object(map)) => {
+                let mut writer = serializer.serialize_map(None)?;
+                for field in *fields {
+                    if let Some(value) = map.get(field.name) {
+                        writer.serialize_entry(field.name, &Ordered { value, shape: field.shape })?;
+                    }
+                }
+                writer.end()
+            }
+            (Shape::Map(inner), Value::Object(map)) => {
+                let mut writer = serializer.serialize_map(Some(map.len()))?;
+                for (name, value) in map {
+                    writer.serialize_entry(name, &Ordered { value, shape: inner })?;
+                }
+                writer.end()
+            }
+            (Shape::List(inner), Value::Array(items)) => {
+                let mut writer = serializer.serialize_seq(Some(items.len()))?;
+                for value in items {
+                    writer.serialize_element(&Ordered { value, shape: inner })?;
+                }
+                writer.end()
+            }
+            (Shape::Recursive(shape), value) => Ordered { value, shape }.serialize(serializer),
+            (_, value) => value.serialize(serializer),
+        }
+    }
+}

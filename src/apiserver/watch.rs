@@ -1,0 +1,297 @@
+//! Watches: an answer that does not end, one JSON line for each event.
+//!
+//! A watch begins with a state or a revision and follows the store from there without a gap. It ends at its timeout,
+//! when the server stops, or when its reader is too slow; a client goes on from the last version that it saw.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::http::{HeaderValue, Response, StatusCode};
+use bytes::Bytes;
+use futures::stream;
+use serde_json::{Value, json};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::apiserver::answer;
+use crate::apiserver::encode;
+use crate::apiserver::list::ListMeta;
+use crate::apiserver::metadata;
+use crate::apiserver::negotiate::Form;
+use crate::apiserver::options::ListOptions;
+use crate::apiserver::resource::Resource;
+use crate::apiserver::selector::Selection;
+use crate::apiserver::server::State;
+use crate::apiserver::status::ApiError;
+use crate::apiserver::table::{self, Include};
+use crate::apiserver::write::{load, with_revision};
+use crate::clock::SharedClock;
+use crate::store::{Event, Watch, WatchError};
+
+/// How often a quiet watch says how far it is.
+const BOOKMARK_INTERVAL: Duration = Duration::from_secs(60);
+
+/// How long before its end a watch says how far it is.
+const LAST_BOOKMARK: Duration = Duration::from_secs(2);
+
+/// The shortest and the longest life of a watch that states none, in seconds.
+const DEFAULT_LIFE: std::ops::Range<u64> = 1_800..3_600;
+
+/// How many bytes of events go into one piece of the answer.
+const CHUNK: usize = 64 << 10;
+
+/// Everything that one watch needs.
+struct Follow {
+    resource: Arc<Resource>,
+    selection: Selection,
+    form: Form,
+    include: Include,
+    bookmarks: bool,
+    clock: SharedClock,
+    /// Pieces that are ready to be sent.
+    ready: VecDeque<Bytes>,
+    // The store owns the sending end and drops it when this reader is too slow or the store closes.
+    watch: Watch,
+    /// Events up to this revision are not for this watch.
+    floor: u64,
+    columns_sent: bool,
+    next_bookmark: Instant,
+    /// Whether the bookmark before the end is still to be sent.
+    last_bookmark_due: bool,
+    deadline: Instant,
+    stopping: CancellationToken,
+}
+
+/// Answers with a watch on the collection of `namespace`, or on all.
+pub(crate) fn watch(
+    state: &State,
+    resource: &Arc<Resource>,
+    namespace: Option<&str>,
+    options: &ListOptions,
+    form: Form,
+    include: Include,
+) -> Result<Response<Body>, ApiError> {
+    let prefix = resource.collection(namespace);
+    let asked = options.revision()?;
+    let current = state.store.revision();
+    let life = options.timeout_seconds.unwrap_or_else(default_life);
+    let now = Instant::now();
+    // A far deadline stands for one beyond what the clock can say.
+    let deadline =
+        now.checked_add(Duration::from_secs(life)).unwrap_or(now + Duration::from_secs(DEFAULT_LIFE.end));
+    let start = |after: u64, watch: Watch| Follow {
+        resource: Arc::clone(resource),
+        selection: options.selection.clone(),
+        form,
+        include,
+        bookmarks: options.bookmarks,
+        clock: Arc::clone(&state.clock),
+        ready: VecDeque::new(),
+        watch,
+        floor: after,
+        columns_sent: false,
+        next_bookmark: now + BOOKMARK_INTERVAL,
+        last_bookmark_due: options.bookmarks && Duration::from_secs(life) > LAST_BOOKMARK,
+        deadline,
+        stopping: state.stopping.clone(),
+    };
+    if options.send_initial_events == Some(true) {
+        if let Some(asked) = asked.filter(|&asked| asked > current) {
+            return Err(ApiError::too_large_resource_version(asked, current));
+        }
+        let page = state.store.list(&prefix, None, None);
+        let watch = state
+            .store
+            .watch(&prefix, page.revision)
+            .map_err(|error| ApiError::unavailable(format!("the watch cannot begin: {error}")))?;
+        let mut follow = start(page.revision, watch);
+        follow.send_state(page.entries.into_iter().map(|entry| (entry.key, entry.value)), page.revision);
+        return Ok(respond(follow));
+    }
+    // Without initial events, no version and 0 mean from now on.
+    let after = asked.filter(|&revision| revision != 0).unwrap_or(current);
+    match state.store.watch(&prefix, after.min(current)) {
+        Ok(watch) => Ok(respond(start(after, watch))),
+        Err(WatchError::Compacted { floor }) => {
+            let error = ApiError::expired(format!("too old resource version: {after} ({floor})"));
+            let mut line = b"{\"type\":\"ERROR\",\"object\":".to_vec();
+            line.extend(error.to_json());
+            line.extend_from_slice(b"}\n");
+            Ok(streaming(Body::from(line)))
+        }
+        Err(error @ WatchError::Future { .. }) => {
+            Err(ApiError::unavailable(format!("the watch cannot begin: {error}")))
+        }
+    }
+}
+
+/// Spreads the ends of watches, so that clients do not come back all at once.
+fn default_life() -> u64 {
+    let random = u64::from(uuid::Uuid::new_v4().as_bytes()[0]);
+    DEFAULT_LIFE.start + (DEFAULT_LIFE.end - DEFAULT_LIFE.start) * random / 256
+}
+
+fn streaming(body: Body) -> Response<Body> {
+    answer::with_type(StatusCode::OK, HeaderValue::from_static("application/json"), body)
+}
+
+fn respond(follow: Follow) -> Response<Body> {
+    let pieces = stream::unfold(follow, |mut follow| async move {
+        let piece = follow.next().await?;
+        Some((Ok::<Bytes, std::convert::Infallible>(piece), follow))
+    });
+    streaming(Body::from_stream(pieces))
+}
+
+impl Follow {
+    fn send_state(&mut self, entries: impl Iterator<Item = (Arc<str>, Bytes)>, revision: u64) {
+        let mut piece = Vec::new();
+        for (key, value) in entries {
+            if self.names_other(&key) || !self.selection.matches_bytes(&value) {
+                continue;
+            }
+            self.write_event("ADDED", &value, &mut piece);
+            if piece.len() >= CHUNK {
+                self.ready.push_back(std::mem::take(&mut piece).into());
+            }
+        }
+        if self.bookmarks {
+            self.write_bookmark(revision, true, &mut piece);
+        }
+        if !piece.is_empty() {
+            self.ready.push_back(piece.into());
+        }
+    }
+
+    /// Returns the next piece of the answer, nothing at its end.
+    async fn next(&mut self) -> Option<Bytes> {
+        if let Some(piece) = self.ready.pop_front() {
+            return Some(piece);
+        }
+        loop {
+            let last_bookmark = self.deadline.checked_sub(LAST_BOOKMARK).unwrap_or(self.deadline);
+            let stopping = self.stopping.clone();
+            let mut piece = Vec::new();
+            tokio::select! {
+                biased;
+                () = stopping.cancelled() => return None,
+                event = self.watch.next() => {
+                    self.write_change(&event?, &mut piece);
+                    while piece.len() < CHUNK
+                        && let Some(event) = self.watch.try_next()
+                    {
+                        self.write_change(&event, &mut piece);
+                    }
+                }
+                () = tokio::time::sleep_until(self.deadline) => return None,
+                () = tokio::time::sleep_until(last_bookmark), if self.last_bookmark_due => {
+                    self.last_bookmark_due = false;
+                    let revision = self.watch.progress().max(self.floor);
+                    self.write_bookmark(revision, false, &mut piece);
+                }
+                () = tokio::time::sleep_until(self.next_bookmark), if self.bookmarks => {
+                    self.next_bookmark = Instant::now() + BOOKMARK_INTERVAL;
+                    let revision = self.watch.progress().max(self.floor);
+                    self.write_bookmark(revision, false, &mut piece);
+                }
+            }
+            if !piece.is_empty() {
+                return Some(piece.into());
+            }
+        }
+    }
+
+    /// Whether the selector means one object and `key` is another.
+    fn names_other(&self, key: &str) -> bool {
+        let name = self.selection.fields.exact("metadata.name");
+        name.is_some_and(|name| key.rsplit('/').next() != Some(name))
+    }
+
+    fn write_change(&mut self, event: &Event, piece: &mut Vec<u8>) {
+        if event.revision <= self.floor || self.names_other(&event.key) {
+            return;
+        }
+        let matches =
+            |bytes: &Option<Bytes>| bytes.as_ref().is_some_and(|bytes| self.selection.matches_bytes(bytes));
+        let (was, is) = (matches(&event.previous), matches(&event.value));
+        match (was, is, &event.value, &event.previous) {
+            (false, true, Some(value), _) => self.write_event("ADDED", value, piece),
+            (true, true, Some(value), _) => self.write_event("MODIFIED", value, piece),
+            (true, false, _, Some(previous)) => {
+                // The object as it was, with the version of the change that took it out of sight.
+                let last = match &event.deleted_value {
+                    Some(last) => last.clone(),
+                    None => with_revision(&self.resource, previous, event.revision)
+                        .unwrap_or_else(|_| previous.clone()),
+                };
+                self.write_event("DELETED", &last, piece);
+            }
+            _ => {}
+        }
+    }
+
+    fn write_event(&mut self, kind: &str, bytes: &[u8], piece: &mut Vec<u8>) {
+        piece.extend_from_slice(b"{\"type\":\"");
+        piece.extend_from_slice(kind.as_bytes());
+        piece.extend_from_slice(b"\",\"object\":");
+        match self.form {
+            Form::Object => answer::write_typed(&self.resource, bytes, piece),
+            _ => {
+                let object = load(&self.resource, bytes).unwrap_or_default();
+                self.write_transformed(object, piece);
+            }
+        }
+        piece.extend_from_slice(b"}\n");
+    }
+
+    fn write_transformed(&mut self, object: Value, piece: &mut Vec<u8>) {
+        match self.form {
+            Form::Object => piece.extend(encode::to_vec(&object)),
+            Form::Partial { version, .. } => piece.extend(table::partial(&object, version)),
+            Form::Table(version) => {
+                let resource_version = metadata::text(&object, "resourceVersion").to_owned();
+                let meta = ListMeta { resource_version, ..ListMeta::default() };
+                let with_columns = !self.columns_sent;
+                self.columns_sent = true;
+                let now = self.clock.now();
+                let include = self.include;
+                piece.extend(table::render(
+                    &self.resource,
+                    &[object],
+                    &meta,
+                    version,
+                    include,
+                    with_columns,
+                    now,
+                ));
+            }
+        }
+    }
+
+    fn write_bookmark(&mut self, revision: u64, ends_state: bool, piece: &mut Vec<u8>) {
+        let mut metadata = json!({"resourceVersion": revision.to_string()});
+        if ends_state {
+            metadata["annotations"] = json!({"k8s.io/initial-events-end": "true"});
+        }
+        piece.extend_from_slice(b"{\"type\":\"BOOKMARK\",\"object\":");
+        let object = json!({
+            "apiVersion": self.resource.api_version(),
+            "kind": self.resource.kind,
+            "metadata": metadata,
+        });
+        match (self.form, self.resource.core) {
+            (Form::Object, Some(core)) => {
+                let decoded = core.shape.decode(&object, "", &mut Vec::new()).unwrap_or_default();
+                let bytes = encode::to_vec(&crate::apiserver::core_kinds::shape::Ordered {
+                    value: &decoded,
+                    shape: core.shape,
+                });
+                answer::write_typed(&self.resource, &bytes, piece);
+            }
+            _ => self.write_transformed(object, piece),
+        }
+        piece.extend_from_slice(b"}\n");
+    }
+}

@@ -1,0 +1,8 @@
+//! Controllers: one folder for each kind that has one.
+//!
+//! A controller fetches what its object names, decides purely, acts, and writes the status; it knows the cluster as
+//! a `kube::Client` and nothing else, so that one machine and a cluster run the same code.
+
+pub mod context;
+pub mod task;
+pub mod task_spawner;

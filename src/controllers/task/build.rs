@@ -1,0 +1,384 @@
+//! From a Task and what it names to the plan of its run: pure, so that every refusal is found before anything is spent.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+
+use k8s_openapi::api::core::v1::Secret as SecretObject;
+use serde_json::{Map, Value, json};
+
+use crate::api::agent_config::{AgentConfigSpec, McpServer};
+use crate::api::condition::Reason;
+use crate::api::labels;
+use crate::api::run::{self, FORMAT_VERSION, Plan, Secrets};
+use crate::api::task::{AgentType, CredentialType, Task, TaskSpec};
+use crate::api::workspace::WorkspaceSpec;
+use crate::digest;
+use crate::domain::phase::{MissingObject, Refusal};
+use crate::lang::gotemplate::{Missing, Template};
+use crate::secret::Secret;
+
+/// What is the same for all runs of this machine.
+#[derive(Debug, Clone)]
+pub struct Machine {
+    /// Folders in which programs are looked up, in the form of `PATH`.
+    pub search_path: String,
+    /// Folder for the mirrors of repositories.
+    pub mirrors: PathBuf,
+    /// Files and folders that no agent may see.
+    pub private: Vec<PathBuf>,
+    /// The least sandbox that a run needs.
+    pub sandbox: run::SandboxLevel,
+}
+
+/// A Task with everything that it names.
+#[derive(Debug)]
+pub(crate) struct Order<'a> {
+    pub(crate) task: &'a Task,
+    pub(crate) workspace: Option<&'a WorkspaceSpec>,
+    pub(crate) agent_configs: &'a [AgentConfigSpec],
+    pub(crate) dependencies: &'a [std::sync::Arc<Task>],
+    pub(crate) secrets: &'a BTreeMap<String, SecretObject>,
+}
+
+/// Why there is no plan.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Obstacle {
+    Missing(MissingObject),
+    Refused(Refusal),
+}
+
+/// Returns the names of all Secrets that a run needs.
+pub(crate) fn secret_names(
+    spec: &TaskSpec,
+    workspace: Option<&WorkspaceSpec>,
+    agent_configs: &[AgentConfigSpec],
+) -> BTreeSet<String> {
+    let mut names = BTreeSet::new();
+    names.extend(
+        spec.credentials
+            .iter()
+            .filter_map(|credentials| credentials.secret_ref.as_ref())
+            .map(|secret| secret.name.clone()),
+    );
+    names.extend(
+        workspace
+            .iter()
+            .filter_map(|workspace| workspace.secret_ref.as_ref())
+            .map(|secret| secret.name.clone()),
+    );
+    for server in agent_configs.iter().flat_map(|config| &config.mcp_servers) {
+        names.extend(
+            [&server.headers_from, &server.env_from]
+                .into_iter()
+                .flatten()
+                .map(|from| from.secret_ref.name.clone()),
+        );
+    }
+    let variables =
+        spec.pod_overrides.as_ref().and_then(|overrides| overrides.env().ok()).unwrap_or_default();
+    for selector in variables.into_iter().filter_map(|variable| variable.value_from?.secret_key_ref) {
+        if selector.optional != Some(true) {
+            names.insert(selector.name);
+        }
+    }
+    names
+}
+
+/// Returns the parts of `podOverrides` that have no effect on this machine, by their names.
+pub(crate) fn ignored_overrides(spec: &TaskSpec) -> Vec<&'static str> {
+    let Some(overrides) = &spec.pod_overrides else { return Vec::new() };
+    let parts = [
+        ("labels", !overrides.labels.is_empty()),
+        ("resources", overrides.resources.is_some()),
+        ("nodeSelector", !overrides.node_selector.is_empty()),
+        ("tolerations", !overrides.tolerations.is_empty()),
+        ("affinity", overrides.affinity.is_some()),
+        ("imagePullSecrets", !overrides.image_pull_secrets.is_empty()),
+        ("serviceAccountName", overrides.service_account_name.is_some()),
+        ("volumes", !overrides.volumes.is_empty()),
+        ("volumeMounts", !overrides.volume_mounts.is_empty()),
+        ("podSecurityContext", overrides.pod_security_context.is_some()),
+        ("containerSecurityContext", overrides.container_security_context.is_some()),
+        ("extraContainers", !overrides.extra_containers.is_empty()),
+        ("extraInitContainers", !overrides.extra_init_containers.is_empty()),
+    ];
+    parts.into_iter().filter(|(_, is_set)| *is_set).map(|(name, _)| name).collect()
+}
+
+/// Returns the plan of the run and what it may know.
+pub(crate) fn build(order: &Order<'_>, machine: &Machine) -> Result<(Plan, Secrets), Obstacle> {
+    let spec = &order.task.spec;
+    let metadata = &order.task.metadata;
+    if let Some(image) = &spec.image {
+        return Err(refused(
+            Reason::ImageNeedsCluster,
+            format!(
+                "the image {image} cannot be run on one machine; leave 'image' out to run the agent's own program"
+            ),
+        ));
+    }
+    if order.agent_configs.iter().any(|config| !config.skills.is_empty()) {
+        return Err(refused(
+            Reason::UnsupportedHere,
+            "skills packages of an AgentConfig are not installed by this version; put the skill into a plugin",
+        ));
+    }
+    let mut secrets = Secrets::default();
+    let mut environment = BTreeMap::new();
+    add_variables(order, &mut environment, &mut secrets)?;
+    add_credentials(order, &mut secrets)?;
+    add_git_credential(order, &mut secrets)?;
+    let label = |key: &str| metadata.labels.as_ref().and_then(|all| all.get(key)).cloned();
+    let deadline = spec.pod_overrides.as_ref().and_then(|overrides| overrides.active_deadline_seconds);
+    let plan = Plan {
+        version: FORMAT_VERSION,
+        run: metadata.uid.clone().unwrap_or_default(),
+        namespace: metadata.namespace.clone().unwrap_or_default(),
+        task: metadata.name.clone().unwrap_or_default(),
+        spawner: label(labels::TASK_SPAWNER),
+        agent: run::Agent {
+            kind: spec.agent.as_str().to_owned(),
+            program: None,
+            prompt: prompt(order)?,
+            model: spec.model.clone(),
+            effort: spec.effort.clone(),
+        },
+        search_path: machine.search_path.clone(),
+        environment,
+        workspace: order.workspace.map(|workspace| workspace_of(workspace, machine)),
+        branch: order.workspace.and(spec.branch.clone()),
+        upstream_repo: spec.upstream_repo.clone(),
+        agents_md: agents_md(order.agent_configs),
+        plugins: plugins(order.agent_configs),
+        mcp_servers: mcp_servers(order, &mut secrets),
+        item: item(order),
+        limits: run::Limits {
+            active_deadline_seconds: deadline.and_then(|seconds| u64::try_from(seconds).ok()),
+            ..run::Limits::default()
+        },
+        sandbox: run::Sandbox {
+            minimum: machine.sandbox,
+            private: machine.private.clone(),
+            ..run::Sandbox::default()
+        },
+    };
+    Ok((plan, secrets))
+}
+
+fn refused(reason: Reason, message: impl Into<String>) -> Obstacle {
+    Obstacle::Refused(Refusal { reason, message: message.into() })
+}
+
+/// Returns the prompt: rendered for the results of dependencies when there are any, and literal for `shell`.
+fn prompt(order: &Order<'_>) -> Result<String, Obstacle> {
+    let spec = &order.task.spec;
+    if spec.agent == AgentType::Shell || spec.depends_on.is_empty() {
+        return Ok(spec.prompt.clone());
+    }
+    let data = json!({ "Deps": dependencies_data(order) });
+    Template::parse(&spec.prompt)
+        .and_then(|template| template.render(&data, Missing::Error))
+        .map_err(|error| refused(Reason::PromptFailed, format!("the prompt cannot be rendered: {error}")))
+}
+
+fn dependencies_data(order: &Order<'_>) -> Map<String, Value> {
+    order
+        .dependencies
+        .iter()
+        .map(|task| {
+            let name = task.metadata.name.clone().unwrap_or_default();
+            let status = task.status.clone().unwrap_or_default();
+            (name.clone(), json!({"Name": name, "Outputs": status.outputs, "Results": status.results}))
+        })
+        .collect()
+}
+
+/// Returns what a `shell` script finds in its item file: the results of dependencies, and the work item's id.
+fn item(order: &Order<'_>) -> Option<Value> {
+    let annotations = order.task.metadata.annotations.as_ref();
+    let annotation = |key: &str| annotations.and_then(|all| all.get(key)).cloned();
+    let mut item = Map::new();
+    if let Some(id) = annotation(labels::WORK_ITEM) {
+        item.insert("ID".to_owned(), json!(id));
+    }
+    if let Some(time) = annotation(labels::SCHEDULED_AT) {
+        item.insert("Time".to_owned(), json!(time));
+    }
+    if !order.dependencies.is_empty() {
+        item.insert("Deps".to_owned(), Value::Object(dependencies_data(order)));
+    }
+    (!item.is_empty()).then_some(Value::Object(item))
+}
+
+fn add_variables(
+    order: &Order<'_>,
+    environment: &mut BTreeMap<String, String>,
+    secrets: &mut Secrets,
+) -> Result<(), Obstacle> {
+    let Some(overrides) = &order.task.spec.pod_overrides else { return Ok(()) };
+    let variables = overrides.env().map_err(|error| refused(Reason::InvalidSpec, error.to_string()))?;
+    for variable in variables {
+        let Some(source) = variable.value_from else {
+            environment.insert(variable.name, variable.value.unwrap_or_default());
+            continue;
+        };
+        let Some(selector) = source.secret_key_ref else {
+            return Err(refused(
+                Reason::UnsupportedHere,
+                format!("the variable {} takes its value from something other than a Secret", variable.name),
+            ));
+        };
+        match secret_value(order.secrets, &selector.name, &selector.key) {
+            Ok(value) => {
+                secrets.environment.insert(variable.name, value);
+            }
+            Err(_) if selector.optional == Some(true) => {}
+            Err(obstacle) => return Err(obstacle),
+        }
+    }
+    Ok(())
+}
+
+fn add_credentials(order: &Order<'_>, secrets: &mut Secrets) -> Result<(), Obstacle> {
+    let Some(credentials) = &order.task.spec.credentials else { return Ok(()) };
+    let Some(reference) = &credentials.secret_ref else { return Ok(()) };
+    let Some(key) = credential_variable(order.task.spec.agent, credentials.kind) else { return Ok(()) };
+    secrets.environment.insert(key.to_owned(), secret_value(order.secrets, &reference.name, key)?);
+    Ok(())
+}
+
+/// Returns the variable, and key of the Secret, through which an agent gets its credential; upstream's names.
+fn credential_variable(agent: AgentType, kind: CredentialType) -> Option<&'static str> {
+    match (agent, kind) {
+        (_, CredentialType::None) | (AgentType::Shell, _) => None,
+        (AgentType::ClaudeCode, CredentialType::ApiKey) => Some("ANTHROPIC_API_KEY"),
+        (AgentType::ClaudeCode, CredentialType::OAuth) => Some("CLAUDE_CODE_OAUTH_TOKEN"),
+        (AgentType::Codex, CredentialType::ApiKey) => Some("CODEX_API_KEY"),
+        (AgentType::Codex, CredentialType::OAuth) => Some("CODEX_AUTH_JSON"),
+        (AgentType::Gemini, _) => Some("GEMINI_API_KEY"),
+        (AgentType::OpenCode, _) => Some("OPENCODE_API_KEY"),
+        (AgentType::Cursor, _) => Some("CURSOR_API_KEY"),
+    }
+}
+
+fn add_git_credential(order: &Order<'_>, secrets: &mut Secrets) -> Result<(), Obstacle> {
+    let Some(reference) = order.workspace.and_then(|workspace| workspace.secret_ref.as_ref()) else {
+        return Ok(());
+    };
+    let has = |key: &str| has_key(order.secrets, &reference.name, key);
+    if ["appID", "installationID", "privateKey"].into_iter().any(has) && !has("GITHUB_TOKEN") {
+        return Err(refused(
+            Reason::UnsupportedHere,
+            format!(
+                "the Secret {} holds a GitHub App; this version takes a token under GITHUB_TOKEN",
+                reference.name
+            ),
+        ));
+    }
+    let token = secret_value(order.secrets, &reference.name, "GITHUB_TOKEN")?;
+    secrets.git = Some(run::GitCredential { username: "x-access-token".to_owned(), token: token.clone() });
+    for variable in ["GITHUB_TOKEN", "GH_TOKEN"] {
+        secrets.environment.insert(variable.to_owned(), token.clone());
+    }
+    Ok(())
+}
+
+fn has_key(secrets: &BTreeMap<String, SecretObject>, name: &str, key: &str) -> bool {
+    secrets.get(name).and_then(|secret| secret.data.as_ref()).is_some_and(|data| data.contains_key(key))
+}
+
+fn secret_value(secrets: &BTreeMap<String, SecretObject>, name: &str, key: &str) -> Result<Secret, Obstacle> {
+    let missing = || Obstacle::Missing(MissingObject::Secret(format!("{name} with the key {key}")));
+    let bytes = secrets.get(name).and_then(|secret| secret.data.as_ref()?.get(key)).ok_or_else(missing)?;
+    match String::from_utf8(bytes.0.clone()) {
+        Ok(text) => Ok(Secret::new(text.trim_end_matches('\n'))),
+        Err(_) => {
+            Err(refused(Reason::InvalidSpec, format!("the key {key} of the Secret {name} is not text")))
+        }
+    }
+}
+
+fn workspace_of(workspace: &WorkspaceSpec, machine: &Machine) -> run::Workspace {
+    run::Workspace {
+        repo: workspace.repo.clone(),
+        reference: workspace.reference.clone(),
+        mirror: machine.mirrors.join(format!("{}.git", digest::short_hex(&workspace.repo, 16))),
+        remotes: workspace
+            .remotes
+            .iter()
+            .map(|remote| run::Remote { name: remote.name.clone(), url: remote.url.clone() })
+            .collect(),
+        files: workspace
+            .files
+            .iter()
+            .map(|file| run::File { path: file.path.clone(), content: file.content.clone() })
+            .collect(),
+        setup_command: workspace.setup_command.clone(),
+        git_environment: BTreeMap::new(),
+    }
+}
+
+fn agents_md(agent_configs: &[AgentConfigSpec]) -> Option<String> {
+    let texts: Vec<&str> = agent_configs
+        .iter()
+        .filter_map(|config| config.agents_md.as_deref())
+        .filter(|text| !text.is_empty())
+        .collect();
+    (!texts.is_empty()).then(|| texts.join("\n\n"))
+}
+
+fn plugins(agent_configs: &[AgentConfigSpec]) -> Vec<run::Plugin> {
+    agent_configs
+        .iter()
+        .flat_map(|config| &config.plugins)
+        .map(|plugin| {
+            let skills = plugin.skills.iter().map(|skill| (format!("skills/{}/SKILL.md", skill.name), skill));
+            let agents = plugin.agents.iter().map(|agent| (format!("agents/{}.md", agent.name), agent));
+            let files =
+                skills.chain(agents).map(|(path, file)| run::File { path, content: file.content.clone() });
+            run::Plugin { name: plugin.name.clone(), files: files.collect() }
+        })
+        .collect()
+}
+
+/// Merges the servers of all AgentConfigs; a later one of the same name takes the place of an earlier one.
+fn mcp_servers(order: &Order<'_>, secrets: &mut Secrets) -> Vec<run::McpServer> {
+    let mut merged: Vec<&McpServer> = Vec::new();
+    for server in order.agent_configs.iter().flat_map(|config| &config.mcp_servers) {
+        match merged.iter_mut().find(|known| known.name == server.name) {
+            Some(known) => *known = server,
+            None => merged.push(server),
+        }
+    }
+    merged
+        .into_iter()
+        .map(|server| {
+            let values = |name: &str| {
+                let data = order.secrets.get(name).and_then(|secret| secret.data.clone()).unwrap_or_default();
+                let texts =
+                    data.into_iter().filter_map(|(key, bytes)| Some((key, String::from_utf8(bytes.0).ok()?)));
+                texts.map(|(key, text)| (key, Secret::new(text))).collect::<BTreeMap<_, _>>()
+            };
+            let own = run::McpSecrets {
+                headers: server
+                    .headers_from
+                    .as_ref()
+                    .map(|from| values(&from.secret_ref.name))
+                    .unwrap_or_default(),
+                env: server.env_from.as_ref().map(|from| values(&from.secret_ref.name)).unwrap_or_default(),
+            };
+            if own != run::McpSecrets::default() {
+                secrets.mcp_servers.insert(server.name.clone(), own);
+            }
+            run::McpServer {
+                name: server.name.clone(),
+                kind: server.transport.as_str().to_owned(),
+                command: server.command.clone(),
+                args: server.args.clone(),
+                url: server.url.clone(),
+                headers: server.headers.clone(),
+                env: server.env.clone(),
+            }
+        })
+        .collect()
+}

@@ -1,0 +1,77 @@
+//! Writes the record of a Task that ended: what outlives it.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::api::{Api, ObjectMeta, PostParams};
+
+use crate::api::condition::Reason;
+use crate::api::labels;
+use crate::api::run_record::{RunRecord, RunRecordSpec, bounded_results};
+use crate::api::task::Task;
+use crate::digest;
+use crate::domain::outcome;
+
+/// Returns the record of a Task that ended; `None` when its status does not say how.
+pub(crate) fn record_of(task: &Task) -> Option<RunRecord> {
+    let status = task.status.as_ref()?;
+    let phase = status.phase.filter(|phase| phase.is_terminal())?;
+    let completion_time = status.completion_time.clone()?;
+    let annotation = |key: &str| task.metadata.annotations.as_ref().and_then(|all| all.get(key)).cloned();
+    let label = |key: &str| task.metadata.labels.as_ref().and_then(|all| all.get(key)).cloned();
+    let spawner_uid = task
+        .metadata
+        .owner_references
+        .iter()
+        .flatten()
+        .find(|owner| owner.kind == "TaskSpawner")
+        .map(|owner| owner.uid.clone());
+    let uid = task.metadata.uid.clone()?;
+    let seconds = |start: &Time| completion_time.0.duration_since(start.0).as_secs().max(0);
+    let spec = RunRecordSpec {
+        task_name: task.metadata.name.clone()?,
+        task_uid: uid.clone(),
+        spawner: label(labels::TASK_SPAWNER),
+        spawner_uid,
+        config_repository_uid: label(labels::OWNER_UID),
+        work_item: annotation(labels::WORK_ITEM),
+        triggered_at: annotation(labels::TRIGGERED_AT),
+        scheduled_at: annotation(labels::SCHEDULED_AT).and_then(|time| time.parse().ok()).map(Time),
+        spec_digest: annotation(labels::SPEC_DIGEST),
+        prompt_digest: annotation(labels::PROMPT_DIGEST)
+            .or_else(|| Some(digest::sha256_hex(&task.spec.prompt))),
+        source_revision: annotation(labels::CONFIG_REVISION),
+        source_file: annotation(labels::CONFIG_FILE),
+        source_line: annotation(labels::CONFIG_LINE).and_then(|line| line.parse().ok()),
+        agent_type: task.spec.agent,
+        model: task.spec.model.clone(),
+        workspace: task.spec.workspace_ref.as_ref().map(|workspace| workspace.name.clone()),
+        branch: status.results.get("branch").cloned().or_else(|| task.spec.branch.clone()),
+        outcome: outcome::recorded(
+            phase,
+            status.reason.as_deref().and_then(|reason| reason.parse::<Reason>().ok()),
+        ),
+        effect: Some(outcome::effect(phase, &status.results)),
+        reason: status.reason.clone(),
+        duration_seconds: status.start_time.as_ref().map(seconds),
+        start_time: status.start_time.clone(),
+        completion_time,
+        results: bounded_results(&status.results),
+        usage: status.usage.clone(),
+    };
+    let mut record = RunRecord::new(&uid, spec);
+    record.metadata = ObjectMeta { namespace: task.metadata.namespace.clone(), ..record.metadata };
+    Some(record)
+}
+
+/// Stores the record; one that is there already stays as it is.
+///
+/// # Errors
+/// When the server does not take it.
+pub(crate) async fn store(api: &Api<RunRecord>, record: &RunRecord) -> Result<(), kube::Error> {
+    let parameters =
+        PostParams { dry_run: false, field_manager: Some(labels::CONTROLLER_MANAGER.to_owned()) };
+    match api.create(&parameters, record).await {
+        Ok(_) => Ok(()),
+        Err(kube::Error::Api(status)) if status.reason == "AlreadyExists" => Ok(()),
+        Err(error) => Err(error),
+    }
+}

@@ -1,0 +1,38 @@
+//! What the daemon is told: read once, from the command line and the environment.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+/// What `kelos up` runs with.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Folder that holds everything: the store, runs, copies of repositories, credentials.
+    pub data_dir: PathBuf,
+    /// Where the API listens; a port of 0 takes the one of the last start if it is free, else any.
+    pub listen: SocketAddr,
+    /// The config repository that is made if it does not exist.
+    pub repository: Option<RepositoryConfig>,
+    /// How many runs may go on at once.
+    pub slots: usize,
+    /// Path of our own executable, which runs and templates are started from.
+    pub program: PathBuf,
+    /// Folders in which agents and git are looked up, in the form of `PATH`.
+    pub search_path: String,
+    /// The home folder of the user, which no agent sees.
+    pub user_home: Option<PathBuf>,
+    /// Folder in which this user's running daemon is announced.
+    pub announcements: Option<PathBuf>,
+}
+
+/// The ConfigRepository `default` in the namespace `default`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RepositoryConfig {
+    /// URL, or path of a repository on this machine.
+    pub url: String,
+    /// Branch to follow; the default branch when absent.
+    pub branch: Option<String>,
+    /// Folder with the definitions, from the root of the repository.
+    pub path: Option<String>,
+    /// How often the remote is asked.
+    pub interval: Option<String>,
+}

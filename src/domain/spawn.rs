@@ -1,0 +1,132 @@
+//! Work items and a TaskSpawner in, Tasks to create out.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use kube::api::ObjectMeta;
+use serde_json::{Map, Value, json};
+
+use crate::api::labels;
+use crate::api::task::{AgentType, Task, TaskSpec};
+use crate::api::task_spawner::TaskSpawner;
+use crate::domain::variables;
+use crate::lang::gotemplate::{self, Missing, Template, TemplateError};
+
+/// Something that a Task is made for.
+#[derive(Debug, Clone, PartialEq)]
+pub struct WorkItem {
+    /// Its identity within its source; part of the Task's name.
+    pub id: String,
+    /// The variables that templates see, by their documented names.
+    pub variables: Map<String, Value>,
+    /// The tick that it stands for, when its source is a schedule.
+    pub scheduled_at: Option<Timestamp>,
+}
+
+/// Why no Task can be made for a work item.
+#[derive(Debug, thiserror::Error)]
+pub enum SpawnError {
+    /// A template of the spawner cannot be read or rendered.
+    #[error("the template in {field} cannot be rendered: {source}")]
+    Template {
+        /// The field of the spec.
+        field: &'static str,
+        /// What is wrong.
+        source: TemplateError,
+    },
+}
+
+/// Returns the work item for a tick of a schedule.
+///
+/// Its id is `YYYYMMDD-HHMM` in UTC, as upstream names it.
+pub fn tick(schedule: &str, at: Timestamp) -> WorkItem {
+    let time = at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
+    let id = at.strftime("%Y%m%d-%H%M").to_string();
+    let variables = json!({
+        "ID": id, "Title": time, "Time": time, "Schedule": schedule, "Kind": "Issue",
+    });
+    let Value::Object(variables) = variables else { unreachable!("because the literal above is an object") };
+    WorkItem { id, variables, scheduled_at: Some(at) }
+}
+
+/// Returns the name of the Task for an item: `<spawner>-<id>` in lower case, as upstream names it.
+pub fn task_name(spawner: &str, item: &WorkItem) -> String {
+    format!("{spawner}-{}", item.id).to_lowercase()
+}
+
+/// Returns the Task that `spawner` wants for `item`.
+///
+/// The prompt of a `shell` agent is taken literally: the item reaches the script as environment and as a file.
+///
+/// # Errors
+/// When a template of the spawner cannot be rendered.
+pub fn task_for(spawner: &TaskSpawner, item: &WorkItem) -> Result<Task, SpawnError> {
+    let spawner_name = spawner.metadata.name.as_deref().unwrap_or_default();
+    let template = &spawner.spec.task_template;
+    let variables = Value::Object(variables::with_defaults(&item.variables));
+    let render = |field: &'static str, text: &str| {
+        Template::parse(text)
+            .and_then(|template| template.render(&variables, Missing::Error))
+            .map_err(|source| SpawnError::Template { field, source })
+    };
+    let written_prompt = template.prompt_template.as_deref().unwrap_or_default();
+    let prompt = if template.agent == AgentType::Shell {
+        written_prompt.to_owned()
+    } else if written_prompt.is_empty() {
+        item.variables.get("Title").and_then(Value::as_str).unwrap_or_default().to_owned()
+    } else {
+        let rendered = render("taskTemplate.promptTemplate", written_prompt)?;
+        // A prompt with dependencies is rendered once more for their results; the item's text is not to be.
+        if template.depends_on.is_empty() { rendered } else { gotemplate::escape(&rendered) }
+    };
+    let branch =
+        template.branch.as_deref().map(|branch| render("taskTemplate.branch", branch)).transpose()?;
+    let mut labels_of_task = BTreeMap::new();
+    let mut annotations = BTreeMap::new();
+    if let Some(metadata) = &template.metadata {
+        for (key, value) in &metadata.labels {
+            labels_of_task.insert(key.clone(), render("taskTemplate.metadata.labels", value)?);
+        }
+        for (key, value) in &metadata.annotations {
+            annotations.insert(key.clone(), render("taskTemplate.metadata.annotations", value)?);
+        }
+    }
+    labels_of_task.insert(labels::TASK_SPAWNER.to_owned(), spawner_name.to_owned());
+    annotations.insert(labels::WORK_ITEM.to_owned(), item.id.clone());
+    annotations.insert(labels::PROMPT_DIGEST.to_owned(), crate::digest::sha256_hex(written_prompt));
+    if let Some(at) = item.scheduled_at {
+        annotations.insert(labels::SCHEDULED_AT.to_owned(), at.to_string());
+    }
+    for key in [labels::CONFIG_REVISION, labels::CONFIG_FILE, labels::CONFIG_LINE] {
+        if let Some(value) = spawner.metadata.annotations.as_ref().and_then(|all| all.get(key)) {
+            annotations.insert(key.to_owned(), value.clone());
+        }
+    }
+    let mut task = Task::new(
+        &task_name(spawner_name, item),
+        TaskSpec {
+            agent: template.agent,
+            prompt,
+            credentials: template.credentials.clone(),
+            model: template.model.clone(),
+            effort: template.effort.clone(),
+            image: template.image.clone(),
+            workspace_ref: template.workspace_ref.clone(),
+            agent_config_ref: template.agent_config_ref.clone(),
+            agent_config_refs: template.agent_config_refs.clone(),
+            depends_on: template.depends_on.clone(),
+            branch,
+            upstream_repo: template.upstream_repo.clone(),
+            ttl_seconds_after_finished: template.ttl_seconds_after_finished,
+            pod_overrides: template.pod_overrides.clone(),
+        },
+    );
+    task.metadata = ObjectMeta {
+        name: task.metadata.name,
+        namespace: spawner.metadata.namespace.clone(),
+        labels: Some(labels_of_task),
+        annotations: Some(annotations),
+        ..ObjectMeta::default()
+    };
+    Ok(task)
+}

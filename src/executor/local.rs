@@ -1,0 +1,413 @@
+//! Runs as processes of this machine.
+//!
+//! Order of writes: the folder of a run gets its name when all that the runner needs is in it and on the disk; then
+//! its lock is taken; then the runner is started, which inherits the lock. So at any moment a look at the folder alone
+//! tells how far a run is, and there is none in which a run could be started twice.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Stdio};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use futures::future::BoxFuture;
+use futures::stream::{self, BoxStream, StreamExt as _};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::api::run::{
+    LOCK_FILE, Outcome, PLAN_FILE, Plan, RESULT_FILE, RunState, SECRETS_FILE, STARTED_FILE, Secrets, Started,
+};
+use crate::executor::log::{LogReader, stream_log};
+use crate::executor::{Executor, ExecutorError, LogStream, Slots, StartError};
+use crate::file;
+use crate::process::{self, tree};
+
+/// The folder of all runs, in the data folder.
+const RUNS_FOLDER: &str = "runs";
+/// What the runner itself has to say, which is nothing unless it breaks.
+const RUNNER_LOG: &str = "runner.log";
+/// The variable by which what a killed runner left behind is found.
+const MARK: &str = "KELOS_RUN";
+/// How often the ends of runs are looked for.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// How many ends are remembered for those who watch.
+const REMEMBERED_ENDS: usize = 4096;
+/// How long a runner may take for its own work after everything below it was ended by force.
+const FORCED_END: Duration = Duration::from_secs(45);
+/// The greatest file of a run that is read, in bytes.
+const LARGEST_FILE: u64 = 64 * 1024 * 1024;
+
+/// An executor whose runs are processes of this machine. Copies are the same executor.
+#[derive(Debug, Clone)]
+pub struct Local {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    runs: PathBuf,
+    program: PathBuf,
+    slots: usize,
+    // Held for whole operations on a folder: a look at a lock must not fall between the steps of a start.
+    // A plain mutex: it is never held across an await.
+    state: Mutex<Known>,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    // Runs whose lock was held when last looked at.
+    running: BTreeSet<String>,
+    // Runners that we started, to collect their ends.
+    children: Vec<Child>,
+    // Interrupted runs whose leftovers were ended.
+    swept: BTreeSet<String>,
+    // The last runs that ended, and how many ever did: a reader that knows a count finds what came after it.
+    ended: VecDeque<String>,
+    ended_in_all: u64,
+}
+
+impl Local {
+    /// Returns an executor whose runs lie in `data_dir`, at most `slots` of them running at once.
+    ///
+    /// `program` is our own binary: it is started as `program runner run FOLDER`. Runs of an earlier process are
+    /// adopted; what the starts of one left unfinished is removed.
+    pub fn new(data_dir: &Path, program: PathBuf, slots: usize) -> Result<Self, ExecutorError> {
+        let runs = data_dir.join(RUNS_FOLDER);
+        file::make_private_folder(&runs).map_err(ExecutorError::system("make", &runs))?;
+        let entries = fs::read_dir(&runs).map_err(ExecutorError::system("list", &runs))?;
+        let shared = Shared { runs, program, slots, state: Mutex::default() };
+        let mut state = shared.state();
+        for name in entries.filter_map(Result::ok).filter_map(|entry| entry.file_name().into_string().ok()) {
+            if name.starts_with('.') {
+                let unfinished = shared.runs.join(name);
+                file::remove_tree(&unfinished).map_err(ExecutorError::system("remove", &unfinished))?;
+            } else if let Ok(RunState::Running { .. }) = shared.look(&name) {
+                state.running.insert(name);
+            }
+        }
+        drop(state);
+        Ok(Self { shared: Arc::new(shared) })
+    }
+
+    /// Returns the folder of the run with the identity `run`, which need not exist.
+    pub fn folder(&self, run: &str) -> Result<PathBuf, ExecutorError> {
+        self.shared.folder(run)
+    }
+
+    // File work is done where blocking is allowed.
+    async fn blocking<T, E>(
+        &self,
+        work: impl FnOnce(&Shared) -> Result<T, E> + Send + 'static,
+    ) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<ExecutorError> + Send + 'static,
+    {
+        let shared = Arc::clone(&self.shared);
+        let path = shared.runs.clone();
+        let ended = tokio::task::spawn_blocking(move || work(&shared)).await;
+        ended.unwrap_or_else(|fault| {
+            Err(ExecutorError::system("work in", path)(io::Error::other(fault)).into())
+        })
+    }
+}
+
+impl Executor for Local {
+    fn start(&self, plan: Plan, secrets: Secrets) -> BoxFuture<'_, Result<(), StartError>> {
+        Box::pin(self.blocking(move |shared| shared.start(&plan, &secrets)))
+    }
+
+    fn observe<'a>(&'a self, run: &'a str) -> BoxFuture<'a, Result<RunState, ExecutorError>> {
+        let run = run.to_owned();
+        Box::pin(self.blocking(move |shared| shared.observe(&run)))
+    }
+
+    fn stop<'a>(&'a self, run: &'a str, grace: Duration) -> BoxFuture<'a, Result<(), ExecutorError>> {
+        let run = run.to_owned();
+        Box::pin(async move {
+            // The first request is passed on to the agent, the second ends it; then only the runner's own work is left.
+            for patience in [grace, FORCED_END] {
+                let name = run.clone();
+                self.blocking(move |shared| shared.ask_to_end(&name)).await?;
+                let until = Instant::now() + patience;
+                loop {
+                    let name = run.clone();
+                    let state = self.blocking(move |shared| shared.observe(&name)).await?;
+                    if !matches!(state, RunState::Running { .. }) {
+                        return Ok(());
+                    }
+                    if Instant::now() >= until {
+                        break;
+                    }
+                    tokio::time::sleep(LOOK_EVERY.min(patience)).await;
+                }
+            }
+            Err(ExecutorError::StillRunning { run })
+        })
+    }
+
+    fn remove<'a>(&'a self, run: &'a str) -> BoxFuture<'a, Result<(), ExecutorError>> {
+        let run = run.to_owned();
+        Box::pin(self.blocking(move |shared| shared.remove(&run)))
+    }
+
+    fn log<'a>(&'a self, run: &'a str, follow: bool) -> BoxFuture<'a, Result<LogStream, ExecutorError>> {
+        let run = run.to_owned();
+        Box::pin(async move {
+            let folder = self.folder(&run)?;
+            let name = run.clone();
+            if self.blocking(move |shared| shared.observe(&name)).await? == RunState::Absent {
+                return Err(ExecutorError::Absent { run });
+            }
+            let local = self.clone();
+            let is_over = move || {
+                let (local, name) = (local.clone(), run.clone());
+                async move {
+                    let state = local.blocking(move |shared| shared.observe(&name)).await;
+                    !matches!(state, Ok(RunState::Running { .. } | RunState::Prepared))
+                }
+            };
+            Ok(stream_log(LogReader::open(folder), follow, is_over))
+        })
+    }
+
+    fn ends(&self) -> BoxStream<'static, String> {
+        let told = self.shared.state().ended_in_all;
+        stream::unfold((self.clone(), told), |(local, told)| async move {
+            loop {
+                let next: Result<_, ExecutorError> =
+                    local.blocking(move |shared| Ok(shared.end_after(told))).await;
+                // A look that failed is repeated.
+                if let Ok(Some((told, run))) = next {
+                    return Some((run, (local, told)));
+                }
+                tokio::time::sleep(LOOK_EVERY).await;
+            }
+        })
+        .boxed()
+    }
+
+    fn slots(&self) -> Slots {
+        Slots { total: self.shared.slots, used: self.shared.state().running.len() }
+    }
+}
+
+impl Known {
+    fn left(&mut self, run: &str) {
+        if self.running.remove(run) {
+            self.ended.push_back(run.to_owned());
+            self.ended_in_all += 1;
+            if self.ended.len() > REMEMBERED_ENDS {
+                self.ended.pop_front();
+            }
+        }
+        self.children.retain_mut(|child| matches!(child.try_wait(), Ok(None)));
+    }
+}
+
+impl Shared {
+    fn state(&self) -> MutexGuard<'_, Known> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn folder(&self, run: &str) -> Result<PathBuf, ExecutorError> {
+        let is_identity = (1..=64).contains(&run.len())
+            && run.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+            && !run.starts_with('-');
+        if is_identity {
+            Ok(self.runs.join(run))
+        } else {
+            Err(ExecutorError::Identity { run: run.to_owned() })
+        }
+    }
+
+    fn observe(&self, run: &str) -> Result<RunState, ExecutorError> {
+        let mut state = self.state();
+        let seen = self.look(run)?;
+        if matches!(seen, RunState::Running { .. }) {
+            state.running.insert(run.to_owned());
+        } else {
+            state.left(run);
+        }
+        if matches!(seen, RunState::Interrupted { .. }) && state.swept.insert(run.to_owned()) {
+            tree::end_marked(MARK, run);
+        }
+        Ok(seen)
+    }
+
+    // Call it with the state held.
+    fn look(&self, run: &str) -> Result<RunState, ExecutorError> {
+        let folder = self.folder(run)?;
+        if folder.symlink_metadata().is_err() {
+            return Ok(RunState::Absent);
+        }
+        // The lock before the files: the runner writes its last file before it lets go.
+        let is_running = is_locked(&folder.join(LOCK_FILE))?;
+        if let Some(outcome) = read::<Outcome>(&folder.join(RESULT_FILE))? {
+            return Ok(RunState::Finished(Box::new(outcome)));
+        }
+        let started: Option<Started> = read(&folder.join(STARTED_FILE))?;
+        let since = started.as_ref().map(|started| started.since);
+        Ok(match (is_running, started) {
+            (true, _) => RunState::Running { since },
+            (false, Some(_)) => RunState::Interrupted { since },
+            (false, None) => RunState::Prepared,
+        })
+    }
+
+    fn refresh(&self) {
+        let mut state = self.state();
+        for run in state.running.clone() {
+            // A folder that cannot be read holds its slot until it can.
+            if !matches!(self.look(&run), Ok(RunState::Running { .. }) | Err(_)) {
+                state.left(&run);
+            }
+        }
+    }
+
+    fn end_after(&self, told: u64) -> Option<(u64, String)> {
+        self.refresh();
+        let state = self.state();
+        let remembered = state.ended.len() as u64;
+        let behind = state.ended_in_all.saturating_sub(told).min(remembered);
+        let index = usize::try_from(remembered - behind).ok()?;
+        let run = state.ended.get(index)?.clone();
+        Some((state.ended_in_all - behind + 1, run))
+    }
+
+    fn start(&self, plan: &Plan, secrets: &Secrets) -> Result<(), StartError> {
+        let run = plan.run.as_str();
+        let folder = self.folder(run)?;
+        self.refresh();
+        let mut state = self.state();
+        match self.look(run)? {
+            RunState::Absent => {}
+            // Nothing has run there: it is made anew, because the secrets may be others by now.
+            RunState::Prepared => self.discard(run)?,
+            begun => return Err(StartError::Begun { run: run.to_owned(), state: Box::new(begun) }),
+        }
+        if state.running.len() >= self.slots {
+            return Err(StartError::NoSlot { total: self.slots });
+        }
+        self.prepare(&folder, plan, secrets)?;
+        let child = self.launch(&folder)?;
+        state.children.push(child);
+        state.running.insert(run.to_owned());
+        Ok(())
+    }
+
+    fn prepare(&self, folder: &Path, plan: &Plan, secrets: &Secrets) -> Result<(), ExecutorError> {
+        let new = self.runs.join(format!(".new-{}", plan.run));
+        let refused = ExecutorError::system("make", &new);
+        let make = || {
+            file::remove_tree(&new)?;
+            file::make_private_folder(&new)?;
+            write(&new.join(PLAN_FILE), plan)?;
+            write(&new.join(SECRETS_FILE), secrets)?;
+            file::create_private(&new.join(LOCK_FILE))?;
+            file::sync_folder(&new)?;
+            fs::rename(&new, folder)?;
+            file::sync_folder(&self.runs)
+        };
+        make().map_err(refused)
+    }
+
+    fn launch(&self, folder: &Path) -> Result<Child, ExecutorError> {
+        let refused = || ExecutorError::system("start a runner in", folder);
+        let lock =
+            OpenOptions::new().read(true).write(true).open(folder.join(LOCK_FILE)).map_err(refused())?;
+        lock.try_lock().map_err(|fault| refused()(fault.into()))?;
+        let own_words = OpenOptions::new()
+            .append(true)
+            .create(true)
+            .mode(0o600)
+            .open(folder.join(RUNNER_LOG))
+            .map_err(refused())?;
+        process::command(&self.program)
+            .args(["runner", "run"])
+            .arg(folder)
+            .current_dir(folder)
+            .stdin(lock)
+            .stdout(Stdio::null())
+            .stderr(own_words)
+            .spawn()
+            .map_err(refused())
+    }
+
+    fn ask_to_end(&self, run: &str) -> Result<(), ExecutorError> {
+        let folder = self.folder(run)?;
+        let state = self.state();
+        if !matches!(self.look(run)?, RunState::Running { .. }) {
+            return Ok(());
+        }
+        // A runner that has not said its number yet is asked again by the next request.
+        if let Some(started) = read::<Started>(&folder.join(STARTED_FILE))?
+            && let Some(runner) = tree::look_at(started.process)
+            // The number is the runner's as long as it holds the lock, so it is looked at once more after the process.
+            && is_locked(&folder.join(LOCK_FILE))?
+        {
+            tree::ask_to_end(runner);
+        }
+        drop(state);
+        Ok(())
+    }
+
+    fn remove(&self, run: &str) -> Result<(), ExecutorError> {
+        self.observe(run)?;
+        let mut state = self.state();
+        match self.look(run)? {
+            RunState::Absent => Ok(()),
+            RunState::Running { .. } => Err(ExecutorError::StillRunning { run: run.to_owned() }),
+            RunState::Prepared | RunState::Finished(_) | RunState::Interrupted { .. } => {
+                state.swept.remove(run);
+                self.discard(run)
+            }
+        }
+    }
+
+    // Renamed first: a folder that is half removed would look like another state.
+    fn discard(&self, run: &str) -> Result<(), ExecutorError> {
+        let folder = self.folder(run)?;
+        let old = self.runs.join(format!(".old-{run}"));
+        let remove = || {
+            file::remove_tree(&old)?;
+            fs::rename(&folder, &old)?;
+            file::sync_folder(&self.runs)?;
+            file::remove_tree(&old)
+        };
+        remove().map_err(ExecutorError::system("remove", &folder))
+    }
+}
+
+fn is_locked(lock: &Path) -> Result<bool, ExecutorError> {
+    let refused = || ExecutorError::system("look at the lock", lock);
+    let file = match File::open(lock) {
+        Ok(file) => file,
+        Err(fault) if fault.kind() == io::ErrorKind::NotFound => return Ok(false),
+        Err(fault) => return Err(refused()(fault)),
+    };
+    // Shared, so that two who look do not see each other. It is given back with the descriptor.
+    match file.try_lock_shared() {
+        Ok(()) => Ok(false),
+        Err(TryLockError::WouldBlock) => Ok(true),
+        Err(TryLockError::Error(fault)) => Err(refused()(fault)),
+    }
+}
+
+fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, ExecutorError> {
+    match file::read_bounded(path, LARGEST_FILE) {
+        Ok(bytes) => serde_json::from_slice(&bytes)
+            .map(Some)
+            .map_err(|fault| ExecutorError::system("understand", path)(fault.into())),
+        Err(fault) if fault.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(fault) => Err(ExecutorError::system("read", path)(fault)),
+    }
+}
+
+fn write(path: &Path, value: &impl Serialize) -> io::Result<()> {
+    file::write_durably(path, &serde_json::to_vec_pretty(value)?)
+}

@@ -1,0 +1,191 @@
+//! The agents: how each is called, where it reads its instructions and servers, and how its report is read.
+//!
+//! An agent is a program on this machine. [`AgentProgram`] is all that the runner knows about one; a name that is not
+//! in the table is an agent of the operator's own, whose program the plan must name.
+
+mod claude_code;
+mod codex;
+mod cursor;
+mod gemini;
+mod opencode;
+pub mod report;
+mod shell;
+
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+
+use serde_json::{Map, Value, json};
+
+use crate::api::run::{Agent, McpServer};
+use crate::process;
+use crate::runner::agents::report::Reader;
+
+/// The greatest argument that the kernel passes to a program, in bytes, with room for its end: `MAX_ARG_STRLEN`.
+const LARGEST_ARGUMENT: usize = 128 * 1024 - 1;
+
+/// What an agent is asked, with everything where it lies.
+#[derive(Debug)]
+pub struct Call<'a> {
+    /// The prompt.
+    pub prompt: &'a str,
+    /// The model, in the agent's own words.
+    pub model: Option<&'a str>,
+    /// The reasoning effort, in the agent's own words.
+    pub effort: Option<&'a str>,
+    /// The file that holds the prompt.
+    pub prompt_file: &'a Path,
+    /// The folders of the plugins.
+    pub plugins: &'a [PathBuf],
+    /// The file that [`AgentProgram::servers`] asked for.
+    pub servers_file: Option<&'a Path>,
+}
+
+/// How a program is started.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Invocation {
+    /// Its arguments.
+    pub arguments: Vec<String>,
+    /// What it reads from its standard input.
+    pub input: Option<String>,
+    /// Variables beside those of the run. They win.
+    pub environment: BTreeMap<&'static str, String>,
+}
+
+/// A file in the agent's home.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HomeFile {
+    /// Where, relative to the home.
+    pub path: &'static str,
+    /// Its content; it may hold secrets.
+    pub content: String,
+}
+
+/// One kind of agent.
+pub trait AgentProgram: Sync {
+    /// The agent type, as Tasks name it.
+    fn kind(&self) -> &'static str;
+
+    /// The program that is looked up when the plan names none.
+    fn program(&self) -> &'static str;
+
+    /// Returns how the program is started for `call`.
+    fn invocation(&self, call: &Call<'_>) -> Invocation;
+
+    /// Returns the reader of what the program prints.
+    fn reader(&self) -> Box<dyn Reader>;
+
+    /// The file in its home in which it looks for the user's instructions, if it has one.
+    fn instructions(&self) -> Option<&'static str> {
+        None
+    }
+
+    /// Returns the file in its home that tells it about `servers`.
+    fn servers(&self, servers: &[McpServer]) -> Option<HomeFile> {
+        let _ = servers;
+        None
+    }
+
+    /// Returns the files in its home that its variables ask for, such as a login that is passed as a variable.
+    fn login(&self, environment: &BTreeMap<String, String>) -> Option<HomeFile> {
+        let _ = environment;
+        None
+    }
+
+    /// Tells whether the prompt is a program rather than a text for a model: it gets the work item as variables.
+    fn takes_item(&self) -> bool {
+        false
+    }
+}
+
+const AGENTS: &[&dyn AgentProgram] = &[
+    &shell::Shell,
+    &claude_code::ClaudeCode,
+    &codex::Codex,
+    &gemini::Gemini,
+    &opencode::OpenCode,
+    &cursor::Cursor,
+];
+
+/// Returns the agent of the type `kind`; one of the operator's own when the table does not know it.
+pub fn by_kind(kind: &str) -> &'static dyn AgentProgram {
+    AGENTS.iter().find(|agent| agent.kind() == kind).copied().unwrap_or(&shell::Own)
+}
+
+/// A program that a run needs and that is not on this machine.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Missing {
+    /// A program was not found in the search path.
+    #[error("the program {program} of agent {agent} is not in {search_path}")]
+    Program {
+        /// The agent type.
+        agent: String,
+        /// The program.
+        program: String,
+        /// Where it was looked for.
+        search_path: String,
+    },
+    /// An agent type that we do not know and for which no program is configured.
+    #[error("agent {agent} is not known here and no program is configured for it")]
+    Agent {
+        /// The agent type.
+        agent: String,
+    },
+    /// A workspace needs git.
+    #[error("the program git is not in {search_path}")]
+    Git {
+        /// Where it was looked for.
+        search_path: String,
+    },
+}
+
+/// Looks up the program of `agent` in `search_path`, and git when `needs_git`, before anything is spent.
+pub fn lookup(agent: &Agent, search_path: &str, needs_git: bool) -> Result<PathBuf, Missing> {
+    let known = by_kind(&agent.kind);
+    let program = match &agent.program {
+        Some(program) => program.to_string_lossy().into_owned(),
+        None if known.program().is_empty() => return Err(Missing::Agent { agent: agent.kind.clone() }),
+        None => known.program().to_owned(),
+    };
+    let found = process::find(&program, OsStr::new(search_path)).ok_or_else(|| Missing::Program {
+        agent: agent.kind.clone(),
+        program,
+        search_path: search_path.to_owned(),
+    })?;
+    if needs_git && process::find("git", OsStr::new(search_path)).is_none() {
+        return Err(Missing::Git { search_path: search_path.to_owned() });
+    }
+    Ok(found)
+}
+
+// A prompt that does not fit into an argument goes through standard input, which these agents read as well.
+fn prompt_argument(prompt: &str, before: &[&str]) -> (Vec<String>, Option<String>) {
+    let mut arguments: Vec<String> = before.iter().map(|&argument| argument.to_owned()).collect();
+    if prompt.len() > LARGEST_ARGUMENT {
+        return (arguments, Some(prompt.to_owned()));
+    }
+    arguments.push(prompt.to_owned());
+    (arguments, None)
+}
+
+// The form that most agents share: `mcpServers`, by name.
+fn common_servers(servers: &[McpServer]) -> Value {
+    let mut by_name = Map::new();
+    for server in servers {
+        let mut entry = Map::new();
+        if server.kind == "stdio" {
+            entry.insert("command".to_owned(), json!(server.command));
+            entry.insert("args".to_owned(), json!(server.args));
+            entry.insert("env".to_owned(), json!(server.env));
+        } else {
+            entry.insert("type".to_owned(), json!(server.kind));
+            entry.insert("url".to_owned(), json!(server.url));
+            entry.insert("headers".to_owned(), json!(server.headers));
+        }
+        by_name.insert(server.name.clone(), Value::Object(entry));
+    }
+    json!({ "mcpServers": by_name })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,204 @@
+use base64::Engine as _;
+
+use super::*;
+use crate::api::run::Usage;
+use crate::runner::agents::report::{Completion, Report, usage_in_results};
+
+const RECORDED: &str = include_str!("../../../tests/testdata/upstream/usage-and-capture.jsonl");
+const RECORDED_RESULTS: &str = include_str!("../../../tests/testdata/upstream/outputs.jsonl");
+
+/// Cases in which we answer otherwise, and why.
+const DIFFERENT: &[(&str, &str)] = &[
+    ("usage/claude-code#16", "an absent count is absent, not a text"),
+    ("usage/claude-code#17", "an absent cost is absent, not a text"),
+    ("usage/claude-code#18", "a count of tokens is a whole number"),
+    ("usage/claude-code#34", "a count of tokens is a number of at least zero"),
+    ("usage/codex#13", "a sum does not wrap"),
+    ("usage/codex#14", "counts above 2^63 are counts"),
+    ("usage/gemini#2", "the program itself writes this spelling"),
+];
+
+fn read(kind: &str, text: &str) -> Report {
+    let mut reader = by_kind(kind).reader();
+    text.lines().for_each(|line| reader.line(line));
+    reader.report()
+}
+
+fn as_recorded(report: &Report) -> Value {
+    let mut found = Map::new();
+    let mut put = |key: &str, value: Option<String>| {
+        if let Some(value) = value {
+            found.insert(key.to_owned(), value.into());
+        }
+    };
+    put("cost-usd", report.usage.cost_usd.clone());
+    put("input-tokens", report.usage.input_tokens.map(|count| count.to_string()));
+    put("output-tokens", report.usage.output_tokens.map(|count| count.to_string()));
+    put(
+        "response",
+        report.answer.as_ref().map(|text| base64::engine::general_purpose::STANDARD.encode(text)),
+    );
+    if found.is_empty() { Value::Null } else { Value::Object(found) }
+}
+
+#[test]
+fn usage_is_read_as_upstream_reads_it() {
+    let mut checked = 0;
+    for line in RECORDED.lines() {
+        let case: Value = serde_json::from_str(line).unwrap();
+        if case["op"] != "stream_usage" {
+            continue;
+        }
+        let name = case["case"].as_str().unwrap();
+        let report =
+            read(case["input"]["agentType"].as_str().unwrap(), case["input"]["stdin"].as_str().unwrap());
+        let is_different = DIFFERENT.iter().any(|(different, _)| *different == name);
+        let is_same = as_recorded(&report) == case["output"]["usage"];
+        assert_eq!(is_same, !is_different, "{name}: {}", as_recorded(&report));
+        if case["output"]["failure"].is_string() {
+            assert!(matches!(report.completion, Completion::Incomplete(_)), "{name}");
+        } else {
+            assert!(!matches!(report.completion, Completion::Incomplete(_)), "{name}");
+        }
+        checked += 1;
+    }
+    assert_eq!(checked, 52);
+}
+
+#[test]
+fn a_report_that_is_cut_off_is_absent() {
+    for kind in ["claude-code", "codex", "gemini", "opencode", "cursor"] {
+        assert_eq!(
+            read(kind, "{\"type\":\"system\"}\n{\"type\":\"resu").completion,
+            Completion::Absent,
+            "{kind}"
+        );
+    }
+    let cut = "{\"type\":\"turn.completed\",\"usage\":{}}\n{\"type\":\"turn.started\"}";
+    assert_eq!(read("codex", cut).completion, Completion::Absent);
+}
+
+#[test]
+fn words_of_an_agent_are_made_harmless() {
+    let line = r#"{"type":"result","subtype":"<script>\nforged: 1"}"#;
+    assert_eq!(
+        read("claude-code", line).completion,
+        Completion::Incomplete("the agent reports no success (subtype scriptforged1)".to_owned())
+    );
+}
+
+#[test]
+fn usage_in_results_is_read_as_upstream_reads_it() {
+    for line in RECORDED_RESULTS.lines() {
+        let case: Value = serde_json::from_str(line).unwrap();
+        if case["op"] != "task_usage_from_results" {
+            continue;
+        }
+        let usage = usage_in_results(&serde_json::from_value(case["input"].clone()).unwrap());
+        let mut expected: Usage = serde_json::from_value(case["output"].clone()).unwrap_or_default();
+        if expected.cost_usd.as_deref() == Some("1500m") {
+            expected.cost_usd = Some("1.50".to_owned()); // The API server writes quantities its own way, later.
+        }
+        assert_eq!(usage, expected, "{}", case["case"]);
+    }
+}
+
+fn call(prompt: &str) -> Call<'_> {
+    Call {
+        prompt,
+        model: Some("m"),
+        effort: Some("high"),
+        prompt_file: Path::new("/run/prompt"),
+        plugins: &[],
+        servers_file: None,
+    }
+}
+
+#[test]
+fn command_lines_are_those_of_the_programs() {
+    let line = |kind: &str| by_kind(kind).invocation(&call("fix -x")).arguments.join(" ");
+    assert_eq!(line("shell"), "-e /run/prompt");
+    assert_eq!(
+        line("claude-code"),
+        "--dangerously-skip-permissions --output-format stream-json --verbose -p --model m --effort high -- fix -x"
+    );
+    assert_eq!(
+        line("codex"),
+        "exec --dangerously-bypass-approvals-and-sandbox --json --model m -c model_reasoning_effort=\"high\" -- fix -x"
+    );
+    assert_eq!(line("gemini"), "--yolo --output-format stream-json --model m -p fix -x");
+    assert_eq!(line("opencode"), "run --format json --auto --model m --variant high -- fix -x");
+    assert_eq!(
+        line("cursor"),
+        "-p --force --trust --sandbox disabled --output-format stream-json --model m -- fix -x"
+    );
+    assert_eq!(line("our-own"), "fix -x");
+}
+
+#[test]
+fn a_prompt_too_long_for_an_argument_goes_through_standard_input() {
+    let prompt = "x".repeat(200 * 1024);
+    for kind in ["claude-code", "codex", "gemini", "opencode", "cursor", "our-own"] {
+        let invocation = by_kind(kind).invocation(&call(&prompt));
+        assert_eq!(invocation.input.as_ref().map(String::len), Some(prompt.len()), "{kind}");
+        assert!(invocation.arguments.iter().all(|argument| argument.len() < 1000), "{kind}");
+    }
+}
+
+#[test]
+fn servers_are_told_in_the_form_of_each_agent() {
+    let server = McpServer {
+        name: "git hub".to_owned(),
+        kind: "stdio".to_owned(),
+        command: Some("npx".to_owned()),
+        args: vec!["a\"b".to_owned()],
+        url: None,
+        headers: BTreeMap::new(),
+        env: BTreeMap::from([("KEY".to_owned(), "v\n".to_owned())]),
+    };
+    let file = |kind: &str| by_kind(kind).servers(std::slice::from_ref(&server)).unwrap().content;
+    for kind in ["claude-code", "gemini", "cursor"] {
+        let told: Value = serde_json::from_str(&file(kind)).unwrap();
+        assert_eq!(told["mcpServers"]["git hub"]["command"], "npx", "{kind}");
+        assert_eq!(told["mcpServers"]["git hub"]["env"]["KEY"], "v\n", "{kind}");
+    }
+    let told: Value = serde_json::from_str(&file("opencode")).unwrap();
+    assert_eq!(told["mcp"]["git hub"]["command"], json!(["npx", "a\"b"]));
+    assert_eq!(
+        file("codex"),
+        "[mcp_servers.\"git hub\"]\ncommand = \"npx\"\nargs = [\"a\\\"b\"]\n[mcp_servers.\"git hub\".env]\n\"KEY\" = \"v\\n\"\n"
+    );
+    assert!(by_kind("shell").servers(&[server]).is_none());
+}
+
+#[test]
+fn a_program_that_is_not_here_is_missing_before_anything_is_spent() {
+    let agent = |kind: &str, program: Option<&str>| Agent {
+        kind: kind.to_owned(),
+        program: program.map(PathBuf::from),
+        prompt: String::new(),
+        model: None,
+        effort: None,
+    };
+    assert_eq!(lookup(&agent("shell", None), "", false), Ok(PathBuf::from("/bin/sh")));
+    assert!(matches!(lookup(&agent("shell", None), "/nonexistent", true), Err(Missing::Git { .. })));
+    assert!(matches!(lookup(&agent("codex", None), "/nonexistent", false), Err(Missing::Program { .. })));
+    assert_eq!(lookup(&agent("mine", None), "/bin", false), Err(Missing::Agent { agent: "mine".to_owned() }));
+    assert_eq!(lookup(&agent("mine", Some("sh")), "/bin", false), Ok(PathBuf::from("/bin/sh")));
+}
+
+/// What Claude Code 2.1.197 printed when it talked to a scripted endpoint: a file of the output of the real program.
+const CLAUDE_CODE: &str = include_str!("../../../tests/testdata/agents/claude-code-2.1.197.jsonl");
+
+#[test]
+fn a_transcript_of_the_real_claude_code_is_read_and_every_cut_of_it_is_incomplete() {
+    let report = read("claude-code", CLAUDE_CODE);
+    assert_eq!(report.completion, Completion::Complete);
+    assert_eq!((report.usage.input_tokens, report.usage.output_tokens), (Some(12), Some(5)));
+    assert!(report.usage.cost_usd.is_some());
+    assert_eq!(report.answer.as_deref(), Some("all done"));
+    for end in (0..CLAUDE_CODE.trim_end().len()).step_by(7) {
+        let Some(cut) = CLAUDE_CODE.get(..end) else { continue };
+        assert_eq!(read("claude-code", cut).completion, Completion::Absent, "cut at {end}");
+    }
+}

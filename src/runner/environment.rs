@@ -1,0 +1,355 @@
+//! What an agent finds around itself: its variables, and the files in its home.
+//!
+//! Nothing is inherited. Variables of the plan and of the secrets come first, ours win over them, as upstream's do.
+//! The home is made anew for each run and removed with it, because files in it may hold secrets.
+
+use std::collections::BTreeMap;
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use crate::api::run::{
+    CHECKOUT_FOLDER, HOME_FOLDER, McpServer, Plan, Secrets, TEMPORARY_FOLDER, WORK_FOLDER,
+};
+use crate::file;
+use crate::runner::agents::AgentProgram;
+use crate::runner::folder::Folder;
+
+/// Our own files in the agent's home.
+const OWN_FOLDER: &str = ".kelos";
+/// The longest value that is passed as a variable; the kernel's bound includes the name and both ends.
+const LONGEST_VALUE: usize = 120 * 1024;
+/// Variables that would steer the runner's own steps if they could be set.
+const DROPPED: &[&str] = &["KELOS_SETUP_COMMAND", "KELOS_SESSION_SETUP_ONLY", "LD_PRELOAD", "LD_AUDIT"];
+/// Pseudo-identity for commits when the agent, its repository or its variables name none.
+const GIT_CONFIG: &str =
+    "[user]\n\tname = kelos\n\temail = kelos@localhost\n[init]\n\tdefaultBranch = main\n";
+
+/// Where the parts of a run lie.
+#[derive(Debug, Clone)]
+pub(super) struct Layout {
+    /// The agent's home.
+    pub(super) home: PathBuf,
+    /// Its folder for temporary files.
+    pub(super) temporary: PathBuf,
+    /// The folder it may write.
+    pub(super) work: PathBuf,
+    /// The folder it begins in: the checkout, or `work` itself.
+    pub(super) start: PathBuf,
+    /// The folders of the plugins, in the plan's order.
+    pub(super) plugins: Vec<PathBuf>,
+}
+
+impl Layout {
+    /// Returns where the parts of `plan` lie in `folder`.
+    pub(super) fn of(plan: &Plan, folder: &Folder) -> Self {
+        let home = folder.join(HOME_FOLDER);
+        let work = folder.join(WORK_FOLDER);
+        let start = if plan.workspace.is_some() { work.join(CHECKOUT_FOLDER) } else { work.clone() };
+        let plugins = plan.plugins.iter().map(|plugin| plugins_folder(&home).join(&plugin.name)).collect();
+        Self { temporary: folder.join(TEMPORARY_FOLDER), home, work, start, plugins }
+    }
+}
+
+/// Returns the folder that holds the plugins of a run.
+pub(super) fn plugins_folder(home: &Path) -> PathBuf {
+    home.join(OWN_FOLDER).join("plugins")
+}
+
+/// What [`furnish`] made.
+#[derive(Debug, Clone)]
+pub(super) struct Furniture {
+    /// The variables of setup and agent.
+    pub(super) variables: BTreeMap<String, String>,
+    /// The file with the prompt.
+    pub(super) prompt_file: PathBuf,
+    /// The file with the servers, if the agent reads one and there are any.
+    pub(super) servers_file: Option<PathBuf>,
+}
+
+/// Writes the files of the agent's home and returns its variables.
+pub(super) fn furnish(
+    plan: &Plan,
+    secrets: &Secrets,
+    layout: &Layout,
+    agent: &dyn AgentProgram,
+) -> io::Result<Furniture> {
+    let home = Home { path: layout.home.clone() };
+    let mut variables = stated(plan, secrets);
+    variables.extend(base(plan, layout));
+    variables.extend(ours(plan, layout));
+
+    let prompt_file = home.write(&own("prompt"), &plan.agent.prompt)?;
+    variables.insert("KELOS_PROMPT_FILE".to_owned(), text(&prompt_file));
+    if let Some(instructions) = &plan.agents_md
+        && let Some(path) = agent.instructions()
+    {
+        home.write(path, instructions)?;
+    }
+    let mut git_config = GIT_CONFIG.to_owned();
+    if let Some(token) = variables.get("GITHUB_TOKEN").cloned() {
+        let file = home.write(&own("github-token/GITHUB_TOKEN"), &token)?;
+        variables.insert("KELOS_GITHUB_TOKEN_FILE".to_owned(), text(&file));
+        git_config.push_str(&credential_helper(plan).unwrap_or_default());
+    }
+    home.write(".gitconfig", &git_config)?;
+    if let Some(login) = agent.login(&variables) {
+        home.write(login.path, &login.content)?;
+    }
+    let servers = with_secrets(&plan.mcp_servers, secrets);
+    let servers_file = match agent.servers(&servers).filter(|_| !servers.is_empty()) {
+        Some(file) => Some(home.write(file.path, &file.content)?),
+        None => None,
+    };
+    if let Some(item) = plan.item.as_ref().filter(|_| agent.takes_item()) {
+        let file = home.write(&own("item.json"), &item.to_string())?;
+        variables.insert("KELOS_ITEM_FILE".to_owned(), text(&file));
+        variables.extend(item_variables(item));
+    }
+    variables
+        .retain(|name, value| is_variable(name) && value.len() <= LONGEST_VALUE && !value.contains('\0'));
+    Ok(Furniture { variables, prompt_file, servers_file })
+}
+
+fn stated(plan: &Plan, secrets: &Secrets) -> BTreeMap<String, String> {
+    let secret = secrets.environment.iter().map(|(name, value)| (name.clone(), value.expose().to_owned()));
+    let defaults = [
+        ("LANG", "C.UTF-8"),
+        ("TERM", "dumb"),
+        ("SHELL", "/bin/sh"),
+        ("USER", "kelos"),
+        ("LOGNAME", "kelos"),
+    ];
+    let mut variables: BTreeMap<String, String> =
+        defaults.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    variables.extend(plan.environment.clone());
+    variables.extend(secret);
+    variables.retain(|name, _| !DROPPED.contains(&name.as_str()));
+    variables
+}
+
+fn base(plan: &Plan, layout: &Layout) -> BTreeMap<String, String> {
+    BTreeMap::from([
+        ("PATH".to_owned(), plan.search_path.clone()),
+        ("HOME".to_owned(), text(&layout.home)),
+        ("TMPDIR".to_owned(), text(&layout.temporary)),
+        ("GH_CONFIG_DIR".to_owned(), text(&layout.home.join(".gh-config"))),
+        // No agent answers a question of git's.
+        ("GIT_TERMINAL_PROMPT".to_owned(), "0".to_owned()),
+    ])
+}
+
+fn ours(plan: &Plan, layout: &Layout) -> BTreeMap<String, String> {
+    let workspace = plan.workspace.as_ref();
+    let upstream_remote = || workspace?.remotes.iter().find(|remote| remote.name == "upstream");
+    let plugins = (!plan.plugins.is_empty()).then(|| text(&plugins_folder(&layout.home)));
+    [
+        ("KELOS_AGENT_TYPE", Some(plan.agent.kind.clone())),
+        ("KELOS_MODEL", plan.agent.model.clone()),
+        ("KELOS_EFFORT", plan.agent.effort.clone()),
+        ("KELOS_BRANCH", plan.branch.clone()),
+        ("KELOS_TASKSPAWNER", plan.spawner.clone()),
+        ("KELOS_BASE_BRANCH", workspace.and_then(|workspace| workspace.reference.clone())),
+        (
+            "KELOS_UPSTREAM_REPO",
+            plan.upstream_repo.clone().or_else(|| owner_and_name(&upstream_remote()?.url)),
+        ),
+        ("KELOS_AGENTS_MD", plan.agents_md.clone()),
+        ("KELOS_PLUGIN_DIR", plugins),
+        ("KELOS_TASK", Some(plan.task.clone())),
+        ("KELOS_RUN", Some(plan.run.clone())),
+    ]
+    .into_iter()
+    .filter_map(|(name, value)| Some((name.to_owned(), value.filter(|value| !value.is_empty())?)))
+    .collect()
+}
+
+// Git asks for the token by host, and gets it for the host of the workspace alone. It is read from the file each time.
+fn credential_helper(plan: &Plan) -> Option<String> {
+    let rest = plan.workspace.as_ref()?.repo.strip_prefix("https://")?;
+    let host = rest.split('/').next()?;
+    let is_host = |character: char| character.is_ascii_alphanumeric() || matches!(character, '.' | '-' | ':');
+    if host.is_empty() || !host.chars().all(is_host) {
+        return None;
+    }
+    let helper = "!f() { test \\\"$1\\\" = get && echo username=x-access-token && echo \\\"password=$(cat \\\"$KELOS_GITHUB_TOKEN_FILE\\\")\\\"; }; f";
+    Some(format!("[credential \"https://{host}\"]\n\thelper = \n\thelper = \"{helper}\"\n"))
+}
+
+// `owner/name` at the end of a URL of a forge.
+fn owner_and_name(url: &str) -> Option<String> {
+    let path = url.trim_end_matches('/').trim_end_matches(".git").replace(':', "/");
+    let mut parts = path.rsplit('/');
+    let (name, owner) = (parts.next()?, parts.next()?);
+    (!name.is_empty() && !owner.is_empty()).then(|| format!("{owner}/{name}"))
+}
+
+fn with_secrets(servers: &[McpServer], secrets: &Secrets) -> Vec<McpServer> {
+    let mut servers = servers.to_vec();
+    for server in &mut servers {
+        if let Some(secret) = secrets.mcp_servers.get(&server.name) {
+            let shown =
+                |(name, value): (&String, &crate::secret::Secret)| (name.clone(), value.expose().to_owned());
+            server.headers.extend(secret.headers.iter().map(shown));
+            server.env.extend(secret.env.iter().map(shown));
+        }
+    }
+    servers
+}
+
+// `ReviewComments` becomes `KELOS_ITEM_REVIEW_COMMENTS`. Lists and objects are in the file alone.
+fn item_variables(item: &Value) -> BTreeMap<String, String> {
+    let Some(fields) = item.as_object() else { return BTreeMap::new() };
+    fields
+        .iter()
+        .filter_map(|(name, value)| {
+            let value = match value {
+                Value::String(text) => text.clone(),
+                Value::Number(number) => number.to_string(),
+                Value::Bool(truth) => truth.to_string(),
+                Value::Null | Value::Array(_) | Value::Object(_) => return None,
+            };
+            Some((format!("KELOS_ITEM_{}", upper_snake(name)), value))
+        })
+        .collect()
+}
+
+fn upper_snake(name: &str) -> String {
+    let mut snake = String::new();
+    let mut was_lower = false;
+    for character in name.chars() {
+        if character.is_ascii_uppercase() && was_lower {
+            snake.push('_');
+        }
+        was_lower = character.is_ascii_lowercase() || character.is_ascii_digit();
+        snake.push(if character.is_ascii_alphanumeric() { character.to_ascii_uppercase() } else { '_' });
+    }
+    snake
+}
+
+fn is_variable(name: &str) -> bool {
+    !name.is_empty() && !name.contains(['=', '\0'])
+}
+
+fn own(name: &str) -> String {
+    format!("{OWN_FOLDER}/{name}")
+}
+
+fn text(path: &Path) -> String {
+    path.to_string_lossy().into_owned()
+}
+
+struct Home {
+    path: PathBuf,
+}
+
+impl Home {
+    // The home is written before anything of the agent's side runs, so no link can lie in the way.
+    fn write(&self, path: &str, content: &str) -> io::Result<PathBuf> {
+        let path = self.path.join(path);
+        file::make_private_folder(path.parent().unwrap_or(&self.path))?;
+        file::create_private(&path)?.write_all(content.as_bytes())?;
+        Ok(path)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use serde_json::json;
+
+    use super::*;
+    use crate::runner::agents::by_kind;
+    use crate::secret::Secret;
+
+    fn plan(value: &Value) -> Plan {
+        let mut plan = json!({
+            "version": 1, "run": "u", "namespace": "default", "task": "t", "searchPath": "/usr/bin:/bin",
+            "agent": {"type": "shell", "prompt": "true"}
+        });
+        plan.as_object_mut().unwrap().extend(value.as_object().unwrap().clone());
+        serde_json::from_value(plan).unwrap()
+    }
+
+    fn furnished(plan: &Plan, secrets: &Secrets) -> (tempfile::TempDir, Furniture) {
+        let temporary = tempfile::tempdir().unwrap();
+        let folder = Folder::open(temporary.path()).unwrap();
+        folder.make(HOME_FOLDER).unwrap();
+        let furniture =
+            furnish(plan, secrets, &Layout::of(plan, &folder), by_kind(&plan.agent.kind)).unwrap();
+        (temporary, furniture)
+    }
+
+    #[test]
+    fn our_variables_win_and_steering_ones_are_dropped() {
+        let plan = plan(&json!({
+            "branch": "kelos/7", "spawner": "s",
+            "environment": {"KELOS_BRANCH": "forged", "HOME": "/root", "LD_PRELOAD": "x", "KEPT": "1", "LANG": "de_DE"}
+        }));
+        let mut secrets = Secrets::default();
+        secrets.environment.insert("KEY".to_owned(), Secret::new("k"));
+        let (temporary, Furniture { variables, .. }) = furnished(&plan, &secrets);
+        assert_eq!(variables["KELOS_BRANCH"], "kelos/7");
+        assert_eq!(variables["KELOS_TASKSPAWNER"], "s");
+        assert_eq!(variables["KELOS_AGENT_TYPE"], "shell");
+        assert!(variables["HOME"].starts_with(temporary.path().canonicalize().unwrap().to_str().unwrap()));
+        assert_eq!((variables["KEPT"].as_str(), variables["KEY"].as_str()), ("1", "k"));
+        assert_eq!(variables["LANG"], "de_DE");
+        assert!(!variables.contains_key("LD_PRELOAD") && !variables.contains_key("KELOS_MODEL"));
+    }
+
+    #[test]
+    fn an_item_reaches_a_script_byte_for_byte() {
+        let item = json!({
+            "ID": "7", "ReviewComments": "$(rm -rf /)\n'\"", "Number": 7, "Draft": false,
+            "Payload": {"a": 1}, "Nul": "a\u{0}b", "Long": "x".repeat(200_000)
+        });
+        let (_temporary, Furniture { variables, .. }) =
+            furnished(&plan(&json!({"item": item})), &Secrets::default());
+        assert_eq!(variables["KELOS_ITEM_REVIEW_COMMENTS"], "$(rm -rf /)\n'\"");
+        assert_eq!(variables["KELOS_ITEM_ID"], "7");
+        assert_eq!(variables["KELOS_ITEM_DRAFT"], "false");
+        for only_in_file in ["KELOS_ITEM_PAYLOAD", "KELOS_ITEM_NUL", "KELOS_ITEM_LONG"] {
+            assert!(!variables.contains_key(only_in_file), "{only_in_file}");
+        }
+        let file = fs::read_to_string(&variables["KELOS_ITEM_FILE"]).unwrap();
+        assert_eq!(serde_json::from_str::<Value>(&file).unwrap(), item);
+    }
+
+    #[test]
+    fn secrets_of_servers_win_over_the_plan() {
+        let plan = plan(&json!({
+            "agent": {"type": "claude-code", "prompt": "p"},
+            "mcpServers": [{"name": "s", "type": "http", "url": "https://h", "headers": {"A": "plain", "B": "b"}}],
+            "agentsMd": "Be kind."
+        }));
+        let mut secrets = Secrets::default();
+        secrets
+            .mcp_servers
+            .entry("s".to_owned())
+            .or_default()
+            .headers
+            .insert("A".to_owned(), Secret::new("secret"));
+        let (temporary, furniture) = furnished(&plan, &secrets);
+        let told: Value =
+            serde_json::from_str(&fs::read_to_string(furniture.servers_file.unwrap()).unwrap()).unwrap();
+        assert_eq!(told["mcpServers"]["s"]["headers"], json!({"A": "secret", "B": "b"}));
+        assert!(!furniture.variables.values().any(|value| value.contains("secret")));
+        let instructions = temporary.path().join("home/.claude/CLAUDE.md");
+        assert_eq!(fs::read_to_string(instructions).unwrap(), "Be kind.");
+    }
+
+    #[test]
+    fn the_upstream_repository_is_named_by_the_remote_of_that_name() {
+        for (url, expected) in [
+            ("https://github.com/kelos-dev/kelos.git", Some("kelos-dev/kelos")),
+            ("git@github.com:kelos-dev/kelos", Some("kelos-dev/kelos")),
+            ("https://host:8443/a/b.c/", Some("a/b.c")),
+            ("nothing", None),
+        ] {
+            assert_eq!(owner_and_name(url).as_deref(), expected, "{url}");
+        }
+    }
+}

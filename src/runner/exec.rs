@@ -1,0 +1,462 @@
+//! The executing step: restrict this process, run the setup command, run the agent, say how it went.
+//!
+//! Everything here is on the agent's side. The file for the claims is opened before the restriction and lies where the
+//! agent cannot write, and this process cannot be traced by it; still, what is written is a claim.
+
+use std::fs::File;
+use std::io::{self, Read as _, Write as _};
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use base64::Engine as _;
+use rustix::process::{DumpableBehavior, Signal, set_dumpable_behavior, set_parent_process_death_signal};
+
+use crate::api::run::{CLAIMS_FILE, Claims, Exit, FORMAT_VERSION, Network, Plan, SandboxLevel, Secrets};
+use crate::file;
+use crate::git::remote::RemoteUrl;
+use crate::process;
+use crate::runner::RunnerError;
+use crate::runner::agents::report::{Completion, Reader, Report, usage_in_results};
+use crate::runner::agents::{self, AgentProgram, Call};
+use crate::runner::capture::{Commands, capture};
+use crate::runner::environment::{Furniture, Layout, furnish};
+use crate::runner::folder::Folder;
+use crate::runner::outputs;
+use crate::runner::sandbox::{self, Grants};
+
+/// The most that is read as secrets, in bytes.
+const LARGEST_SECRETS: u64 = 16 * 1024 * 1024;
+/// The longest line of an agent that is looked at, in bytes. The log takes longer ones as well.
+const LONGEST_LINE: usize = 16 * 1024 * 1024;
+/// How long the agent's output is read after the agent has ended: a process it left may hold the pipe and go on.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// How long the pipe must be empty after the agent has ended until nothing more is waited for.
+const SILENCE: Duration = Duration::from_millis(50);
+
+/// Carries out the step; see [`crate::runner::exec`].
+pub(super) fn exec(folder: &Folder) -> Result<u8, RunnerError> {
+    // Without the runner nobody would end the agent in time.
+    set_parent_process_death_signal(Some(Signal::KILL))
+        .map_err(|errno| RunnerError::system("ask to end with the runner")(errno.into()))?;
+    let plan = folder.plan()?;
+    let secrets = read_secrets()?;
+    let claims_file = file::create_private(&folder.join(CLAIMS_FILE))
+        .map_err(RunnerError::system("make the file for the claims"))?;
+    // Neither memory nor descriptors of this process are open to what it starts.
+    set_dumpable_behavior(DumpableBehavior::NotDumpable)
+        .map_err(|errno| RunnerError::system("close this process to others")(errno.into()))?;
+    let layout = Layout::of(&plan, folder);
+    let (mut claims, code) = carry_out(&plan, &secrets, &layout);
+    claims.version = FORMAT_VERSION;
+    write_claims(claims_file, &claims).map_err(RunnerError::system("write the claims"))?;
+    Ok(code)
+}
+
+/// Reads the secrets from standard input; nothing there means none.
+pub(super) fn read_secrets() -> Result<Secrets, RunnerError> {
+    let mut text = String::new();
+    io::stdin()
+        .take(LARGEST_SECRETS)
+        .read_to_string(&mut text)
+        .map_err(RunnerError::system("read the secrets"))?;
+    if text.trim().is_empty() {
+        return Ok(Secrets::default());
+    }
+    // The source of the error is dropped: it could quote what must not be shown.
+    serde_json::from_str(&text)
+        .map_err(|_| RunnerError::system("understand the secrets")(io::ErrorKind::InvalidData.into()))
+}
+
+fn write_claims(mut file: File, claims: &Claims) -> io::Result<()> {
+    file.write_all(&serde_json::to_vec(claims)?)?;
+    file.sync_all()
+}
+
+fn carry_out(plan: &Plan, secrets: &Secrets, layout: &Layout) -> (Claims, u8) {
+    let agent = agents::by_kind(&plan.agent.kind);
+    let program = match agents::lookup(&plan.agent, &plan.search_path, plan.workspace.is_some()) {
+        Ok(program) => program,
+        Err(missing) => return refusal(Exit::AgentProgramMissing, missing.to_string(), None),
+    };
+    let level = match restrict(plan, layout, &program) {
+        Ok(level) => level,
+        Err(fault) => {
+            return refusal(Exit::SandboxUnavailable, format!("the sandbox cannot be made: {fault}"), None);
+        }
+    };
+    let needed = match plan.sandbox.network {
+        Network::Open => plan.sandbox.minimum,
+        Network::Closed => plan.sandbox.minimum.max(SandboxLevel::Isolated),
+    };
+    if level < needed {
+        let message = format!("the run needs sandbox level {needed:?}, this machine reaches {level:?}");
+        return refusal(Exit::SandboxUnavailable, message, Some(level));
+    }
+    let furniture = match furnish(plan, secrets, layout, agent) {
+        Ok(furniture) => furniture,
+        Err(fault) => {
+            return refusal(Exit::PrepareFailed, format!("the home cannot be made: {fault}"), Some(level));
+        }
+    };
+    if let Some((claims, code)) = set_up(plan, layout, &furniture) {
+        return (Claims { sandbox: Some(level), ..claims }, code);
+    }
+    let (claims, code) = work(plan, layout, agent, &program, &furniture);
+    (Claims { sandbox: Some(level), ..claims }, code)
+}
+
+fn refusal(exit: Exit, message: String, sandbox: Option<SandboxLevel>) -> (Claims, u8) {
+    say(&message);
+    (Claims { exit: Some(exit), message, sandbox, ..Claims::default() }, 1)
+}
+
+fn restrict(plan: &Plan, layout: &Layout, program: &Path) -> io::Result<SandboxLevel> {
+    let writable = vec![layout.work.clone(), layout.home.clone(), layout.temporary.clone()];
+    let mut grants = Grants::of(&plan.sandbox, &plan.search_path, &[program.to_path_buf()], writable);
+    for url in plan.workspace.iter().flat_map(|workspace| {
+        std::iter::once(&workspace.repo).chain(workspace.remotes.iter().map(|remote| &remote.url))
+    }) {
+        if let Some(path) = RemoteUrl::parse(url).ok().as_ref().and_then(RemoteUrl::local_path) {
+            grants.allow_pushes(path);
+        }
+    }
+    sandbox::limit(&plan.limits)?;
+    sandbox::restrict(&grants, plan.sandbox.network)
+}
+
+// Returns how it went when the agent must not be started.
+fn set_up(plan: &Plan, layout: &Layout, furniture: &Furniture) -> Option<(Claims, u8)> {
+    let (name, arguments) = plan.workspace.as_ref()?.setup_command.split_first()?;
+    say("---KELOS_SETUP_COMMAND_START---");
+    // A path is meant in the checkout, a name is looked up.
+    let path = if name.contains('/') { layout.start.join(name) } else { PathBuf::from(name) };
+    let status = process::find(&path.to_string_lossy(), plan.search_path.as_ref())
+        .ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))
+        .and_then(|program| {
+            command(&program, layout, furniture).args(arguments).stdout(own_stdout()?).spawn()
+        })
+        .and_then(|mut child| child.wait());
+    match status {
+        Ok(status) if status.success() => {
+            say("---KELOS_SETUP_COMMAND_DONE---");
+            None
+        }
+        Ok(status) => {
+            say("---KELOS_SETUP_COMMAND_FAILED---");
+            let claims = ended("the setup command", status, Exit::SetupFailed);
+            let code = code(status);
+            Some((claims, code))
+        }
+        Err(fault) => {
+            say("---KELOS_SETUP_COMMAND_FAILED---");
+            Some(refusal(Exit::SetupFailed, format!("the setup command cannot be started: {fault}"), None))
+        }
+    }
+}
+
+fn work(
+    plan: &Plan,
+    layout: &Layout,
+    agent: &dyn AgentProgram,
+    program: &Path,
+    furniture: &Furniture,
+) -> (Claims, u8) {
+    let (status, report) = match run_agent(plan, layout, agent, program, furniture) {
+        Ok(ended) => ended,
+        Err(fault) => {
+            return refusal(Exit::AgentFailed, format!("the agent cannot be started: {fault}"), None);
+        }
+    };
+    let mut claims = judge(status, &report);
+    let variable = |name: &str| furniture.variables.get(name).map(String::as_str);
+    let captured = if plan.workspace.is_some() {
+        let mut commands = Commands {
+            folder: &layout.start,
+            variables: &furniture.variables,
+            search_path: &plan.search_path,
+        };
+        capture(&mut commands, variable("KELOS_BASE_BRANCH"), variable("KELOS_UPSTREAM_REPO"))
+    } else {
+        Vec::new()
+    };
+    fill(&mut claims, &report, captured);
+    print_block(&claims.outputs);
+    let code = match claims.exit {
+        Some(Exit::AgentIncomplete) => 1,
+        _ => code(status),
+    };
+    (claims, code)
+}
+
+fn run_agent(
+    plan: &Plan,
+    layout: &Layout,
+    agent: &dyn AgentProgram,
+    program: &Path,
+    furniture: &Furniture,
+) -> io::Result<(ExitStatus, Report)> {
+    let invocation = agent.invocation(&Call {
+        prompt: &plan.agent.prompt,
+        model: plan.agent.model.as_deref(),
+        effort: plan.agent.effort.as_deref(),
+        prompt_file: &furniture.prompt_file,
+        plugins: &layout.plugins,
+        servers_file: furniture.servers_file.as_deref(),
+    });
+    let mut command = command(program, layout, furniture);
+    command.args(&invocation.arguments).envs(&invocation.environment).stdout(Stdio::piped());
+    if invocation.input.is_some() {
+        command.stdin(Stdio::piped());
+    }
+    let mut child = command.spawn()?;
+    feed(&mut child, invocation.input);
+    let reader = Arc::new(Mutex::new(agent.reader()));
+    let listening = listen(&mut child, &reader)?;
+    let status = child.wait()?;
+    listening.finish();
+    let report = reader.lock().unwrap_or_else(PoisonError::into_inner).report();
+    Ok((status, report))
+}
+
+fn command(program: &Path, layout: &Layout, furniture: &Furniture) -> Command {
+    let mut command = process::command(program);
+    // A group of its own: what an agent sends to its group does not reach us.
+    command.envs(&furniture.variables).current_dir(&layout.start).stderr(Stdio::inherit()).process_group(0);
+    command
+}
+
+fn feed(child: &mut Child, input: Option<String>) {
+    if let (Some(input), Some(mut stdin)) = (input, child.stdin.take()) {
+        // An agent that does not read its whole prompt says so itself.
+        thread::spawn(move || drop(stdin.write_all(input.as_bytes())));
+    }
+}
+
+/// The thread that reads what the agent prints.
+struct Listening {
+    // Closed by the thread when the pipe is at its end.
+    ended: mpsc::Receiver<()>,
+    pipe: OwnedFd,
+}
+
+impl Listening {
+    // Waits until everything that the agent printed was read.
+    fn finish(self) {
+        let until = Instant::now() + PATIENCE;
+        let mut was_empty = false;
+        while self.ended.recv_timeout(SILENCE) == Err(RecvTimeoutError::Timeout) && Instant::now() < until {
+            let is_empty = rustix::io::ioctl_fionread(&self.pipe).is_ok_and(|bytes| bytes == 0);
+            if is_empty && was_empty {
+                return;
+            }
+            was_empty = is_empty;
+        }
+    }
+}
+
+// Passes on what the agent prints, and shows the lines to `reader`.
+fn listen(child: &mut Child, reader: &Arc<Mutex<Box<dyn Reader>>>) -> io::Result<Listening> {
+    let mut output = child.stdout.take().ok_or(io::ErrorKind::BrokenPipe)?;
+    let pipe = output.as_fd().try_clone_to_owned()?;
+    let mut log = own_stdout()?;
+    let reader = Arc::clone(reader);
+    let (sender, ended) = mpsc::channel::<()>();
+    thread::spawn(move || {
+        let mut lines = Lines::default();
+        let mut buffer = vec![0; 64 * 1024];
+        while let Ok(count @ 1..) = output.read(&mut buffer) {
+            let bytes = buffer.get(..count).unwrap_or_default();
+            // The log is behind this pipe; the agent is not held up when nobody reads it.
+            drop(log.write_all(bytes));
+            let mut reader = reader.lock().unwrap_or_else(PoisonError::into_inner);
+            lines.take(bytes, |line| reader.line(line));
+        }
+        lines.end(|line| reader.lock().unwrap_or_else(PoisonError::into_inner).line(line));
+        drop(sender);
+    });
+    Ok(Listening { ended, pipe })
+}
+
+/// Cuts bytes into lines. One that is too long is passed over.
+#[derive(Debug, Default)]
+struct Lines {
+    pending: Vec<u8>,
+    is_too_long: bool,
+}
+
+impl Lines {
+    fn take(&mut self, bytes: &[u8], mut line: impl FnMut(&str)) {
+        for part in bytes.split_inclusive(|byte| *byte == b'\n') {
+            if self.pending.len() + part.len() > LONGEST_LINE {
+                self.is_too_long = true;
+                self.pending.clear();
+            }
+            if !self.is_too_long {
+                self.pending.extend_from_slice(part);
+            }
+            if part.ends_with(b"\n") {
+                self.end(&mut line);
+            }
+        }
+    }
+
+    fn end(&mut self, mut line: impl FnMut(&str)) {
+        if !self.is_too_long && !self.pending.is_empty() {
+            line(String::from_utf8_lossy(&self.pending).trim_end_matches(['\n', '\r']));
+        }
+        self.pending.clear();
+        self.is_too_long = false;
+    }
+}
+
+fn judge(status: ExitStatus, report: &Report) -> Claims {
+    if !status.success() {
+        let mut claims = ended("the agent", status, Exit::AgentFailed);
+        if let Completion::Incomplete(reason) = &report.completion {
+            claims.message = format!("{}; {reason}", claims.message);
+        }
+        return claims;
+    }
+    let (exit, message) = match &report.completion {
+        Completion::Complete => (Exit::Succeeded, "the agent ended well".to_owned()),
+        Completion::Incomplete(reason) => (Exit::AgentIncomplete, reason.clone()),
+        Completion::Absent => {
+            (Exit::AgentIncomplete, "the agent ended without the report that closes its output".to_owned())
+        }
+    };
+    Claims { exit: Some(exit), exit_code: Some(0), message, ..Claims::default() }
+}
+
+fn ended(who: &str, status: ExitStatus, exit: Exit) -> Claims {
+    let message = match (status.code(), status.signal()) {
+        (Some(code), _) => format!("{who} ended with exit code {code}"),
+        (None, Some(signal)) => format!("{who} was ended by signal {signal}"),
+        (None, None) => format!("{who} ended in an unknown way"),
+    };
+    Claims {
+        exit: Some(exit),
+        exit_code: status.code(),
+        signal: status.signal(),
+        message,
+        ..Claims::default()
+    }
+}
+
+// What an agent without a model says in its block was said on purpose and wins over what the checkout shows. An agent
+// with a model has no block; its checkout and its report are all there is.
+fn fill(claims: &mut Claims, report: &Report, captured: Vec<(String, String)>) {
+    claims.outputs.clone_from(&report.outputs);
+    let said = outputs::results(&report.outputs);
+    let usage = &report.usage;
+    let counts = [
+        ("cost-usd", usage.cost_usd.clone()),
+        ("input-tokens", usage.input_tokens.map(|count| count.to_string())),
+        ("output-tokens", usage.output_tokens.map(|count| count.to_string())),
+    ];
+    let counts = counts.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?)));
+    for (key, value) in captured.into_iter().chain(counts) {
+        if !said.contains_key(&key) {
+            claims.outputs.push(format!("{key}: {value}"));
+        }
+    }
+    claims.results = outputs::results(&claims.outputs);
+    let usage = if usage.is_empty() { usage_in_results(&said) } else { usage.clone() };
+    claims.usage = Some(usage).filter(|usage| !usage.is_empty());
+    if let Some(answer) = &report.answer {
+        // Only here: in the lines as well it would be in every object twice.
+        let answer = base64::engine::general_purpose::STANDARD.encode(answer);
+        claims.results.insert("response".to_owned(), answer);
+    }
+    if report.is_cut {
+        claims.message.push_str("; its results were larger than 64 KiB and are cut");
+    }
+}
+
+fn print_block(lines: &[String]) {
+    if lines.is_empty() {
+        return;
+    }
+    let block = format!("{}\n{}\n{}\n", outputs::START, lines.join("\n"), outputs::END);
+    // The log is for people; the claims are what counts.
+    drop(own_stdout().and_then(|mut stdout| stdout.write_all(block.as_bytes())));
+}
+
+fn code(status: ExitStatus) -> u8 {
+    let code = status.code().or_else(|| status.signal().map(|signal| 128 + signal)).unwrap_or(1);
+    u8::try_from(code).unwrap_or(1)
+}
+
+fn own_stdout() -> io::Result<File> {
+    Ok(io::stdout().as_fd().try_clone_to_owned()?.into())
+}
+
+/// Writes a line to the log of the run.
+pub(super) fn say(line: &str) {
+    // Standard error is the log; nothing can be done when it is gone.
+    drop(writeln!(io::stderr(), "{line}"));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::run::Usage;
+
+    #[test]
+    fn lines_are_cut_and_a_long_one_is_passed_over() {
+        let mut lines = Lines::default();
+        let mut found = Vec::new();
+        let mut input = b"a\r\nb".to_vec();
+        input.extend_from_slice(b"c\n");
+        input.extend(std::iter::repeat_n(b'x', LONGEST_LINE + 10));
+        input.extend_from_slice(b"\nlast");
+        for chunk in input.chunks(1000) {
+            lines.take(chunk, |line| found.push(line.to_owned()));
+        }
+        lines.end(|line| found.push(line.to_owned()));
+        assert_eq!(found, ["a", "bc", "last"]);
+    }
+
+    fn report(outputs: &[&str]) -> Report {
+        Report {
+            completion: Completion::Complete,
+            usage: Usage::default(),
+            answer: None,
+            outputs: outputs.iter().map(|&line| line.to_owned()).collect(),
+            is_cut: false,
+        }
+    }
+
+    #[test]
+    fn what_a_script_says_wins_over_what_its_checkout_shows() {
+        let mut claims = Claims::default();
+        let captured = vec![
+            ("branch".to_owned(), "main".to_owned()),
+            ("commit".to_owned(), "abc".to_owned()),
+            ("pr".to_owned(), "u1".to_owned()),
+            ("pr".to_owned(), "u2".to_owned()),
+        ];
+        fill(&mut claims, &report(&["branch: kelos/7", "just a line", "cost-usd: 0.25"]), captured);
+        assert_eq!(
+            claims.outputs,
+            ["branch: kelos/7", "just a line", "cost-usd: 0.25", "commit: abc", "pr: u1", "pr: u2"]
+        );
+        assert_eq!(claims.results["branch"], "kelos/7");
+        assert_eq!(claims.results["pr"], "u2");
+        assert_eq!(claims.usage.unwrap().cost_usd.as_deref(), Some("0.25"));
+    }
+
+    #[test]
+    fn an_agent_that_ends_well_without_its_report_is_incomplete() {
+        let absent = Report { completion: Completion::Absent, ..report(&[]) };
+        assert_eq!(judge(ExitStatus::from_raw(0), &absent).exit, Some(Exit::AgentIncomplete));
+        assert_eq!(judge(ExitStatus::from_raw(0), &report(&[])).exit, Some(Exit::Succeeded));
+        let killed = judge(ExitStatus::from_raw(9), &absent);
+        assert_eq!((killed.exit, killed.signal, killed.exit_code), (Some(Exit::AgentFailed), Some(9), None));
+    }
+}

@@ -1,0 +1,273 @@
+//! What is put between an agent and the machine: resource limits, no new privileges, Landlock.
+//!
+//! A process restricts itself here, for good, and everything that it starts inherits that. Landlock names what is
+//! allowed and nothing else is: the system and the folders of programs to read, the run's own folders to write. What
+//! is private is never allowed, and where it lies inside something that is, the rest of that is allowed piece by
+//! piece. Unix sockets with a path are closed from kernel 7.1 on; before that only file permissions guard them.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Component, Path, PathBuf};
+
+use landlock::{
+    ABI, Access as _, AccessFs, AccessNet, BitFlags, LandlockStatus, Ruleset, RulesetAttr as _,
+    RulesetCreatedAttr as _, RulesetStatus, Scope, path_beneath_rules,
+};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+use crate::api::run::{Limits, Network, Sandbox, SandboxLevel};
+use crate::process::tree;
+
+/// The system: programs, libraries and their settings.
+const SYSTEM: &[&str] = &[
+    "/usr",
+    "/bin",
+    "/sbin",
+    "/lib",
+    "/lib32",
+    "/lib64",
+    "/libx32",
+    "/etc",
+    "/opt",
+    "/nix",
+    "/gnu",
+    "/snap",
+    "/proc",
+    "/sys",
+    // Names and certificates, where they do not lie in /etc itself.
+    "/etc/resolv.conf",
+    "/etc/hosts",
+    "/etc/localtime",
+    "/run/systemd/resolve",
+    "/run/current-system",
+    "/var/lib/ca-certificates",
+];
+/// Devices that programs take for granted.
+const DEVICES: &[&str] = &[
+    "/dev/null",
+    "/dev/zero",
+    "/dev/full",
+    "/dev/random",
+    "/dev/urandom",
+    "/dev/tty",
+    "/dev/ptmx",
+    "/dev/pts",
+    "/dev/shm",
+];
+/// Where cluster software keeps credentials inside the system's folders.
+const ALWAYS_PRIVATE: &[&str] = &["/etc/kubernetes", "/etc/rancher"];
+/// The files that a process may have open.
+const OPEN_FILES: u64 = 65_536;
+/// How much an agent stands back when others want the processor.
+const NICENESS: i32 = 10;
+/// The newest kernel interface whose rights are asked for; what a kernel does not know is left out.
+const NEWEST: ABI = ABI::V10;
+
+/// What a process may touch.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Grants {
+    /// Files and folders to read and execute.
+    pub(super) readable: Vec<PathBuf>,
+    /// Folders to do everything in.
+    pub(super) writable: Vec<PathBuf>,
+}
+
+impl Grants {
+    /// Returns what a run may touch whose own folders are `writable`, whose programs are looked up in `search_path`
+    /// and include `programs`.
+    pub(super) fn of(
+        sandbox: &Sandbox,
+        search_path: &str,
+        programs: &[PathBuf],
+        writable: Vec<PathBuf>,
+    ) -> Self {
+        let mut private: Vec<PathBuf> = ALWAYS_PRIVATE.iter().map(PathBuf::from).collect();
+        private.extend(sandbox.private.iter().map(|path| resolve(path)));
+        let mut readable = Vec::new();
+        let system = SYSTEM.iter().map(PathBuf::from).chain(sandbox.readable.iter().cloned());
+        for root in system.filter_map(|path| path.canonicalize().ok()) {
+            allow(&root, &private, &mut readable);
+        }
+        // Programs are often installed in the home folder, which is private: here only what lies inside counts.
+        let folders = std::env::split_paths(search_path)
+            .chain(programs.iter().filter_map(|program| installation(program)))
+            .filter(|folder| folder.is_absolute())
+            .filter_map(|folder| folder.canonicalize().ok())
+            .filter(|folder| folder.components().any(|component| matches!(component, Component::Normal(_))));
+        for folder in folders {
+            let inside: Vec<PathBuf> =
+                private.iter().filter(|path| path.starts_with(&folder)).cloned().collect();
+            allow(&folder, &inside, &mut readable);
+        }
+        readable.sort();
+        readable.dedup();
+        Self { readable, writable }
+    }
+
+    /// Adds what reading from and pushing to a repository of this machine needs.
+    ///
+    /// Its objects and references can be written, its settings and hooks cannot: those are run by others.
+    pub(super) fn allow_pushes(&mut self, repository: &Path) {
+        let nested = repository.join(".git");
+        let folder = if nested.is_dir() { nested } else { repository.to_path_buf() };
+        if !folder.join("objects").is_dir() || !folder.join("HEAD").is_file() {
+            return;
+        }
+        self.writable.extend(["objects", "refs", "logs"].map(|name| folder.join(name)));
+        self.readable.push(folder);
+    }
+}
+
+/// Restricts this process and everything that it will start, and returns the level that was reached.
+///
+/// Only the calling thread and those it starts later are restricted: call it before there are others.
+pub(super) fn restrict(grants: &Grants, network: Network) -> io::Result<SandboxLevel> {
+    rustix::thread::set_no_new_privs(true)?;
+    let read: BitFlags<AccessFs> = AccessFs::Execute | AccessFs::ReadFile | AccessFs::ReadDir;
+    let all = AccessFs::from_all(NEWEST);
+    let device = AccessFs::ReadFile
+        | AccessFs::WriteFile
+        | AccessFs::ReadDir
+        | AccessFs::IoctlDev
+        | AccessFs::Truncate;
+    // Shared memory is made and removed by name.
+    let (shared, devices): (Vec<&str>, Vec<&str>) =
+        DEVICES.iter().copied().partition(|path| *path == "/dev/shm");
+    let restricted = Ruleset::default()
+        .handle_access(all)
+        .and_then(|ruleset| ruleset.scope(Scope::from_all(NEWEST)))
+        .and_then(|ruleset| match network {
+            Network::Open => Ok(ruleset),
+            Network::Closed => ruleset.handle_access(AccessNet::ConnectTcp | AccessNet::ConnectSendUdp),
+        })
+        .and_then(Ruleset::create)
+        .and_then(|ruleset| ruleset.add_rules(path_beneath_rules(&grants.readable, read)))
+        .and_then(|ruleset| ruleset.add_rules(path_beneath_rules(&grants.writable, all)))
+        .and_then(|ruleset| ruleset.add_rules(path_beneath_rules(devices, device)))
+        .and_then(|ruleset| ruleset.add_rules(path_beneath_rules(shared, all)))
+        .and_then(landlock::RulesetCreated::restrict_self)
+        .map_err(io::Error::other)?;
+    Ok(match (restricted.ruleset, restricted.landlock) {
+        (RulesetStatus::NotEnforced, _) => SandboxLevel::Limited,
+        (_, LandlockStatus::Available { effective_abi, kernel_abi: _ }) => level(effective_abi),
+        _ => SandboxLevel::Limited,
+    })
+}
+
+// Before version 3 a file could be emptied without a right to write; before 6 signals were not held.
+fn level(abi: ABI) -> SandboxLevel {
+    match abi {
+        ABI::Unsupported | ABI::V1 | ABI::V2 => SandboxLevel::Limited,
+        ABI::V3 | ABI::V4 | ABI::V5 => SandboxLevel::Files,
+        _ => SandboxLevel::Isolated,
+    }
+}
+
+/// Sets the resource limits of this process and everything that it will start.
+///
+/// A limit above what the system allows becomes what the system allows.
+pub(super) fn limit(limits: &Limits) -> io::Result<()> {
+    // The machine and the runner stay responsive, whatever the agent computes. Less than asked for is no fault.
+    rustix::process::nice(NICENESS).ok();
+    set(Resource::Core, 0)?;
+    set(Resource::Nofile, OPEN_FILES)?;
+    for (resource, value) in [
+        (Resource::Cpu, limits.cpu_seconds),
+        (Resource::As, limits.memory_bytes),
+        (Resource::Fsize, limits.file_bytes),
+        // The kernel counts everything of the user, so what runs already is added.
+        (Resource::Nproc, limits.processes.map(|processes| processes.saturating_add(threads_of_user()))),
+    ] {
+        if let Some(value) = value {
+            set(resource, value)?;
+        }
+    }
+    Ok(())
+}
+
+fn set(resource: Resource, value: u64) -> io::Result<()> {
+    let value = getrlimit(resource).maximum.map_or(value, |maximum| value.min(maximum));
+    Ok(setrlimit(resource, Rlimit { current: Some(value), maximum: Some(value) })?)
+}
+
+fn threads_of_user() -> u64 {
+    let own = rustix::process::getuid().as_raw();
+    tree::all()
+        .into_iter()
+        .map(|process| PathBuf::from(format!("/proc/{}/task", process.pid)))
+        .filter(|tasks| tasks.metadata().is_ok_and(|metadata| metadata.uid() == own))
+        .map(|tasks| fs::read_dir(tasks).map_or(0, |entries| entries.count() as u64))
+        .sum()
+}
+
+fn resolve(path: &Path) -> PathBuf {
+    path.canonicalize().unwrap_or_else(|_| path.to_path_buf())
+}
+
+// Packages of Node lie in a tree whose root is not on the search path; of other programs the folder is enough.
+fn installation(program: &Path) -> Option<PathBuf> {
+    let program = program.canonicalize().ok()?;
+    let package = program
+        .ancestors()
+        .filter(|folder| folder.file_name().is_some_and(|name| name == "node_modules"))
+        .last();
+    package.or_else(|| program.parent()).map(Path::to_path_buf)
+}
+
+fn allow(root: &Path, private: &[PathBuf], allowed: &mut Vec<PathBuf>) {
+    if private.iter().any(|path| root.starts_with(path)) {
+        return;
+    }
+    if !private.iter().any(|path| path.starts_with(root)) {
+        allowed.push(root.to_path_buf());
+        return;
+    }
+    let Ok(entries) = fs::read_dir(root) else { return };
+    for entry in entries.filter_map(Result::ok) {
+        // A link is not followed: what it points to is allowed where it lies, or it is not.
+        if entry.file_type().is_ok_and(|kind| !kind.is_symlink()) {
+            allow(&entry.path(), private, allowed);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_private_is_left_out_of_what_is_allowed() {
+        let root = tempfile::tempdir().unwrap();
+        let root = root.path().canonicalize().unwrap();
+        for folder in ["tools/bin", "tools/data/runs", "secret"] {
+            fs::create_dir_all(root.join(folder)).unwrap();
+        }
+        std::os::unix::fs::symlink(root.join("secret"), root.join("tools/link")).unwrap();
+        let sandbox = Sandbox {
+            readable: vec![root.join("tools"), root.join("secret")],
+            private: vec![root.join("tools/data"), root.join("secret")],
+            ..Sandbox::default()
+        };
+        let grants = Grants::of(&sandbox, "", &[], Vec::new());
+        let ours: Vec<&PathBuf> = grants.readable.iter().filter(|path| path.starts_with(&root)).collect();
+        assert_eq!(ours, [&root.join("tools/bin")]);
+    }
+
+    #[test]
+    fn programs_in_a_private_home_are_allowed_and_the_home_is_not() {
+        let home = tempfile::tempdir().unwrap();
+        let home = home.path().canonicalize().unwrap();
+        let package = home.join("lib/node_modules/agent/cli.js");
+        fs::create_dir_all(home.join("bin")).unwrap();
+        fs::create_dir_all(package.parent().unwrap()).unwrap();
+        fs::write(&package, "").unwrap();
+        std::os::unix::fs::symlink(&package, home.join("bin/agent")).unwrap();
+        let sandbox = Sandbox { private: vec![home.clone()], ..Sandbox::default() };
+        let search_path = format!("{}:{}:relative:/", home.join("bin").display(), home.display());
+        let grants = Grants::of(&sandbox, &search_path, &[home.join("bin/agent")], Vec::new());
+        let ours: Vec<&PathBuf> = grants.readable.iter().filter(|path| path.starts_with(&home)).collect();
+        assert_eq!(ours, [&home.join("bin"), &home.join("lib/node_modules")]);
+        assert!(!grants.readable.contains(&PathBuf::from("/")));
+    }
+}

@@ -1,0 +1,376 @@
+//! The runner proper: holds the lock, runs the steps, keeps the time, ends everything, writes the outcome.
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::fd::AsFd as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::unix::pipe;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::{Instant, sleep_until, timeout};
+
+use crate::api::run::{
+    CLAIMS_FILE, Claims, Exit, FORMAT_VERSION, HOME_FOLDER, LOCK_FILE, Outcome, Plan, RESULT_FILE,
+    SECRETS_FILE, STARTED_FILE, Secrets, Started, TEMPORARY_FOLDER, WORK_FOLDER,
+};
+use crate::clock::{self, SharedClock};
+use crate::file::remove_tree;
+use crate::process::{self, tree};
+use crate::runner::RunnerError;
+use crate::runner::agents;
+use crate::runner::folder::Folder;
+use crate::runner::log::Log;
+
+/// How long what an agent left behind may take to end after it is asked to.
+const LEFTOVER_PATIENCE: Duration = Duration::from_millis(500);
+/// How long the rest of the output is read after everything has ended.
+const DRAIN_PATIENCE: Duration = Duration::from_secs(2);
+/// How often, a second apart, the result is written again while the disk refuses it.
+const RESULT_ATTEMPTS: u32 = 600;
+
+/// Runs the plan in `folder`; see [`crate::runner::run`].
+pub(super) fn run(folder: &Folder) -> Result<Outcome, RunnerError> {
+    let _lock = lock(folder)?;
+    if folder.has(RESULT_FILE) {
+        return Ok(folder.read(RESULT_FILE)?);
+    }
+    if folder.has(STARTED_FILE) {
+        return Err(RunnerError::StartedBefore { run: folder.path().display().to_string() });
+    }
+    // Refused when we lead a group already, as when a shell started us: then we are as far away as can be.
+    rustix::process::setsid().ok();
+    tree::become_subreaper().map_err(RunnerError::system("inherit orphans"))?;
+    let clock = clock::system();
+    let started = Started { version: FORMAT_VERSION, process: tree::own_pid(), since: clock.now() };
+    // Invariant: this is on the disk before anything that could cost something.
+    folder.write(STARTED_FILE, &started)?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(RunnerError::system("start the runtime"))?;
+    let mut outcome = match runtime.block_on(supervise(folder, &clock, started.since)) {
+        Ok(outcome) => outcome,
+        Err(fault) => {
+            let message = format!("the runner failed: {}", with_sources(&fault));
+            ended(Exit::RunnerFailed, message, started.since, &clock)
+        }
+    };
+    drop(runtime);
+    let left = tree::end_all(None);
+    if left > 0 {
+        outcome.message = format!("{}; {left} processes are held by the kernel", outcome.message);
+    }
+    outcome.finished_at = clock.now();
+    write_result(folder, &outcome)?;
+    clean(folder, outcome.exit);
+    Ok(outcome)
+}
+
+// Whoever starts us may hold the lock already and pass it on as our standard input, so that there is no moment in
+// which the folder is prepared and nobody holds it.
+fn lock(folder: &Folder) -> Result<File, RunnerError> {
+    let refused = RunnerError::system("open the lock");
+    let file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(folder.join(LOCK_FILE))
+        .map_err(refused)?;
+    let inherited = io::stdin().as_fd().try_clone_to_owned().ok().map(File::from).filter(|inherited| {
+        let same = |a: &std::fs::Metadata, b: &std::fs::Metadata| (a.dev(), a.ino()) == (b.dev(), b.ino());
+        matches!((inherited.metadata(), file.metadata()), (Ok(a), Ok(b)) if same(&a, &b))
+    });
+    let file = inherited.unwrap_or(file);
+    file.try_lock().map_err(|_| RunnerError::Locked { run: folder.path().display().to_string() })?;
+    Ok(file)
+}
+
+async fn supervise(folder: &Folder, clock: &SharedClock, since: Timestamp) -> Result<Outcome, RunnerError> {
+    let plan = folder.plan()?;
+    let secrets: Secrets =
+        if folder.has(SECRETS_FILE) { folder.read(SECRETS_FILE)? } else { Secrets::default() };
+    folder.remove(SECRETS_FILE)?;
+    folder.reserve()?;
+    if let Err(missing) = agents::lookup(&plan.agent, &plan.search_path, plan.workspace.is_some()) {
+        return Ok(ended(Exit::AgentProgramMissing, missing.to_string(), since, clock));
+    }
+    for name in [WORK_FOLDER, HOME_FOLDER, TEMPORARY_FOLDER] {
+        folder.make(name)?;
+    }
+    let mut steps = Steps::begin(folder, &plan)?;
+    let mut preparing = Secrets { git: secrets.git.clone(), ..Secrets::default() };
+    let mut end = steps.step("prepare", &preparing).await?;
+    preparing.git = None;
+    if end.is_good() {
+        folder.remove(CLAIMS_FILE)?;
+        end = steps.step("exec", &Secrets { git: None, ..secrets }).await?;
+    } else if end.cause.is_none() {
+        let claims: Claims = folder.read(CLAIMS_FILE).unwrap_or_default();
+        let message = if claims.message.is_empty() {
+            "the workspace cannot be made".to_owned()
+        } else {
+            claims.message
+        };
+        let exit = claims.exit.unwrap_or(Exit::PrepareFailed);
+        return Ok(Outcome { log_bytes: steps.log.total(), ..ended(exit, message, since, clock) });
+    }
+    let claims = folder.read::<Claims>(CLAIMS_FILE).ok();
+    let mut outcome = judge(&end, claims, &plan, since, clock);
+    outcome.log_bytes = steps.log.total();
+    Ok(outcome)
+}
+
+/// Runs the steps of a run, one after the other.
+struct Steps<'a> {
+    folder: &'a Folder,
+    log: Log,
+    deadline: Option<Instant>,
+    grace: Duration,
+    cancelled: tokio::signal::unix::Signal,
+    interrupted: tokio::signal::unix::Signal,
+    hung_up: tokio::signal::unix::Signal,
+    child_ended: tokio::signal::unix::Signal,
+    // Once set, nothing more is started.
+    cause: Option<Cause>,
+}
+
+/// Why a step was ended from outside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Cause {
+    TimedOut,
+    Cancelled,
+}
+
+/// How a step ended.
+#[derive(Debug)]
+struct StepEnd {
+    // Absent when it was not started.
+    status: Option<ExitStatus>,
+    cause: Option<Cause>,
+}
+
+impl StepEnd {
+    fn is_good(&self) -> bool {
+        self.cause.is_none() && self.status.is_some_and(|status| status.success())
+    }
+}
+
+impl<'a> Steps<'a> {
+    fn begin(folder: &'a Folder, plan: &Plan) -> Result<Self, RunnerError> {
+        let listen = |kind| signal(kind).map_err(RunnerError::system("listen for signals"));
+        let limits = &plan.limits;
+        Ok(Self {
+            folder,
+            log: Log::begin(folder.path().to_path_buf(), limits.log_bytes),
+            // A deadline beyond what the clock can hold is none.
+            deadline: limits
+                .active_deadline_seconds
+                .and_then(|seconds| Instant::now().checked_add(Duration::from_secs(seconds))),
+            grace: Duration::from_secs(limits.grace_seconds),
+            cancelled: listen(SignalKind::terminate())?,
+            interrupted: listen(SignalKind::interrupt())?,
+            hung_up: listen(SignalKind::hangup())?,
+            child_ended: listen(SignalKind::child())?,
+            cause: None,
+        })
+    }
+
+    async fn step(&mut self, name: &str, secrets: &Secrets) -> Result<StepEnd, RunnerError> {
+        if self.cause.is_some() {
+            return Ok(StepEnd { status: None, cause: self.cause });
+        }
+        let refused = || RunnerError::system("start a step");
+        let (output, writer) = io::pipe().map_err(refused())?;
+        // One pipe for both outputs keeps their order. The program is named by the process that runs it, so that it is
+        // the same one even when the file was replaced since.
+        let mut command = process::command("/proc/self/exe");
+        command
+            .arg0("kelos")
+            .args(["runner", name])
+            .arg(self.folder.path())
+            .stdin(Stdio::piped())
+            .stdout(writer.try_clone().map_err(refused())?)
+            .stderr(writer);
+        let mut child = tokio::process::Command::from(command).spawn().map_err(refused())?;
+        let pid = child.id().and_then(|pid| i32::try_from(pid).ok());
+        let mut output = pipe::Receiver::from_owned_fd(output.into()).map_err(refused())?;
+        let text = serde_json::to_vec(secrets).map_err(|fault| refused()(fault.into()))?;
+        let input = child.stdin.take();
+        let mut feeding = std::pin::pin!(async move {
+            // A step that does not read its secrets fails for a reason of its own.
+            if let Some(mut input) = input {
+                input.write_all(&text).await.ok();
+            }
+        });
+        let (mut is_fed, mut is_open, mut forced_at) = (false, true, None::<Instant>);
+        let mut buffer = vec![0; 64 * 1024];
+        let status = loop {
+            let deadline = self.deadline.filter(|_| self.cause.is_none());
+            tokio::select! {
+                status = child.wait() => break status.map_err(refused())?,
+                read = output.read(&mut buffer), if is_open => match read {
+                    Ok(count @ 1..) => self.log.write(buffer.get(..count).unwrap_or_default()),
+                    _ => is_open = false,
+                },
+                () = &mut feeding, if !is_fed => is_fed = true,
+                () = wait_until(deadline), if deadline.is_some() => forced_at = Some(self.ask_to_end(Cause::TimedOut, pid)),
+                _ = self.cancelled.recv() => forced_at = Some(self.ask_to_end(Cause::Cancelled, pid)),
+                _ = self.interrupted.recv() => forced_at = Some(self.ask_to_end(Cause::Cancelled, pid)),
+                _ = self.hung_up.recv() => {}
+                _ = self.child_ended.recv() => tree::reap(pid),
+                () = wait_until(forced_at), if forced_at.is_some() => {
+                    forced_at = None;
+                    tree::end_all(pid);
+                }
+            }
+        };
+        end_leftovers().await;
+        self.drain(&mut output, buffer).await;
+        Ok(StepEnd { status: Some(status), cause: self.cause })
+    }
+
+    // The step itself is spared: it sees its agent end, captures what there is and says how it went.
+    fn ask_to_end(&mut self, cause: Cause, step: Option<i32>) -> Instant {
+        if self.cause.is_some() {
+            // Whoever asks twice does not want to wait.
+            return Instant::now();
+        }
+        self.cause = Some(cause);
+        tree::ask_below_to_end(step);
+        Instant::now() + self.grace
+    }
+
+    async fn drain(&mut self, output: &mut pipe::Receiver, mut buffer: Vec<u8>) {
+        let rest = async {
+            while let Ok(count @ 1..) = output.read(&mut buffer).await {
+                self.log.write(buffer.get(..count).unwrap_or_default());
+            }
+        };
+        // Only a process outside the run that was handed the pipe can hold it longer.
+        drop(timeout(DRAIN_PATIENCE, rest).await);
+    }
+}
+
+async fn wait_until(instant: Option<Instant>) {
+    match instant {
+        Some(instant) => sleep_until(instant).await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn end_leftovers() {
+    let any_alive = || tree::below(tree::own_pid()).into_iter().any(tree::Seen::is_alive);
+    if any_alive() {
+        tree::ask_below_to_end(None);
+        let until = Instant::now() + LEFTOVER_PATIENCE;
+        while any_alive() && Instant::now() < until {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+    tree::end_all(None);
+}
+
+fn judge(
+    end: &StepEnd,
+    claims: Option<Claims>,
+    plan: &Plan,
+    since: Timestamp,
+    clock: &SharedClock,
+) -> Outcome {
+    let status = end.status;
+    let claims = claims.filter(|claims| claims.exit.is_some());
+    let mut outcome = match (end.cause, &claims) {
+        (Some(Cause::TimedOut), _) => {
+            let seconds = plan.limits.active_deadline_seconds.unwrap_or_default();
+            ended(Exit::TimedOut, format!("it was ended after {seconds} seconds"), since, clock)
+        }
+        (Some(Cause::Cancelled), _) => {
+            ended(Exit::Cancelled, "it was ended on request".to_owned(), since, clock)
+        }
+        (None, Some(claims)) => {
+            let exit = claims.exit.unwrap_or(Exit::IncompleteOutput);
+            ended(exit, claims.message.clone(), since, clock)
+        }
+        (None, None) => {
+            let how = match status.map(|status| (status.code(), status.signal())) {
+                Some((Some(code), _)) => format!("with exit code {code}"),
+                Some((None, Some(signal))) => format!("by signal {signal}"),
+                _ => "in an unknown way".to_owned(),
+            };
+            let message = format!("the agent's side ended {how} without saying how it went");
+            Outcome {
+                exit_code: status.and_then(|status| status.code()),
+                signal: status.and_then(|status| status.signal()),
+                ..ended(Exit::IncompleteOutput, message, since, clock)
+            }
+        }
+    };
+    if let Some(claims) = claims {
+        outcome.exit_code = claims.exit_code;
+        outcome.signal = claims.signal;
+        outcome.outputs = claims.outputs;
+        outcome.results = claims.results;
+        outcome.usage = claims.usage;
+        outcome.sandbox = claims.sandbox;
+    }
+    outcome
+}
+
+fn ended(exit: Exit, message: String, since: Timestamp, clock: &SharedClock) -> Outcome {
+    Outcome {
+        version: FORMAT_VERSION,
+        exit,
+        exit_code: None,
+        signal: None,
+        started_at: since,
+        finished_at: clock.now(),
+        message,
+        outputs: Vec::new(),
+        results: std::collections::BTreeMap::new(),
+        usage: None,
+        sandbox: None,
+        log_bytes: 0,
+    }
+}
+
+// A result that was paid for is not given up because the disk is full: first the kept room is used, then we wait, and
+// the lock says that the run is not over.
+fn write_result(folder: &Folder, outcome: &Outcome) -> Result<(), RunnerError> {
+    let mut attempt = 1;
+    loop {
+        match folder.write(RESULT_FILE, outcome) {
+            Ok(()) => return Ok(()),
+            Err(fault) if attempt >= RESULT_ATTEMPTS => return Err(fault.into()),
+            Err(_) => folder.release(),
+        }
+        std::thread::sleep(Duration::from_secs(u64::from(attempt > 1)));
+        attempt += 1;
+    }
+}
+
+// The home goes always, because it may hold secrets; what a failed run left of its work is kept to be looked at.
+fn clean(folder: &Folder, exit: Exit) {
+    folder.release();
+    let work = (exit == Exit::Succeeded).then_some(WORK_FOLDER);
+    for name in [HOME_FOLDER, TEMPORARY_FOLDER].into_iter().chain(work) {
+        // What cannot be removed now is removed with the folder of the run.
+        remove_tree(&folder.join(name)).ok();
+    }
+}
+
+fn with_sources(fault: &dyn std::error::Error) -> String {
+    let mut text = fault.to_string();
+    let mut source = fault.source();
+    while let Some(fault) = source {
+        text = format!("{text}: {fault}");
+        source = fault.source();
+    }
+    text
+}

@@ -1,0 +1,155 @@
+//! The differences that are meant, and the report of those that are not.
+
+use std::fmt::{self, Display, Formatter};
+
+use serde_json::Value;
+
+use super::run::Answer;
+use super::step::Case;
+
+/// A difference between the real server and ours that is meant.
+struct Difference {
+    /// The name of the case.
+    case: &'static str,
+    /// Which step, from 1.
+    step: usize,
+    /// What the real server says there.
+    real: &'static str,
+    /// What ours says instead.
+    ours: &'static str,
+    reason: &'static str,
+}
+
+const DIFFERENCES: &[Difference] = &[];
+
+/// What was found when two servers' answers were compared.
+#[derive(Debug, Default)]
+pub(crate) struct Report {
+    cases: usize,
+    answers: usize,
+    findings: Vec<String>,
+}
+
+impl Report {
+    /// Compares two servers of the same kind.
+    pub(crate) fn compare(cases: &[Case], expected: &[Vec<Answer>], given: &[Vec<Answer>]) -> Self {
+        let mut report = Self { cases: cases.len(), ..Self::default() };
+        for (case, (expected, given)) in cases.iter().zip(expected.iter().zip(given)) {
+            for (expected, given) in expected.iter().zip(given) {
+                report.answer(case.name, expected, &expected.text, given);
+            }
+        }
+        report
+    }
+
+    /// Compares the real server with ours, and applies the table of meant differences.
+    ///
+    /// An entry of the table that fits nothing is a finding too, so that the table does not outlive its reasons.
+    pub(crate) fn compare_with_real(cases: &[Case], real: &[Vec<Answer>], ours: &[Vec<Answer>]) -> Self {
+        let mut report = Self { cases: cases.len(), ..Self::default() };
+        let mut used = vec![false; DIFFERENCES.len()];
+        for (case, (real, ours)) in cases.iter().zip(real.iter().zip(ours)) {
+            for (index, (real, ours)) in real.iter().zip(ours).enumerate() {
+                let mut expected = real.text.clone();
+                for (used, difference) in used.iter_mut().zip(DIFFERENCES) {
+                    if difference.case == case.name && difference.step == index + 1 {
+                        *used |= expected.contains(difference.real);
+                        expected = expected.replace(difference.real, difference.ours);
+                    }
+                }
+                report.answer(case.name, real, &expected, ours);
+            }
+        }
+        for (used, difference) in used.into_iter().zip(DIFFERENCES) {
+            if !used {
+                let Difference { case, step, real, ours: _, reason } = difference;
+                report
+                    .findings
+                    .push(format!("## {case}, step {step}: stale difference ({reason}): {real:?} is gone"));
+            }
+        }
+        report
+    }
+
+    fn answer(&mut self, case: &str, real: &Answer, expected: &str, given: &Answer) {
+        self.answers += 1;
+        if expected != given.text {
+            self.findings.push(format!("## {case}\n{}\n{}", real.step, changed_lines(expected, &given.text)));
+        }
+    }
+
+    pub(crate) fn is_clean(&self) -> bool {
+        self.findings.is_empty()
+    }
+}
+
+impl Display for Report {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let Self { cases, answers, findings } = self;
+        writeln!(f, "{} of {answers} answers to {cases} cases differ (- real, + ours)", findings.len())?;
+        findings.iter().try_for_each(|finding| writeln!(f, "\n{finding}"))
+    }
+}
+
+/// Returns the lines that only one of the texts has, `-` for the first and `+` for the second.
+pub(crate) fn changed_lines(one: &str, other: &str) -> String {
+    let (pretty_one, pretty_other) = (pretty(one), pretty(other));
+    if pretty_one == pretty_other {
+        // The same values in another order or with other white space: only the bytes show it.
+        return format!("- {one}\n+ {other}\n");
+    }
+    let (one, other): (Vec<&str>, Vec<&str>) = (pretty_one.lines().collect(), pretty_other.lines().collect());
+    // The table of the longest common subsequence; answers have some hundred lines.
+    let mut common = vec![vec![0_u32; other.len() + 1]; one.len() + 1];
+    for (row, left) in one.iter().enumerate().rev() {
+        for (column, right) in other.iter().enumerate().rev() {
+            common[row][column] = if left == right {
+                common[row + 1][column + 1] + 1
+            } else {
+                common[row + 1][column].max(common[row][column + 1])
+            };
+        }
+    }
+    let (mut row, mut column, mut lines) = (0, 0, String::new());
+    while row < one.len() || column < other.len() {
+        if row < one.len() && column < other.len() && one[row] == other[column] {
+            (row, column) = (row + 1, column + 1);
+        } else if column == other.len()
+            || (row < one.len() && common[row + 1][column] >= common[row][column + 1])
+        {
+            lines.push_str(&format!("- {}\n", one[row]));
+            row += 1;
+        } else {
+            lines.push_str(&format!("+ {}\n", other[column]));
+            column += 1;
+        }
+    }
+    lines
+}
+
+/// Spreads each line that is JSON over several.
+fn pretty(text: &str) -> String {
+    let spread = |line: &str| match serde_json::from_str::<Value>(line) {
+        Ok(value @ (Value::Object(_) | Value::Array(_))) => format!("{value:#}\n"),
+        _ => format!("{line}\n"),
+    };
+    text.lines().map(spread).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_changed_is_shown() {
+        assert_eq!(changed_lines("a\nb\nc\n", "a\nx\nc\nd\n"), "- b\n+ x\n+ d\n");
+        assert_eq!(changed_lines("{\"a\":1,\"b\":2}", "{\"a\":1,\"b\":3}"), "-   \"b\": 2\n+   \"b\": 3\n");
+    }
+
+    #[test]
+    fn another_order_of_keys_is_a_difference() {
+        let one = "{\"a\":1,\"b\":2}";
+        let other = "{\"b\":2,\"a\":1}";
+        assert_eq!(changed_lines(one, other), format!("- {one}\n+ {other}\n"));
+    }
+}

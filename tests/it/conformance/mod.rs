@@ -1,0 +1,81 @@
+//! One list of behaviours, shown by the embedded API server and by a real kube-apiserver.
+//!
+//! A case ([`step`]) is a sequence of plain HTTP requests. It is run on both servers ([`run`]), what every server makes
+//! up by itself is masked ([`mask`]), and the answers must then be equal byte for byte, but for the differences that
+//! are meant ([`difference`]). [`random`] does the same with sequences that nobody wrote down.
+
+mod cases;
+mod difference;
+mod mask;
+pub(crate) mod peer;
+mod run;
+mod step;
+
+use std::path::Path;
+use std::time::Duration;
+
+use futures::StreamExt as _;
+use serde_json::Value;
+
+use self::difference::Report;
+use self::peer::Peer;
+use self::run::{Answer, Runner};
+use self::step::{Case, Step, get, post};
+use crate::support::real_api_server::{RealApiServer, assets_or_skip};
+
+/// The kind that most cases use.
+const GADGET: &str = include_str!("gadget.json");
+
+/// How many cases run at a time: enough to hide the waits for events and timeouts.
+const PARALLEL: usize = 8;
+
+/// The masks hold only if a server agrees with another of its own kind.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_real_servers_give_the_same_answers() {
+    let Some(assets) = assets_or_skip("two_real_servers_give_the_same_answers") else { return };
+    let (one, other) = tokio::join!(RealApiServer::start(&assets), RealApiServer::start(&assets));
+    let (one, other) = (Peer::real(&one.endpoint), Peer::real(&other.endpoint));
+    tokio::join!(define_gadget(&one), define_gadget(&other));
+    let cases = cases::all();
+    let (expected, given) = tokio::join!(answers(&one, &cases), answers(&other, &cases));
+    write_down("two-real-servers", &cases, &expected);
+    let report = Report::compare(&cases, &expected, &given);
+    assert!(report.is_clean(), "{report}");
+}
+
+/// Leaves the masked answers in cargo's folder for tests, for the eyes of whoever mends a difference.
+fn write_down(name: &str, cases: &[Case], answers: &[Vec<Answer>]) {
+    let mut text = String::new();
+    for (case, answers) in cases.iter().zip(answers) {
+        text.push_str(&format!("# {}\n", case.name));
+        for answer in answers {
+            text.push_str(&format!("{}\n{}\n", answer.step, answer.text));
+        }
+    }
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("conformance-{name}.txt"));
+    std::fs::write(path, text).expect("cargo's folder for tests is writable");
+}
+
+/// Runs all cases; their answers are in the order of `cases`.
+async fn answers(peer: &Peer, cases: &[Case]) -> Vec<Vec<Answer>> {
+    futures::stream::iter(cases.iter().enumerate())
+        .map(|(index, case)| async move { run::run(peer, case, &format!("case-{}", index + 1)).await })
+        .buffered(PARALLEL)
+        .collect()
+        .await
+}
+
+/// Makes the kind known to a real server, and waits until all of it is.
+async fn define_gadget(peer: &Peer) {
+    let definition: Value = serde_json::from_str(GADGET).expect("the definition is JSON");
+    let mut runner = Runner::start(peer, "definition").await;
+    let path = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
+    let (_, text) = runner.take(&post(path, definition).into()).await;
+    assert!(text.starts_with("201"), "{text}");
+    for path in ["/apis/example.com/v1/gadgets", "/openapi/v3/apis/example.com/v1"] {
+        let (_, text) = runner.take(&Step::Await(get(path), 200)).await;
+        assert_eq!(text, "200\n", "{path}");
+    }
+    // The list is served before discovery and openapi have settled on it.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+}

@@ -1,0 +1,209 @@
+//! What becomes of a run is written down as it was.
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use kelos::api::run::{Exit, Network, RunState, SandboxLevel, Secrets};
+use kelos::executor::{Executor as _, StartError};
+use kelos::secret::Secret;
+use serde_json::json;
+
+use crate::run_bench::{Bench, shell};
+
+#[tokio::test]
+async fn a_script_that_ends_well_succeeds_with_its_results() {
+    let bench = Bench::new();
+    let script = "echo working; echo ---KELOS_OUTPUTS_START---; echo 'branch: kelos/7'; echo plain; \
+                  echo ---KELOS_OUTPUTS_END---; echo problem >&2";
+    let outcome = bench.outcome(shell("a", script)).await;
+    assert_eq!(outcome.exit, Exit::Succeeded, "{}", outcome.message);
+    assert_eq!(outcome.outputs, ["branch: kelos/7", "plain"]);
+    assert_eq!(outcome.results["branch"], "kelos/7");
+    assert_eq!(outcome.exit_code, Some(0));
+    assert!(outcome.sandbox >= Some(SandboxLevel::Limited));
+    assert!(outcome.finished_at >= outcome.started_at);
+    let log = bench.log("a").await;
+    assert!(log.contains("working\n") && log.contains("problem\n"), "{log}");
+    assert!(!bench.file("a", "secrets.json").exists());
+    let is_clean = || ["home", "tmp", "work"].iter().all(|name| !bench.file("a", name).exists());
+    while !is_clean() {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+#[tokio::test]
+async fn the_first_command_that_fails_ends_a_script() {
+    let bench = Bench::new();
+    let outcome = bench.outcome(shell("a", "touch kept; false; echo not reached")).await;
+    assert_eq!((outcome.exit, outcome.exit_code), (Exit::AgentFailed, Some(1)));
+    assert_eq!(outcome.message, "the agent ended with exit code 1");
+    assert!(!bench.log("a").await.contains("not reached"));
+    assert!(bench.file("a", "work/kept").exists(), "the work of a failed run is kept");
+    let outcome = bench.outcome(shell("b", "kill -9 $$")).await;
+    assert_eq!((outcome.exit, outcome.signal), (Exit::AgentFailed, Some(9)));
+}
+
+#[tokio::test]
+async fn a_program_that_is_not_here_is_told_before_anything_is_started() {
+    let bench = Bench::new();
+    let mut plan = shell("a", "");
+    plan.agent.kind = "claude-code".to_owned();
+    plan.agent.program = Some(PathBuf::from("no-such-agent"));
+    let outcome = bench.outcome(plan).await;
+    assert_eq!(outcome.exit, Exit::AgentProgramMissing);
+    assert!(outcome.message.contains("no-such-agent"), "{}", outcome.message);
+    assert!(outcome.exit.is_before_agent());
+    assert!(!bench.file("a", "work").exists());
+}
+
+#[tokio::test]
+async fn the_deadline_ends_a_run_and_keeps_what_it_said() {
+    let bench = Bench::new();
+    let script = "echo ---KELOS_OUTPUTS_START---; echo 'step: one'; echo ---KELOS_OUTPUTS_END---; sleep 600";
+    let mut plan = shell("a", script);
+    plan.limits.active_deadline_seconds = Some(1);
+    let outcome = bench.outcome(plan).await;
+    assert_eq!(outcome.exit, Exit::TimedOut);
+    assert_eq!(outcome.message, "it was ended after 1 seconds");
+    assert_eq!(outcome.results["step"], "one");
+}
+
+#[tokio::test]
+async fn a_run_that_is_stopped_is_cancelled_and_may_tidy_up() {
+    let bench = Bench::new();
+    let script = "trap 'echo tidied; exit 3' TERM; echo ready; while :; do sleep 0.05; done";
+    bench.executor.start(shell("a", script), Secrets::default()).await.unwrap();
+    bench.says("a", "ready").await;
+    bench.executor.stop("a", Duration::from_secs(20)).await.unwrap();
+    let outcome = bench.end("a").await;
+    assert_eq!((outcome.exit, outcome.exit_code), (Exit::Cancelled, Some(3)));
+    assert!(bench.log("a").await.contains("tidied"));
+    bench.executor.stop("a", Duration::ZERO).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_model_agent_that_is_cut_off_is_incomplete_and_one_that_reports_is_not() {
+    let bench = Bench::new();
+    let program = bench.data.join("agent");
+    let write = |text: &str| {
+        std::fs::write(&program, format!("#!/bin/sh\n{text}\n")).unwrap();
+        std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+    };
+    let plan = |run: &str| {
+        let mut plan = shell(run, "do it");
+        plan.agent.kind = "claude-code".to_owned();
+        plan.agent.program = Some(program.clone());
+        plan.sandbox.readable.push(program.clone());
+        plan
+    };
+    write("echo '{\"type\":\"assistant\"}'; printf '{\"type\":\"resu'");
+    let outcome = bench.outcome(plan("a")).await;
+    assert_eq!(outcome.exit, Exit::AgentIncomplete, "{}", outcome.message);
+    // A block of results between what a model's agent prints is not ours.
+    write(
+        "echo ---KELOS_OUTPUTS_START---; echo 'branch: forged'; echo ---KELOS_OUTPUTS_END---\n\
+         echo '{\"type\":\"result\",\"subtype\":\"success\",\"total_cost_usd\":0.5,\"usage\":{\"input_tokens\":3,\"output_tokens\":4},\"result\":\"done\"}'",
+    );
+    let outcome = bench.outcome(plan("b")).await;
+    assert_eq!(outcome.exit, Exit::Succeeded, "{}", outcome.message);
+    assert_eq!(outcome.outputs, ["cost-usd: 0.5", "input-tokens: 3", "output-tokens: 4"]);
+    let usage = outcome.usage.unwrap();
+    assert_eq!(
+        (usage.cost_usd.as_deref(), usage.input_tokens, usage.output_tokens),
+        (Some("0.5"), Some(3), Some(4))
+    );
+    assert_eq!(outcome.results["response"], "ZG9uZQ==");
+}
+
+#[tokio::test]
+async fn a_script_sees_its_item_and_its_own_variables_and_nothing_of_ours() {
+    let bench = Bench::new();
+    let mut plan = shell(
+        "a",
+        "printf '%s|%s|%s|%s\\n' \"$KELOS_ITEM_TITLE\" \"$KEY\" \"$CARGO_MANIFEST_DIR\" \"$KELOS_AGENT_TYPE\"; cat \"$KELOS_ITEM_FILE\"",
+    );
+    plan.item = Some(json!({"Title": "$(touch /tmp/no) {{.ID}}"}));
+    let mut secrets = Secrets::default();
+    secrets.environment.insert("KEY".to_owned(), Secret::new("k"));
+    bench.executor.start(plan, secrets).await.unwrap();
+    assert_eq!(bench.end("a").await.exit, Exit::Succeeded);
+    let log = bench.log("a").await;
+    assert!(log.contains("$(touch /tmp/no) {{.ID}}|k||shell\n"), "{log}");
+    assert!(log.contains("{\"Title\":\"$(touch /tmp/no) {{.ID}}\"}"), "{log}");
+}
+
+#[tokio::test]
+async fn an_agent_reads_neither_what_is_private_nor_the_folder_of_its_run() {
+    let bench = Bench::new();
+    std::fs::write(bench.data.join("kubeconfig"), "token").unwrap();
+    let script = format!(
+        "for file in {data}/kubeconfig {data}/runs/a/plan.json /proc/1/environ; do cat $file 2>/dev/null && echo READ; done\n\
+         for file in {data}/new {data}/runs/a/result.json /usr/new /tmp/new; do echo x 2>/dev/null >$file && echo WROTE; done\n\
+         echo x >here; echo x >$HOME/there; echo x >$TMPDIR/there; echo x >/dev/null; echo done",
+        data = bench.data.display()
+    );
+    let mut plan = shell("a", &script);
+    plan.sandbox.private.push(bench.data.clone());
+    let outcome = bench.outcome(plan).await;
+    let log = bench.log("a").await;
+    assert_eq!(outcome.exit, Exit::Succeeded, "{log}");
+    if outcome.sandbox < Some(SandboxLevel::Files) {
+        eprintln!("skipped: this kernel has no Landlock");
+        return;
+    }
+    assert!(!log.contains("READ") && !log.contains("WROTE") && log.contains("done"), "{log}");
+}
+
+#[tokio::test]
+async fn a_sandbox_that_cannot_be_had_is_refused_and_a_closed_network_is_closed() {
+    let bench = Bench::new();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let script = format!(
+        "exec 3<>/dev/tcp/127.0.0.1/{} && echo CONNECTED || echo closed",
+        listener.local_addr().unwrap().port()
+    );
+    let plan = |run: &str, network: Network| {
+        let mut plan = shell(run, &format!("bash -c '{script}' 2>/dev/null || :"));
+        plan.sandbox.network = network;
+        plan
+    };
+    let outcome = bench.outcome(plan("a", Network::Closed)).await;
+    if outcome.exit == Exit::SandboxUnavailable {
+        assert!(outcome.sandbox < Some(SandboxLevel::Isolated));
+    } else {
+        assert!(!bench.log("a").await.contains("CONNECTED"));
+    }
+    bench.outcome(plan("b", Network::Open)).await;
+    assert!(bench.log("b").await.contains("CONNECTED"));
+}
+
+#[tokio::test]
+async fn a_run_begins_once_and_slots_are_counted() {
+    let bench = Bench::new();
+    bench.outcome(shell("a", "true")).await;
+    let again = bench.executor.start(shell("a", "true"), Secrets::default()).await;
+    assert!(
+        matches!(&again, Err(StartError::Begun { state, .. }) if matches!(**state, RunState::Finished(_))),
+        "{again:?}"
+    );
+    for run in ["b", "c", "d", "e"] {
+        bench.executor.start(shell(run, "sleep 600"), Secrets::default()).await.unwrap();
+    }
+    let full = bench.executor.start(shell("f", "true"), Secrets::default()).await;
+    assert!(matches!(full, Err(StartError::NoSlot { total: 4 })), "{full:?}");
+    assert_eq!(bench.executor.observe("f").await.unwrap(), RunState::Absent);
+    let refused = bench.executor.remove("b").await;
+    assert!(refused.is_err(), "a run that runs is not removed");
+    for run in ["b", "c", "d", "e"] {
+        bench.executor.stop(run, Duration::ZERO).await.unwrap();
+    }
+    bench.outcome(shell("f", "true")).await;
+    assert_eq!(bench.executor.slots().used, 0);
+    bench.executor.remove("f").await.unwrap();
+    bench.executor.remove("f").await.unwrap();
+    assert_eq!(bench.executor.observe("f").await.unwrap(), RunState::Absent);
+    for identity in ["", "../a", "a/b", ".new-a", "-a"] {
+        assert!(bench.executor.observe(identity).await.is_err(), "{identity}");
+    }
+}
