@@ -21,7 +21,7 @@ mod suggestion;
 mod templates;
 mod values;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
@@ -73,9 +73,11 @@ pub fn check(manifests: &[Manifest<'_>], context: &Context) -> Vec<Finding> {
     let mut findings: Vec<Finding> =
         manifests.iter().flat_map(|manifest| check_object(manifest, context)).collect();
     findings.extend(check_tree(manifests, context));
-    let place = |finding: &Finding| manifests.iter().position(|manifest| belongs(finding, manifest));
-    // Most repositories have no findings, so that looking up places is not worth an index.
-    findings.sort_by_cached_key(place);
+    if !findings.is_empty() {
+        let places: BTreeMap<(&str, usize), usize> =
+            manifests.iter().enumerate().map(|(place, manifest)| ((manifest.file, manifest.document), place)).collect();
+        findings.sort_by_cached_key(|finding| places.get(&(finding.file.as_str(), finding.document)).copied());
+    }
     findings
 }
 
@@ -104,10 +106,6 @@ pub fn check_object(manifest: &Manifest<'_>, context: &Context) -> Vec<Finding> 
 /// Returns what is wrong between the objects: duplicates, references, circles.
 pub fn check_tree(manifests: &[Manifest<'_>], context: &Context) -> Vec<Finding> {
     references::check(manifests, context)
-}
-
-fn belongs(finding: &Finding, manifest: &Manifest<'_>) -> bool {
-    finding.file == manifest.file && finding.document == manifest.document
 }
 
 /// Findings of one manifest, as they are gathered.

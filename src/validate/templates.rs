@@ -29,7 +29,7 @@ pub(super) fn check(report: &mut Report<'_>, kind: Kind) {
 /// The prompt of a Task is a template over the results of its dependencies, and over nothing else.
 fn task(report: &mut Report<'_>) {
     let at = "/spec/prompt";
-    let Some(prompt) = report.text(at) else { return };
+    let Some(prompt) = report.text(at).filter(|text| may_have_actions(text)) else { return };
     let dependencies = report.get("/spec/dependsOn").and_then(Value::as_array);
     let dependencies: Vec<&str> = dependencies.into_iter().flatten().filter_map(Value::as_str).collect();
     let template = Template::parse(prompt);
@@ -154,7 +154,7 @@ fn each_value(report: &mut Report<'_>, map: &str, names: Option<&Names>, with_co
 }
 
 fn template(report: &mut Report<'_>, at: &str, names: Option<&Names>, with_context: bool) {
-    let Some(text) = report.text(at) else { return };
+    let Some(text) = report.text(at).filter(|text| may_have_actions(text)) else { return };
     match Template::parse(text) {
         Err(error) => syntax(report, at, error.line, &error.message),
         Ok(template) => {
@@ -168,7 +168,9 @@ fn template(report: &mut Report<'_>, at: &str, names: Option<&Names>, with_conte
 
 /// A script is literal; only numbers, ids and times may be filled in.
 fn script(report: &mut Report<'_>, at: &str, names: Option<&Names>) {
-    let (Some(text), Some(names)) = (report.text(at), names) else { return };
+    let (Some(text), Some(names)) = (report.text(at).filter(|text| may_have_actions(text)), names) else {
+        return;
+    };
     // What is no template is a script.
     let Ok(template) = Template::parse(text) else { return };
     match variables::script(names.source, names.mapped.iter().map(String::as_str), &template) {
@@ -275,6 +277,11 @@ fn context_variable(
 fn syntax(report: &mut Report<'_>, at: &str, line: usize, message: &str) {
     let message = format!("the template cannot be read: {message}");
     report.add(FindingCode::TemplateSyntax, at, Side::Value, message).at_line(line);
+}
+
+/// Parsing costs as much as all other checks of an object together, and most texts are plain.
+fn may_have_actions(text: &str) -> bool {
+    text.contains("{{")
 }
 
 fn first(reference: &Reference) -> &str {
