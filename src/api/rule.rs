@@ -260,13 +260,12 @@ fn spawner_rules() -> Vec<Rule> {
 
 fn config_repository_rules() -> Vec<Rule> {
     let kind = Kind::ConfigRepository;
-    let url = |path| Rule {
-        field_path: Some(".url"),
-        ..rule(
+    let url = |path| {
+        rule(
             kind,
             path,
             NO_USER_IN_URL,
-            "the URL must not carry a user or password; put them into secretRef",
+            "the url must not carry a user or password; put them into secretRef",
             |object, _| {
                 let url = text(object, "url").unwrap_or_default();
                 let rest = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));

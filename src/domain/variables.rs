@@ -6,6 +6,7 @@
 use serde_json::{Map, Value, json};
 
 use crate::api::task_spawner::source::SourceKind;
+use crate::lang::gotemplate::{Reference, Template};
 
 /// What an empty value looks like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -162,6 +163,48 @@ pub fn is_plain(source: SourceKind, name: &str) -> bool {
     find(name).is_some_and(|variable| variable.plain.contains(&source))
 }
 
+/// How the script of a `shell` agent is to be taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Script {
+    /// As it stands: braces in it belong to the script.
+    Literal,
+    /// As a template: it names plain variables and nothing else.
+    Rendered,
+    /// Not at all: these variables would put text of others into a script.
+    Refused(Vec<Reference>),
+}
+
+/// Decides how the script of a `shell` agent is to be taken.
+///
+/// A script that names no variable of its source is literal, because braces occur in scripts of their own accord, as in
+/// `docker inspect --format '{{.State}}'`. `mapped` are the variables that `fieldMapping` adds.
+pub fn script<'a>(
+    source: SourceKind,
+    mapped: impl IntoIterator<Item = &'a str>,
+    template: &Template,
+) -> Script {
+    let mapped: Vec<&str> = mapped.into_iter().collect();
+    let is_filled = |name: &str| {
+        standing(source, name) == Standing::Filled
+            || mapped.contains(&name)
+            || [CONTEXT, DEPENDENCIES].contains(&name)
+    };
+    let references = template.references();
+    let plain = |reference: &Reference| {
+        reference.path.first().is_some_and(|name| {
+            reference.path.len() == 1 && is_plain(source, name) && !mapped.contains(&name.as_str())
+        })
+    };
+    let filled = |reference: &&Reference| {
+        reference.path.first().is_some_and(|name| is_filled(name)) && !plain(reference)
+    };
+    let refused: Vec<Reference> = references.iter().filter(filled).cloned().collect();
+    if !refused.is_empty() {
+        return Script::Refused(refused);
+    }
+    if references.iter().any(plain) { Script::Rendered } else { Script::Literal }
+}
+
 /// Returns the variables of an item, and the empty value of every documented one that it does not have.
 pub fn with_defaults(item: &Map<String, Value>) -> Map<String, Value> {
     let mut all: Map<String, Value> =
@@ -218,6 +261,28 @@ mod tests {
         // A release is known by its tag and a posted item by what was posted: text that somebody else wrote.
         assert!(!is_plain(SourceKind::GithubWebhook, "ID"));
         assert!(!is_plain(SourceKind::GenericWebhook, "ID"));
+    }
+
+    #[test]
+    fn a_script_is_rendered_only_with_what_nobody_outside_can_choose() {
+        let judge = |source: SourceKind, text: &str| match script(
+            source,
+            ["severity"],
+            &Template::parse(text).unwrap(),
+        ) {
+            Script::Literal => "literal".to_owned(),
+            Script::Rendered => "rendered".to_owned(),
+            Script::Refused(references) => {
+                references.iter().map(|reference| reference.path.join(".")).collect::<Vec<_>>().join(" ")
+            }
+        };
+        assert_eq!(judge(Cron, "echo hello"), "literal");
+        assert_eq!(judge(Cron, "docker inspect -f '{{.State.Status}}'"), "literal");
+        assert_eq!(judge(Cron, "echo {{.Time}} {{.ID}}"), "rendered");
+        assert_eq!(judge(GithubIssues, "echo {{.Number}} '{{.Title}}' {{.Body}}"), "Title Body");
+        assert_eq!(judge(GithubWebhook, "echo {{.ID}}"), "ID");
+        assert_eq!(judge(GenericWebhook, "echo {{.severity}} {{.Number}}"), "severity");
+        assert_eq!(judge(Cron, "echo {{.Deps.a.Results.x}} {{.Context.y}}"), "Deps.a.Results.x Context.y");
     }
 
     #[test]

@@ -148,6 +148,8 @@ pub struct Finding {
     pub pointer: String,
     /// Whether the key or the value is to blame.
     pub side: Side,
+    /// Line inside the text at the pointer, from 1, where the text is a template.
+    pub line: Option<usize>,
     /// What is wrong: one line, no full stop.
     pub message: String,
     /// What to do about it.

@@ -5,7 +5,7 @@
 //!
 //! ```text
 //! Manifest --document--> kind and metadata --shape--> JSON Schema --rules--> rules between fields
-//!          --values, pod--> what a schema cannot say      all of them --references--> what lies between objects
+//!          --values, pod, templates--> what a schema cannot say      all of them --references--> what lies between objects
 //! ```
 
 pub mod finding;
@@ -18,9 +18,10 @@ mod references;
 mod secrets;
 mod shape;
 mod suggestion;
+mod templates;
 mod values;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
@@ -72,9 +73,11 @@ pub fn check(manifests: &[Manifest<'_>], context: &Context) -> Vec<Finding> {
     let mut findings: Vec<Finding> =
         manifests.iter().flat_map(|manifest| check_object(manifest, context)).collect();
     findings.extend(check_tree(manifests, context));
-    let place = |finding: &Finding| manifests.iter().position(|manifest| belongs(finding, manifest));
-    // Most repositories have no findings, so that looking up places is not worth an index.
-    findings.sort_by_cached_key(place);
+    if !findings.is_empty() {
+        let places: BTreeMap<(&str, usize), usize> =
+            manifests.iter().enumerate().map(|(place, manifest)| ((manifest.file, manifest.document), place)).collect();
+        findings.sort_by_cached_key(|finding| places.get(&(finding.file.as_str(), finding.document)).copied());
+    }
     findings
 }
 
@@ -91,19 +94,18 @@ pub fn check_object(manifest: &Manifest<'_>, context: &Context) -> Vec<Finding> 
         }
         values::check(&mut report, kind);
         pod::check(&mut report, kind);
+        templates::check(&mut report, kind);
         secrets::check(&mut report, context);
     }
-    report.findings.sort_by(|one, other| (&one.pointer, one.code).cmp(&(&other.pointer, other.code)));
+    report.findings.sort_by(|one, other| {
+        (&one.pointer, one.line, one.code).cmp(&(&other.pointer, other.line, other.code))
+    });
     report.findings
 }
 
 /// Returns what is wrong between the objects: duplicates, references, circles.
 pub fn check_tree(manifests: &[Manifest<'_>], context: &Context) -> Vec<Finding> {
     references::check(manifests, context)
-}
-
-fn belongs(finding: &Finding, manifest: &Manifest<'_>) -> bool {
-    finding.file == manifest.file && finding.document == manifest.document
 }
 
 /// Findings of one manifest, as they are gathered.
@@ -133,6 +135,7 @@ impl<'a> Report<'a> {
             document: self.manifest.document,
             pointer: pointer.into(),
             side,
+            line: None,
             message: message.into(),
             hint: None,
         });

@@ -388,3 +388,150 @@ fn hostile_shapes_are_findings_and_no_panics() {
         }
     }
 }
+
+#[test]
+fn templates_of_spawners_name_what_their_source_has() {
+    let check_when = |when: &str, template: &str, expected: &[&str]| {
+        let mut context = Context::default();
+        context.live.insert((Kind::Workspace, "w".to_owned()));
+        let text = format!(
+            "{SPAWNER}spec: {{when: {when}, taskTemplate: {{type: codex, credentials: {{type: none}}, workspaceRef: {{name: w}}, {template}}}}}"
+        );
+        check_text(&text, &context, expected);
+    };
+    let cron = "{cron: {schedule: 0 9 * * 1}}";
+    check_when(cron, "promptTemplate: '{{.Time}} {{.Schedule}} {{.Title}}', branch: 'kelos/{{.ID}}'", &[]);
+    check_when(
+        cron,
+        "promptTemplate: \"a\\n{{.Titel}} {{.Titel}}\"",
+        &[
+            "0 /spec/taskTemplate/promptTemplate unknown-variable: there is no variable .Titel (did you mean \"Title\"?)",
+        ],
+    );
+    check_when(
+        cron,
+        "promptTemplate: '{{.Body}}', branch: '{{.Nonsense}}'",
+        &[
+            "0 /spec/taskTemplate/branch unknown-variable: there is no variable .Nonsense (cron has ID, Title, Kind, Time, Schedule)",
+            "0 /spec/taskTemplate/promptTemplate empty-variable: .Body is always empty for cron",
+        ],
+    );
+    check_when(
+        cron,
+        "promptTemplate: '{{if}}', metadata: {labels: {a: '{{.Title.x}}'}, annotations: {b: '{{.Deps.x}}'}}",
+        &[
+            "0 /spec/taskTemplate/metadata/annotations/b unknown-variable: there is no variable .Deps (results of dependencies are known only to prompts of Tasks that are written out in git)",
+            "0 /spec/taskTemplate/metadata/labels/a unknown-variable: .Title has no field \"x\"",
+            "0 /spec/taskTemplate/promptTemplate template-syntax: the template cannot be read: the block `if` has no `{{end}}`",
+        ],
+    );
+    let webhook = "{webhook: {source: s, fieldMapping: {id: $.id, severity: $.s}}}";
+    check_when(
+        webhook,
+        "promptTemplate: '{{.severity}} {{.id}} {{.ID}} {{.Payload.a.b}} {{.Title}} {{.sevrity}}'",
+        &[
+            "0 /spec/taskTemplate/promptTemplate unknown-variable: there is no variable .sevrity (did you mean \"severity\"?)",
+            "0 /spec/taskTemplate/promptTemplate empty-variable: .Title is always empty for webhook (add its key to fieldMapping)",
+        ],
+    );
+    check_when(
+        cron,
+        "promptTemplate: '{{.Context.wether}}', contextSources: [{name: weather, http: {url: 'https://x/{{.ID}}', headers: {a: '{{.Context.weather}}'}}}]",
+        &[
+            "0 /spec/taskTemplate/contextSources/0/http/headers/a unknown-variable: context sources cannot use each other's values",
+            "0 /spec/taskTemplate/promptTemplate unknown-variable: there is no context source \"wether\" (did you mean \"weather\"?)",
+        ],
+    );
+    let issues = "{githubIssues: {}}";
+    check_when(
+        issues,
+        "promptTemplate: '{{range $i := .Labels}}{{$i}}{{end}}{{with index . \"Branch\"}}{{.}}{{end}}'",
+        &["0 /spec/taskTemplate/promptTemplate empty-variable: .Branch is always empty for githubIssues"],
+    );
+}
+
+#[test]
+fn scripts_take_no_text_of_others() {
+    let mut context = Context::default();
+    context.live.insert((Kind::Workspace, "w".to_owned()));
+    let spawner = |when: &str, script: &str| {
+        format!(
+            "{SPAWNER}spec: {{when: {when}, taskTemplate: {{type: shell, workspaceRef: {{name: w}}, promptTemplate: {script:?}}}}}"
+        )
+    };
+    let issues = "{githubIssues: {}}";
+    check_text(
+        &spawner(issues, "echo {{.Number}}; docker ps --format '{{.Names}}'"),
+        &context,
+        &[
+            "0 /spec/taskTemplate/promptTemplate unknown-variable: there is no variable .Names (githubIssues has ID, Number, Title, Body, URL, Labels, Comments, Kind)",
+        ],
+    );
+    check_text(&spawner(issues, "docker ps --format '{{.Names}}'; x='{{'"), &context, &[]);
+    check_text(
+        &spawner(issues, "echo\necho {{.Title}}"),
+        &context,
+        &[
+            "0 /spec/taskTemplate/promptTemplate shell-template: {{.Title}} may not be filled into a script (read it from a KELOS_ITEM_ variable, or from the file that $KELOS_ITEM_FILE names)",
+        ],
+    );
+    check_text(
+        &format!("{TASK}spec: {{type: shell, prompt: 'echo {{{{.Deps.a.Results.x}}}}'}}"),
+        &context,
+        &[
+            "0 /spec/prompt shell-template: the results of other Tasks may not be filled into a script (read them from the file that $KELOS_ITEM_FILE names, under Deps)",
+        ],
+    );
+}
+
+#[test]
+fn prompts_of_tasks_name_their_dependencies() {
+    let mut context = Context::default();
+    context.live.insert((Kind::Task, "build-it".to_owned()));
+    let task = |prompt: &str, depends: &str| {
+        format!(
+            "{TASK}spec: {{type: codex, credentials: {{type: none}}, dependsOn: {depends}, prompt: {prompt:?}}}"
+        )
+    };
+    check_text(&task("{{index .Deps \"build-it\" \"Results\" \"branch\"}}", "[build-it]"), &context, &[]);
+    check_text(
+        &task(
+            "{{index .Deps \"biuld-it\" \"Results\" \"branch\"}} {{(index .Deps \"build-it\").Result}} {{.Title}}",
+            "[build-it]",
+        ),
+        &context,
+        &[
+            "0 /spec/prompt unknown-variable: a dependency has no field \"Result\" (did you mean \"Results\"?)",
+            "0 /spec/prompt unknown-variable: the prompt of a Task has no variable .Title (it has .Deps alone, as in {{index .Deps \"build\" \"Results\" \"branch\"}})",
+            "0 /spec/prompt unknown-dependency: the prompt uses results of \"biuld-it\", which is not in dependsOn (did you mean \"build-it\"?)",
+        ],
+    );
+    check_text(
+        &task("a\n{{.Title}} and {{.Names}}", "[]"),
+        &context,
+        &[
+            "0 /spec/prompt template-not-rendered: the prompt is not rendered, so the agent reads {{.Title}} (prompts of Tasks are rendered when dependsOn is set)",
+        ],
+    );
+    check_text(
+        &task("{{", "[build-it]"),
+        &context,
+        &["0 /spec/prompt template-syntax: the template cannot be read: the action `{{` is not closed"],
+    );
+}
+
+#[test]
+fn a_finding_in_a_template_names_its_line() {
+    let text = format!(
+        "{TASK}spec:\n  type: codex\n  credentials: {{type: none}}\n  dependsOn: [t2]\n  prompt: |\n    one\n    two {{{{.Title}}}}\n---\n{}spec: {{type: shell, prompt: x}}",
+        TASK.replace("name: t", "name: t2")
+    );
+    let documents = yaml::parse(&text, &yaml::Limits::default()).unwrap();
+    let manifests: Vec<Manifest<'_>> = documents
+        .iter()
+        .enumerate()
+        .map(|(document, parsed)| Manifest { file: "a", document, value: &parsed.value })
+        .collect();
+    let found = check(&manifests, &Context::default());
+    assert_eq!(found.iter().map(|finding| finding.line).collect::<Vec<_>>(), [Some(2)]);
+}
