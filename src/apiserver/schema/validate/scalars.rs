@@ -4,7 +4,7 @@ use serde_json::{Number, Value};
 
 use super::outcome::Outcome;
 use super::{formats, invalid, trimmed};
-use crate::apiserver::schema::error::{FieldError, FieldErrorKind};
+use crate::apiserver::schema::error::FieldError;
 use crate::apiserver::schema::structural::Node;
 use crate::apiserver::spelling;
 
@@ -14,9 +14,7 @@ pub(super) fn check_text(text: &str, schema: &Node, path: &str) -> Outcome {
     let length = i64::try_from(text.chars().count()).unwrap_or(i64::MAX);
     if let Some(max) = rules.max_length.filter(|max| length > *max) {
         // The real server counts characters and says bytes.
-        let bytes = if max == 1 { "byte" } else { "bytes" };
-        let detail = format!("may not be more than {max} {bytes}");
-        let error = FieldError::new(FieldErrorKind::TooLong, trimmed(path), text, detail);
+        let error = FieldError::too_long(trimmed(path), usize::try_from(max).unwrap_or_default());
         return Outcome::of((format!("{path} in body should be at most {max} chars long"), error));
     }
     if let Some(min) = rules.min_length.filter(|min| length < *min) {
