@@ -65,19 +65,14 @@ impl Output {
         };
         let bytes = collected.to_bytes();
         let body = match self {
-            _ if is_raw => indent(bytes.trim_ascii_end()),
-            Self::Yaml => match serde_json::from_slice::<Value>(&bytes) {
+            Self::Yaml if !is_raw => match serde_json::from_slice::<Value>(&bytes) {
                 Ok(value) => {
                     parts.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/yaml"));
                     yaml::write(&value).into_bytes()
                 }
                 Err(_) => bytes.to_vec(),
             },
-            Self::Compact | Self::Indented => {
-                let mut body = indent(bytes.trim_ascii_end());
-                body.push(b'\n');
-                body
-            }
+            Self::Yaml | Self::Compact | Self::Indented => indent(bytes.trim_ascii_end()),
         };
         parts.headers.remove(header::CONTENT_LENGTH);
         Response::from_parts(parts, Body::from(body))

@@ -6,6 +6,8 @@ use serde_json::Value;
 
 use crate::apiserver::body;
 use crate::apiserver::cause::Cause;
+use crate::apiserver::go_json;
+use crate::apiserver::json_patching;
 use crate::apiserver::managed_fields::ApplyError;
 use crate::apiserver::metadata;
 use crate::apiserver::options::{FieldValidation, WriteOptions};
@@ -92,14 +94,30 @@ struct Change {
 
 impl Change {
     fn parse(patch_type: PatchType, bytes: &[u8], validation: FieldValidation) -> Result<Self, ApiError> {
+        let is_json = patch_type == PatchType::Json;
         let decoded = schema::decode(bytes).map_err(|error| {
-            let error = format!("error decoding patch: {error}");
-            ApiError::bad_request(error)
+            let fault = go_json::fault(bytes).unwrap_or_else(|| error.to_string());
+            ApiError::bad_request(match patch_type {
+                PatchType::Merge => "invalid JSON patch".to_owned(),
+                _ => format!("error decoding patch: {fault}"),
+            })
         })?;
-        let strict_errors = match validation {
-            FieldValidation::Ignore => Vec::new(),
-            _ => decoded.duplicates.iter().map(|path| format!("duplicate field \"{path}\"")).collect(),
-        };
+        let prefix = if is_json { "json patch " } else { "" };
+        let mut strict_errors = Vec::new();
+        if validation != FieldValidation::Ignore {
+            let duplicates = decoded.duplicates.iter();
+            strict_errors.extend(duplicates.map(|path| format!("{prefix}duplicate field \"{path}\"")));
+            if let (true, Some(operations)) = (is_json, decoded.value.as_array()) {
+                strict_errors.extend(json_patching::strict_errors(operations));
+            }
+        }
+        let operations = decoded.value.as_array().map_or(0, Vec::len);
+        if is_json && operations > json_patching::OPERATION_LIMIT {
+            return Err(ApiError::too_large(&format!(
+                "The allowed maximum operations in a JSON patch is {}, got {operations}",
+                json_patching::OPERATION_LIMIT
+            )));
+        }
         let shape_fits = match patch_type {
             PatchType::Json => decoded.value.is_array(),
             _ => decoded.value.is_object(),
@@ -129,9 +147,8 @@ impl Change {
         let mut new = old.clone();
         match self.patch_type {
             PatchType::Json => {
-                let operations: json_patch::Patch = serde_json::from_value(self.document.clone())
-                    .map_err(|error| ApiError::bad_request(error.to_string()))?;
-                json_patch::patch(&mut new, &operations).map_err(|_| ApiError::unprocessable())?;
+                let operations = self.document.as_array().map(Vec::as_slice).unwrap_or_default();
+                json_patching::apply(&mut new, operations).map_err(|_| ApiError::unprocessable())?;
             }
             _ => json_patch::merge(&mut new, &self.document),
         }

@@ -242,6 +242,14 @@ impl Resource {
         }
     }
 
+    /// Returns the namespace and the name that a store key spells.
+    pub(crate) fn parse_key<'a>(&self, key: &'a str) -> (&'a str, &'a str) {
+        let mut parts = key.rsplitn(3, '/');
+        let name = parts.next().unwrap_or_default();
+        let namespace = if self.namespaced { parts.next().unwrap_or_default() } else { "" };
+        (namespace, name)
+    }
+
     /// Whether clients may write objects of this kind.
     pub(crate) fn is_read_only(&self) -> bool {
         self.core.is_some_and(|core| core.read_only)

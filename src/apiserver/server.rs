@@ -17,6 +17,7 @@ use crate::apiserver::body;
 use crate::apiserver::call::Call;
 use crate::apiserver::core_kinds;
 use crate::apiserver::discovery;
+use crate::apiserver::garbage;
 use crate::apiserver::metadata;
 use crate::apiserver::openapi::OpenApi;
 use crate::apiserver::options::{Query, WriteOptions};
@@ -99,6 +100,19 @@ impl ApiServer {
             let state = Arc::clone(&state);
             async move { state.handle(request).await }
         })
+    }
+
+    /// Collects garbage, empties deleted namespaces and lets Events expire, until the server stops.
+    ///
+    /// Whoever owns the server runs this once, in a task of its own, for as long as it answers requests.
+    pub async fn keep_house(&self) {
+        garbage::run(&self.state).await;
+    }
+
+    /// Returns what the server's parts share, for their tests.
+    #[cfg(test)]
+    pub(crate) fn state(&self) -> &State {
+        &self.state
     }
 
     /// Ends every watch and refuses none: clients see the ends of their streams and come back elsewhere.

@@ -24,6 +24,8 @@ pub(super) struct Published {
     // Keys under a secret prefix may have a later floor: their past does not survive a restart.
     secret_floor: u64,
     feeds: Vec<Feed>,
+    // Nothing will happen any more, so a watch ends after the past.
+    closed: bool,
     // Also read by every `Watch` for its progress.
     revision: Arc<AtomicU64>,
     history_limit: usize,
@@ -65,6 +67,7 @@ impl Published {
             floor: beginning.floor,
             secret_floor: beginning.secret_floor,
             feeds: Vec::new(),
+            closed: false,
             revision: Arc::new(AtomicU64::new(beginning.revision)),
             history_limit: options.history_events,
             history_byte_limit: options.history_bytes,
@@ -147,7 +150,9 @@ impl Published {
         let (feed, watch) =
             watch::channel(prefix, after, backlog, self.queue_limit, Arc::clone(&self.revision));
         self.feeds.retain(Feed::is_live);
-        self.feeds.push(feed);
+        if !self.closed {
+            self.feeds.push(feed);
+        }
         Ok(watch)
     }
 
@@ -173,8 +178,9 @@ impl Published {
         self.revision.store(last, Ordering::Release);
     }
 
-    /// Ends every watch.
+    /// Ends every watch, also those that begin later.
     pub(super) fn close(&mut self) {
+        self.closed = true;
         self.feeds.clear();
     }
 

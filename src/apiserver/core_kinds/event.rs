@@ -10,7 +10,7 @@ use crate::apiserver::core_kinds::shape::{
 use crate::apiserver::core_kinds::{
     Column, CoreKind, Face, Selectable, column, keep_all, nothing, selectable, wide_column,
 };
-use crate::apiserver::events;
+use crate::apiserver::events::{self, rules};
 use crate::apiserver::names;
 use crate::apiserver::table;
 
@@ -196,126 +196,11 @@ fn cells(object: &Value, now: Timestamp) -> Vec<Value> {
     ]
 }
 
-/// The longest action, reason and reporting instance.
-const SHORT_LIMIT: usize = 128;
-
-/// The longest message.
-const NOTE_LIMIT: usize = 1_024;
-
 fn validate(new: &Value, _: Option<&Value>) -> Vec<Cause> {
-    common_causes(new, "reportingComponent")
-}
-
-/// The rules of both faces, on the core form.
-fn common_causes(event: &Value, reporter_field: &str) -> Vec<Cause> {
-    let mut causes = Vec::new();
-    let text = |value: &'_ Value| value.as_str().unwrap_or_default().to_owned();
-    let namespace = text(&event["metadata"]["namespace"]);
-    let involved = text(&event["involvedObject"]["namespace"]);
-    let is_newer = !event["eventTime"].is_null();
-    let fits = match (involved.is_empty(), is_newer) {
-        (true, false) => namespace == "default",
-        (true, true) => namespace == "default" || namespace == "kube-system",
-        (false, false) => namespace == involved,
-        (false, true) => true,
-    };
-    if !fits {
-        causes.push(Cause::invalid(
-            "involvedObject.namespace",
-            &Value::from(involved),
-            "does not match event.namespace",
-        ));
-    }
-    if !is_newer {
-        return causes;
-    }
-    let reporter = text(&event["reportingComponent"]);
-    if reporter.is_empty() {
-        causes.push(Cause::required(reporter_field, ""));
-    }
-    for message in names::qualified(&reporter) {
-        causes.push(Cause::invalid(reporter_field, &Value::from(reporter.as_str()), &message));
-    }
-    for (field, limit, is_required) in [
-        ("reportingInstance", SHORT_LIMIT, true),
-        ("action", SHORT_LIMIT, true),
-        ("reason", SHORT_LIMIT, true),
-        ("message", NOTE_LIMIT, false),
-    ] {
-        let value = text(&event[field]);
-        if value.is_empty() && is_required {
-            causes.push(Cause::required(field, ""));
-        }
-        if value.len() > limit {
-            let detail = format!("can have at most {limit} characters");
-            causes.push(Cause::invalid(field, &Value::from(""), &detail));
-        }
-    }
-    causes
+    rules::violations(new, None, rules::Face::Core)
 }
 
 fn newer_validate(new: &Value, old: Option<&Value>) -> Vec<Cause> {
-    let new = events::to_core(new.clone());
-    let mut causes = common_causes(&new, "reportingController");
-    let series = &new["series"];
     let old = old.map(|old| events::to_core(old.clone()));
-    if !series.is_null() && old.as_ref().is_none_or(|old| old["series"] != *series) {
-        if series["count"].as_i64().unwrap_or(0) < 2 {
-            causes.push(Cause::invalid("series.count", &Value::from(""), "should be at least 2"));
-        }
-        if series["lastObservedTime"].is_null() {
-            causes.push(Cause::required("series.lastObservedTime", ""));
-        }
-    }
-    let Some(old) = old else {
-        causes.extend(newer_create_causes(&new));
-        return causes;
-    };
-    for field in [
-        "involvedObject",
-        "reason",
-        "message",
-        "source",
-        "firstTimestamp",
-        "lastTimestamp",
-        "count",
-        "type",
-        "eventTime",
-        "action",
-        "related",
-        "reportingComponent",
-        "reportingInstance",
-    ] {
-        let (now, before) = (&new[field], &old[field]);
-        let is_empty = |value: &Value| value.is_null() || value == "";
-        if now != before && !(is_empty(now) && is_empty(before)) {
-            let shown = if field == "reportingComponent" { "reportingController" } else { field };
-            causes.push(Cause::invalid(shown, now, "field is immutable"));
-        }
-    }
-    causes
-}
-
-/// The rules of what the newer face creates.
-fn newer_create_causes(event: &Value) -> Vec<Cause> {
-    let mut causes = Vec::new();
-    if event["eventTime"].is_null() {
-        causes.push(Cause::required("eventTime", ""));
-    }
-    let kind = event["type"].as_str().unwrap_or_default();
-    if kind != "Normal" && kind != "Warning" {
-        causes.push(Cause::invalid("type", &Value::from(""), &format!("has invalid value: {kind}")));
-    }
-    let is_set = |value: &Value| match value {
-        Value::Null => false,
-        Value::Object(map) => !map.is_empty(),
-        Value::Number(number) => number.as_i64() != Some(0),
-        _ => true,
-    };
-    for field in ["firstTimestamp", "lastTimestamp", "count", "source"] {
-        if is_set(&event[field]) {
-            causes.push(Cause::invalid(field, &Value::from(""), "needs to be unset"));
-        }
-    }
-    causes
+    rules::violations(&events::to_core(new.clone()), old.as_ref(), rules::Face::Events)
 }

@@ -116,8 +116,15 @@ const fn wide_column(name: &'static str, kind: &'static str, description: &'stat
 /// What `kubectl explain` says of the creation timestamp; table columns for ages repeat it.
 pub(crate) const CREATED: &str = "CreationTimestamp is a timestamp representing the server time when this object was created. It is not guaranteed to be set in happens-before order across separate operations. Clients may not set this value. It is represented in RFC3339 form and is in UTC.\n\nPopulated by the system. Read-only. Null for lists. More info: https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md#metadata";
 
-static KINDS: [&CoreKind; 6] =
-    [&config_map::KIND, &definition::KIND, &event::KIND, &lease::KIND, &namespace::KIND, &secret::KIND];
+static KINDS: [&CoreKind; 7] = [
+    &config_map::KIND,
+    &definition::KIND,
+    &event::KIND,
+    &event::NEWER_KIND,
+    &lease::KIND,
+    &namespace::KIND,
+    &secret::KIND,
+];
 
 /// Whether a kind is one of these.
 pub(crate) fn is_known(api_version: &str, kind: &str) -> bool {

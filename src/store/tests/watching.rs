@@ -101,6 +101,9 @@ async fn closing_ends_a_watch_after_its_last_event() {
     assert!(!watch.lagged());
     assert!(matches!(try_put(&store, "a", "y").await, Err(StoreError::Closed)));
     assert_eq!(text(&store, "a").as_deref(), Some("x"), "reading goes on");
+    let mut late = store.watch("", revision - 1).unwrap();
+    assert_eq!(late.next().await.unwrap().revision, revision);
+    assert!(late.next().await.is_none(), "a watch that begins now ends too");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

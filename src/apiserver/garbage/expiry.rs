@@ -1,0 +1,54 @@
+//! When which Event expires.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::apiserver::garbage::graph::Head;
+
+/// How long an Event is kept after it was last written: what a kube-apiserver does unless told otherwise.
+pub(super) const EVENT_TTL: SignedDuration = SignedDuration::from_hours(1);
+
+/// The Events of a store by the time at which each expires.
+#[derive(Debug, Default)]
+pub(super) struct Expiry {
+    by_time: BTreeSet<(Timestamp, Arc<str>)>,
+    // The time in `by_time`, and the revision that it is meant for.
+    by_key: HashMap<Arc<str>, (Timestamp, u64)>,
+}
+
+impl Expiry {
+    /// Takes note that the Event at `key` was written at `written` with `revision`.
+    pub(super) fn note(&mut self, key: &Arc<str>, written: Timestamp, revision: u64) {
+        self.forget(key);
+        let expires = written.checked_add(EVENT_TTL).unwrap_or(Timestamp::MAX);
+        self.by_time.insert((expires, Arc::clone(key)));
+        self.by_key.insert(Arc::clone(key), (expires, revision));
+    }
+
+    pub(super) fn forget(&mut self, key: &str) {
+        if let Some((key, (expires, _))) = self.by_key.remove_entry(key) {
+            self.by_time.remove(&(expires, key));
+        }
+    }
+
+    /// Returns the keys that have expired at `now`, each with the revision that expired.
+    pub(super) fn due(&self, now: Timestamp) -> Vec<(Arc<str>, u64)> {
+        self.by_time
+            .iter()
+            .take_while(|(expires, _)| *expires <= now)
+            .filter_map(|(_, key)| Some((Arc::clone(key), self.by_key.get(key)?.1)))
+            .collect()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.by_time.is_empty()
+    }
+}
+
+/// Returns when a stored Event was last written, as far as it says so itself; never later than `now`.
+pub(super) fn last_written(head: &Head, now: Timestamp) -> Timestamp {
+    let times = head.write_times().filter_map(|text| text.parse::<Timestamp>().ok());
+    times.max().map_or(now, |time| time.min(now))
+}
