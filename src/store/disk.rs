@@ -99,7 +99,9 @@ impl Disk {
             path: path.to_owned(),
             secret_prefixes: options.secret_prefixes.clone(),
             superseded: VecDeque::new(),
-            scrub: secure,
+            // Also moves the note that the file is in use out of the log, so that a log that loses its content loses
+            // no more than what was written since.
+            scrub: true,
             _lock: lock,
         };
         let (mut beginning, clean) = disk.load().map_err(database("read"))??;

@@ -426,6 +426,7 @@ impl<'a> Collector<'a> {
             name: found.name,
             subresource: "",
             manager: MANAGER,
+            uid_is_precondition: false,
         };
         write::update(self.state, &place, false, false, |old, now| {
             let old = old

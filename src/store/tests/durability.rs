@@ -28,6 +28,50 @@ async fn what_was_acknowledged_is_there_after_a_crash() {
     assert_eq!(put(&store, "a", "3").await, restarted + 1);
 }
 
+/// A power cut can leave a write-ahead log that ends anywhere. Whatever is left must be a state that there once was,
+/// and new revisions must lie beyond all that anybody saw.
+#[tokio::test]
+async fn a_torn_log_gives_an_earlier_state_and_no_other() {
+    let random = &mut fastrand::Rng::with_seed(3);
+    let place = Place::new();
+    let store = place.open();
+    let mut states = vec![Vec::new()];
+    for number in 0..60 {
+        let key = format!("k/{}", random.u8(..6));
+        match random.u8(..4) {
+            0 => drop(apply(&store, &key, Change::Delete { last: None }).await.unwrap()),
+            _ => drop(put(&store, &key, &format!("{number}").repeat(random.usize(1..3_000))).await),
+        }
+        states.push(store.list("", None, None).entries);
+    }
+    let highest = store.revision();
+    let wal_path = place.path.with_extension("db-wal");
+    let (file, wal) = (std::fs::read(&place.path).unwrap(), std::fs::read(&wal_path).unwrap());
+    assert!(wal.len() > 100_000, "the log is what is torn here");
+    let mut seen = std::collections::BTreeSet::new();
+    for round in 0..40 {
+        let torn = Place::new();
+        std::fs::create_dir(torn.path.parent().unwrap()).unwrap();
+        std::fs::write(&torn.path, &file).unwrap();
+        let mut wal = wal.clone();
+        wal.truncate(if round == 0 { wal.len() } else { random.usize(..wal.len()) });
+        if let Some(byte) = wal.last_mut().filter(|_| round % 2 == 1) {
+            *byte ^= 0x55;
+        }
+        std::fs::write(torn.path.with_extension("db-wal"), wal).unwrap();
+        let reopened = torn.open();
+        let entries = reopened.list("", None, None).entries;
+        let state = states.iter().rposition(|state| *state == entries);
+        seen.insert(
+            state.unwrap_or_else(|| panic!("round {round} gives a state that never was: {entries:?}")),
+        );
+        assert!(reopened.revision() > highest);
+        assert!(put(&reopened, "k/1", "new").await > highest);
+    }
+    assert!(seen.contains(&(states.len() - 1)), "the whole log gives the last state");
+    assert!(seen.len() > 10, "the log was torn in many places: {seen:?}");
+}
+
 #[tokio::test]
 async fn a_clean_restart_keeps_the_past() {
     let place = Place::new();

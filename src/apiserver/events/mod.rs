@@ -5,6 +5,8 @@
 //! the older face needs live on as `deprecated…`. Owners of fields keep the names of the face that they wrote, so
 //! `managedFields` is the same in both.
 
+pub mod rules;
+
 use serde_json::{Map, Value, json};
 
 /// The fields that have another name, as core and as `events.k8s.io` call them.
