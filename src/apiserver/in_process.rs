@@ -28,7 +28,7 @@ pub struct InProcess {
 }
 
 /// Returns the service that answers with `router`. Requests that name no program are those of `user_agent`, such as
-/// `kelos/0.1.0`; what stands before the slash becomes the field manager of writes that state none.
+/// `kelos/0.1.0` (empty for none); what stands before the slash becomes the field manager of writes that state none.
 pub fn in_process(router: Router, user_agent: &str) -> InProcess {
     let user_agent = HeaderValue::from_str(user_agent).unwrap_or(HeaderValue::from_static("kelos"));
     InProcess { router, requests: TaskTracker::new(), user_agent }
@@ -57,7 +57,9 @@ where
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let mut request = request.map(Body::new);
-        request.headers_mut().entry(header::USER_AGENT).or_insert_with(|| self.user_agent.clone());
+        if !self.user_agent.is_empty() {
+            request.headers_mut().entry(header::USER_AGENT).or_insert_with(|| self.user_agent.clone());
+        }
         let answer = self.requests.spawn(self.router.clone().oneshot(request));
         async move {
             match answer.await {
