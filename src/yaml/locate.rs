@@ -146,7 +146,7 @@ impl Builder {
                 let value = (!plain || !is_empty).then_some(position);
                 let node = self.add(value, Children::None);
                 self.anchors.insert(anchor, node);
-                if self.open.is_empty() && plain && matches!(scalar::resolve(&text), Ok(Value::Null)) {
+                if self.open.is_empty() && plain && matches!(scalar::resolve(&text, false), Ok(Value::Null)) {
                     self.root = None;
                 }
             }

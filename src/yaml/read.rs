@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 
-use granit_parser::{Event, Parser, ScalarStyle, Span, StrInput};
+use granit_parser::{Event, Parser, ScalarStyle, Span, StrInput, StructureStyle};
 use serde_json::{Map, Value};
 
 use super::fault::{Fault, FaultCode, Position};
@@ -99,6 +99,8 @@ type Entry = (String, Value, Position);
 /// A collection that has begun and not ended.
 struct Frame {
     collection: Collection,
+    /// Whether it is written in brackets.
+    is_flow: bool,
     anchor: usize,
     position: Position,
 }
@@ -198,15 +200,16 @@ impl<'text> Reader<'text> {
                 self.refuse_tag(tag.is_some(), span);
                 self.scalar(text, style, anchor, position)
             }
-            Event::SequenceStart(_, anchor, tag) => {
+            Event::SequenceStart(style, anchor, tag) => {
                 self.refuse_tag(tag.is_some(), span);
-                self.open(Collection::Sequence(Vec::new()), anchor, position)
+                self.open(Collection::Sequence(Vec::new()), style, anchor, position)
             }
-            Event::MappingStart(_, anchor, tag) => {
+            Event::MappingStart(style, anchor, tag) => {
                 self.refuse_tag(tag.is_some(), span);
                 let pending = Pending::Key;
                 self.open(
                     Collection::Mapping { entries: Vec::new(), merges: Vec::new(), pending },
+                    style,
                     anchor,
                     position,
                 )
@@ -247,7 +250,8 @@ impl<'text> Reader<'text> {
     ) -> Result<(), Interrupt> {
         self.count_node(position)?;
         let value = if style == ScalarStyle::Plain {
-            match scalar::resolve(&text) {
+            let is_flow = self.frames.last().is_some_and(|frame| frame.is_flow);
+            match scalar::resolve(&text, is_flow) {
                 Ok(value) => value,
                 Err(_) if text == "<<" && self.takes_key() => {
                     self.pend(Pending::Merge(position));
@@ -269,7 +273,13 @@ impl<'text> Reader<'text> {
         Ok(())
     }
 
-    fn open(&mut self, collection: Collection, anchor: usize, position: Position) -> Result<(), Interrupt> {
+    fn open(
+        &mut self,
+        collection: Collection,
+        style: StructureStyle,
+        anchor: usize,
+        position: Position,
+    ) -> Result<(), Interrupt> {
         self.count_node(position)?;
         if self.frames.len() >= self.limits.depth {
             self.too_deep(position);
@@ -278,12 +288,13 @@ impl<'text> Reader<'text> {
         if self.takes_key() {
             self.refuse_collection_key(position);
         }
-        self.frames.push(Frame { collection, anchor, position });
+        let is_flow = style == StructureStyle::Flow;
+        self.frames.push(Frame { collection, is_flow, anchor, position });
         Ok(())
     }
 
     fn close(&mut self) -> Result<(), Interrupt> {
-        let Some(Frame { collection, anchor, position }) = self.frames.pop() else { return Ok(()) };
+        let Some(Frame { collection, anchor, position, .. }) = self.frames.pop() else { return Ok(()) };
         let value = match collection {
             Collection::Sequence(items) => Value::Array(items),
             Collection::Mapping { entries, merges, .. } => Value::Object(self.mapping(entries, merges)),

@@ -17,10 +17,13 @@ pub(super) struct Refusal {
 /// Integers up to this size are exact in a float, so a float without a fraction may become one.
 const EXACT_FLOAT: f64 = 9_007_199_254_740_992.0;
 
-/// Returns the value of a plain scalar.
-pub(super) fn resolve(text: &str) -> Result<Value, Refusal> {
+/// Returns the value of a plain scalar; `is_flow` says whether it stands in brackets.
+pub(super) fn resolve(text: &str, is_flow: bool) -> Result<Value, Refusal> {
     // Most scalars are words: decide them by their first byte.
     let Some(&first) = text.as_bytes().first() else { return Ok(Value::Null) };
+    if is_flow && matches!(first, b'?' | b':') {
+        return Err(ambiguous(format!("`{text}` begins a key or a value to YAML 1.1 readers")));
+    }
     if !matches!(first, b'0'..=b'9' | b'+' | b'-' | b'.' | b'~' | b'=' | b'<')
         && !matches!(first.to_ascii_lowercase(), b't' | b'f' | b'n' | b'y' | b'o')
     {
@@ -97,8 +100,8 @@ fn resolve_number(text: &str) -> Result<Value, Refusal> {
         return radix(text, sign, digits, 16, "hexadecimal");
     }
     if let Some(digits) = body.strip_prefix("0o") {
-        if is_digits(digits, 8) {
-            return Err(ambiguous(format!("`{text}` is an octal number to YAML 1.2 readers only")));
+        if is_digits(&without_underscores(digits), 8) {
+            return Err(ambiguous(format!("`{text}` is an octal number to some YAML readers only")));
         }
         return string(text);
     }
@@ -108,7 +111,7 @@ fn resolve_number(text: &str) -> Result<Value, Refusal> {
         }
         return string(text);
     }
-    if body.contains('_') && looks_numeric(&without_underscores(body)) && !body.starts_with('_') {
+    if body.contains('_') && looks_numeric(&without_underscores(body)) {
         return Err(ambiguous(format!("`{text}` is a number to YAML 1.1 readers only")));
     }
     if is_sexagesimal(body) {
@@ -137,7 +140,7 @@ fn radix(text: &str, sign: &str, digits: &str, radix: u32, name: &str) -> Result
     if !is_digits(&plain, radix) {
         return string(text);
     }
-    if !sign.is_empty() || plain.len() != digits.len() {
+    if !sign.is_empty() || plain != digits {
         return Err(ambiguous(format!("`{text}` is a {name} number to YAML 1.1 readers only")));
     }
     u64::from_str_radix(&plain, radix).map(Value::from).map_err(|_| out_of_range(text))
@@ -147,6 +150,9 @@ fn float(text: &str, body: &str) -> Result<Value, Refusal> {
     if !is_float(body) {
         // More than one dot, as in `1.2.3`: YAML 1.1 allows it by the letter, no reader does.
         return string(text);
+    }
+    if body.starts_with('.') && body.len() < text.len() {
+        return Err(ambiguous(format!("`{text}` is a number to YAML 1.2 readers and a string to others")));
     }
     if let Some((mantissa, exponent)) = body.split_once(['e', 'E'])
         && (!mantissa.contains('.') || !exponent.starts_with(['+', '-']))
@@ -205,8 +211,10 @@ fn is_digits(text: &str, radix: u32) -> bool {
     !text.is_empty() && text.chars().all(|character| character.is_digit(radix))
 }
 
+/// Removes the underscores that YAML 1.1 allows in numbers. `0x_`, which some readers fail on, counts as a zero.
 fn without_underscores(text: &str) -> String {
-    text.replace('_', "")
+    let digits = text.replace('_', "");
+    if digits.is_empty() && !text.is_empty() { "0".to_owned() } else { digits }
 }
 
 #[expect(clippy::unnecessary_wraps, reason = "the callers return it as one of several outcomes")]

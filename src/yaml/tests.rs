@@ -92,7 +92,7 @@ fn plain_scalars_mean_what_every_reader_takes_them_for() {
 #[test]
 fn scalars_that_readers_take_differently_are_faults_with_the_quoted_form() {
     let words = "y Y yes Yes YES n N no No NO on On ON off Off OFF = <<";
-    let numbers = "010 -010 08 0o17 0b101 1_000 0x_1F -0x1F +0x1F 1e3 12e4567 1.5e3 12:30:00 22:22 1:30.5 1_0.5 0_1 1_2:30";
+    let numbers = "010 -010 08 0o17 0b101 1_000 0x_1F -0x1F +0x1F 1e3 12e4567 1.5e3 12:30:00 22:22 1:30.5 1_0.5 0_1 1_2:30 -.5 +.5 0x_ 0b_ +_1 0o_1";
     for text in words.split(' ').chain(numbers.split(' ')) {
         let found = parse(&format!("key: {text}\n"), &Limits::default()).unwrap_err();
         assert_eq!(found.len(), 1, "{text}: {found:?}");
@@ -109,6 +109,9 @@ fn scalars_that_readers_take_differently_are_faults_with_the_quoted_form() {
     for text in [".inf", "-.Inf", ".NaN", "99999999999999999999", "1.0e+999", "0xFFFFFFFFFFFFFFFFF"] {
         assert_eq!(faults(&format!("key: {text}")), ["1:6 number-range"], "{text}");
     }
+    // YAML 1.1 begins a key with `?` or a value with `:` there, blank or not.
+    assert_eq!(faults("a: [?x, {:b: c}]\n"), ["1:5 ambiguous-scalar", "1:10 ambiguous-scalar"]);
+    assert_eq!(read("a: :8080\nb: ?x\n"), [json!({"a": ":8080", "b": "?x"})]);
     // As a key, too: GitHub's `on:` is the classic.
     assert_eq!(faults("on: push\n"), ["1:1 ambiguous-scalar"]);
 }

@@ -32,6 +32,7 @@ pub(super) fn rewrite(source: &str, actions: &[Action]) -> Result<String, Templa
             continue;
         }
         check_parentheses(action)?;
+        check_literals(source, action)?;
         out.push_str(if action.trims_left { "{{- " } else { "{{" });
         match action.keyword() {
             Some("else") => {
@@ -127,6 +128,23 @@ fn check_parentheses(action: &Action) -> Result<(), TemplateError> {
     Ok(())
 }
 
+/// Refuses what follows a literal without a blank, as Go does: rewritten, the two may be one number.
+fn check_literals(source: &str, action: &Action) -> Result<(), TemplateError> {
+    // Behind the name of a template Go asks for none.
+    let named = matches!(action.keyword(), Some("template" | "block"));
+    let tokens = action.tokens.get(if named { 2 } else { 0 }..).unwrap_or_default();
+    for (literal, next) in tokens.iter().zip(tokens.iter().skip(1)) {
+        let is_literal = matches!(literal.kind, Kind::Text(_) | Kind::Character(_));
+        let may_follow = matches!(next.kind, Kind::Close | Kind::Pipe | Kind::Comma);
+        if is_literal && next.adjacent && !may_follow {
+            let written = source.get(next.start..next.end).unwrap_or_default();
+            let message = format!("`{written}` follows a constant without a blank");
+            return Err(TemplateError::new(next.line, message));
+        }
+    }
+    Ok(())
+}
+
 /// Writes tokens and the blanks between them; literals are written anew.
 fn write_tokens(out: &mut String, source: &str, tokens: &[Token]) {
     let mut copied = tokens.first().map_or(0, |token| token.start);
@@ -148,8 +166,11 @@ fn write_tokens(out: &mut String, source: &str, tokens: &[Token]) {
 
 fn write_string(out: &mut String, text: &str) {
     out.push('"');
-    for character in text.chars() {
+    let mut characters = text.chars().peekable();
+    while let Some(character) = characters.next() {
         match character {
+            // The engine's lexer takes the quote behind two backslashes for an escaped one.
+            '\\' if characters.peek().is_none() => out.push_str("\\x5c"),
             '\\' => out.push_str("\\\\"),
             '"' => out.push_str("\\\""),
             '\n' => out.push_str("\\n"),

@@ -248,9 +248,14 @@ fn check_comparable(first: &Value, second: &Value) -> Result<(), FuncError> {
         Value::Bool(_) => Some("a boolean"),
         Value::String(_) => Some("a string"),
         Value::Number(_) => Some("a number"),
+        Value::Array(_) => Some("a list"),
+        Value::Object(_) | Value::Map(_) => Some("a map"),
         _ => None,
     };
     match (kind(first), kind(second)) {
+        (Some(first @ ("a list" | "a map")), _) | (_, Some(first @ ("a list" | "a map"))) => {
+            Err(FuncError::Generic(format!("{first} cannot be compared")))
+        }
         (Some(first), Some(second)) if first != second => {
             Err(FuncError::Generic(format!("{first} is compared with {second}")))
         }

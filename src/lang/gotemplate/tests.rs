@@ -92,6 +92,7 @@ fn literals_are_decoded_by_the_rules_of_go() {
         (r#"{{"\u00e9 ééééé"}}"#, "é ééééé"),
         (r"{{`\d+ \x1 {{ `}}", r"\d+ \x1 {{ "),
         ("{{`a\r\nb`}}", "a\nb"),
+        (r#"{{`a\`}}{{"\\"}}{{`\"\\`}}{{print `\` "\\" "x"}}"#, r#"a\\\"\\\\x"#),
         (r#"{{printf "%q" "a\"b"}}"#, r#""a\"b""#),
         (r"{{'é'}} {{'\n'}} {{'\''}}", "233 10 39"),
         ("{{\"\u{0}\u{1f680}\"}}", "\u{0}\u{1f680}"),
@@ -124,6 +125,7 @@ fn branches_of_with_are_understood() {
         ("{{with .A}}a{{else with .B}}[{{.}}{{$.C}}]{{else}}none{{end}}!", "[bc]!"),
         ("{{with .A}}a{{else with .A}}b{{else with .C}}{{.}}{{end}}!", "c!"),
         ("{{with .A}}a{{else with .A}}b{{else}}{{.C}}{{end}}!", "c!"),
+        ("{{define \"t\"}}<{{.}}>{{end}}{{template \"t\".C}}", "<c>"),
         ("x {{- with .A}} a {{- else with .B -}} {{.}} {{- end -}} y", "xby"),
         ("{{with .B}}{{if .}}{{with $.A}}{{else with $.C}}{{.}}{{end}}{{end}}{{end}}", "c"),
     ] {
@@ -156,6 +158,8 @@ fn errors_stand_on_the_line_where_they_arise() {
         ("\n\n{{/* x", 3, "the comment is not closed: `*/}}` is missing"),
         ("\n{{.A }", 2, "unexpected character `}` (U+007D) in an action"),
         ("{{with .A}}\n{{else with .A}}{{.Nope}}{{end}}{{.Nope}}", 2, "there is no value `Nope`"),
+        ("{{'a'.A}}", 1, "`.A` follows a constant without a blank"),
+        ("{{eq . \"1\"}}", 1, "a map cannot be compared"),
         ("{{eq .N \"1\"}}", 1, "a number is compared with a string"),
     ] {
         let error = render(source, &json!({"A": "text", "N": 1})).unwrap_err();
