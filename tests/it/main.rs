@@ -8,8 +8,8 @@ mod run_works_in_its_checkout;
 mod tidy {
     mod generated_files;
 }
-mod upstream_admission_verdicts;
 #[cfg(test)]
 mod conformance;
 #[cfg(test)]
 mod support;
+mod upstream_admission_verdicts;
