@@ -172,29 +172,29 @@ mod tests {
 
     use super::*;
 
-    fn check(operations: &Value, expected: Option<Value>) {
+    fn check(operations: &Value, expected: Option<&Value>) {
         let mut document = json!({"a": {"b": 1, "c/d": 2}, "l": [1, 2, 3]});
         let result = apply(&mut document, operations.as_array().unwrap());
-        assert_eq!(result.ok().map(|()| document), expected, "{operations}");
+        assert_eq!(result.ok().map(|()| &document), expected, "{operations}");
     }
 
     #[test]
     fn operations_apply_as_the_real_server_applies_them() {
         check(
             &json!([{"op": "add", "path": "/l/1", "value": 9}, {"op": "remove", "path": "/a/c~1d"}]),
-            Some(json!({"a": {"b": 1}, "l": [1, 9, 2, 3]})),
+            Some(&json!({"a": {"b": 1}, "l": [1, 9, 2, 3]})),
         );
         check(
             &json!([{"op": "replace", "path": "/a/new", "value": 3}, {"op": "add", "path": "/l/-", "value": 4}]),
-            Some(json!({"a": {"b": 1, "c/d": 2, "new": 3}, "l": [1, 2, 3, 4]})),
+            Some(&json!({"a": {"b": 1, "c/d": 2, "new": 3}, "l": [1, 2, 3, 4]})),
         );
         check(
             &json!([{"op": "move", "from": "/a/b", "path": "/b"}, {"op": "copy", "from": "/l", "path": "/m"}]),
-            Some(json!({"a": {"c/d": 2}, "b": 1, "l": [1, 2, 3], "m": [1, 2, 3]})),
+            Some(&json!({"a": {"c/d": 2}, "b": 1, "l": [1, 2, 3], "m": [1, 2, 3]})),
         );
         check(
             &json!([{"op": "remove", "path": "/l/-1"}]),
-            Some(json!({"a": {"b": 1, "c/d": 2}, "l": [1, 2]})),
+            Some(&json!({"a": {"b": 1, "c/d": 2}, "l": [1, 2]})),
         );
     }
 

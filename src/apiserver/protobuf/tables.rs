@@ -209,9 +209,7 @@ const RESOURCE_ATTRIBUTES: &[Field] = &[
     one(7, "name", Text),
 ];
 
-const RULES_REVIEW: &[Field] = &[
-    one(1, "metadata", Message(OBJECT_META)),
-    one(2, "spec", Message(&[one(1, "namespace", Text)])),
-];
+const RULES_REVIEW: &[Field] =
+    &[one(1, "metadata", Message(OBJECT_META)), one(2, "spec", Message(&[one(1, "namespace", Text)]))];
 
 const SUBJECT_REVIEW: &[Field] = &[one(1, "metadata", Message(OBJECT_META))];
