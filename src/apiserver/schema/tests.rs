@@ -110,3 +110,29 @@ fn an_object_is_pruned_filled_and_checked() {
         ]
     );
 }
+
+/// Objects that were stored before the schema forbade them, what they were replaced by, and the answer, recorded from
+/// kube-apiserver v1.37.1.
+const REPLACED: &str = include_str!("../../../tests/testdata/apiserver/ratcheting.jsonl");
+
+#[test]
+fn faults_that_were_there_before_pass_as_on_the_real_server() {
+    let schema = Structural::parse(&serde_json::from_str(CHECK).unwrap()).unwrap();
+    let read = |spec: &Value| {
+        let mut object = json!({"spec": spec}).as_object().unwrap().clone();
+        schema.coerce(&mut object).unwrap();
+        let mut object = Value::Object(object);
+        schema.fill_defaults(&mut object);
+        object
+    };
+    for line in REPLACED.lines() {
+        let recording: Value = serde_json::from_str(line).unwrap();
+        let mut causes = recording["causes"].as_array().cloned().unwrap_or_default();
+        causes.sort_by_key(Value::to_string);
+        let errors = schema.validate(&read(&recording["new"]), Some(&read(&recording["old"])));
+        let mut actual: Vec<Value> =
+            errors.iter().map(|error| json!([error.kind.reason(), error.path, error.body()])).collect();
+        actual.sort_by_key(Value::to_string);
+        assert_eq!(actual, causes, "{line}");
+    }
+}
