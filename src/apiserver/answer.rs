@@ -1,11 +1,14 @@
 //! Answers: stored bytes become responses in the form that the client asked for.
 
+use std::borrow::Cow;
+
 use axum::body::Body;
 use axum::http::{HeaderValue, Response, StatusCode, header};
 use bytes::Bytes;
 use jiff::Timestamp;
 use serde_json::Value;
 
+use crate::apiserver::core_kinds::shape::Ordered;
 use crate::apiserver::encode;
 use crate::apiserver::list::{ListMeta, Listed};
 use crate::apiserver::metadata;
@@ -45,7 +48,7 @@ pub(crate) fn not_found() -> Response<Body> {
     text(StatusCode::NOT_FOUND, "404 page not found\n")
 }
 
-/// Returns an object's stored bytes with its type in front, where the stored form leaves it out.
+/// Returns an object's stored bytes as they are served alone: with their type, where the stored form leaves it out.
 pub(crate) fn typed(resource: &Resource, bytes: &[u8]) -> Vec<u8> {
     let mut object = Vec::with_capacity(bytes.len() + 64);
     write_typed(resource, bytes, &mut object);
@@ -58,12 +61,22 @@ pub(crate) fn write_typed(resource: &Resource, bytes: &[u8], out: &mut Vec<u8>) 
         out.extend_from_slice(bytes);
         return;
     };
+    let served = served(resource, bytes);
     out.extend_from_slice(b"{\"kind\":\"");
     out.extend_from_slice(core.kind.as_bytes());
     out.extend_from_slice(b"\",\"apiVersion\":\"");
     out.extend_from_slice(resource.api_version().as_bytes());
     out.extend_from_slice(b"\",");
-    out.extend_from_slice(bytes.get(1..).unwrap_or_default());
+    out.extend_from_slice(served.get(1..).unwrap_or_default());
+}
+
+/// Returns stored bytes as they stand in a list: as they are, unless the kind is another's second face.
+fn served<'a>(resource: &Resource, bytes: &'a [u8]) -> Cow<'a, [u8]> {
+    let Some(core) = resource.core.filter(|core| core.face.is_some()) else { return Cow::Borrowed(bytes) };
+    match load(resource, bytes) {
+        Ok(object) => Cow::Owned(encode::to_vec(&Ordered { value: &object, shape: core.shape })),
+        Err(_) => Cow::Borrowed(bytes),
+    }
 }
 
 /// Answers with one object.
@@ -132,12 +145,12 @@ fn plain_list(resource: &Resource, listed: &Listed) -> Vec<u8> {
             format!("{{\"kind\":\"{list_kind}\",\"apiVersion\":\"{api_version}\",\"metadata\":{metadata},\"items\":[")
                 .as_bytes(),
         );
-        join(&mut body, &listed.items);
+        join(&mut body, resource, &listed.items);
         body.extend_from_slice(b"]}");
         return body;
     }
     body.extend_from_slice(format!("{{\"apiVersion\":\"{api_version}\",\"items\":[").as_bytes());
-    join(&mut body, &listed.items);
+    join(&mut body, resource, &listed.items);
     let metadata = &listed.metadata;
     let remaining = metadata
         .remaining_item_count
@@ -153,12 +166,12 @@ fn plain_list(resource: &Resource, listed: &Listed) -> Vec<u8> {
     body
 }
 
-fn join(body: &mut Vec<u8>, items: &[Bytes]) {
+fn join(body: &mut Vec<u8>, resource: &Resource, items: &[Bytes]) {
     for (index, item) in items.iter().enumerate() {
         if index > 0 {
             body.push(b',');
         }
-        body.extend_from_slice(item);
+        body.extend_from_slice(&served(resource, item));
     }
 }
 

@@ -5,13 +5,16 @@ use bytes::Bytes;
 use http_body_util::{BodyExt as _, Limited};
 use serde_json::Value;
 
-use crate::apiserver::core_kinds::CoreKind;
 use crate::apiserver::core_kinds::shape::Mismatch;
+use crate::apiserver::core_kinds::{self, CoreKind};
+use crate::apiserver::go_json;
 use crate::apiserver::negotiate::Encoding;
 use crate::apiserver::options::FieldValidation;
+use crate::apiserver::protobuf::{self, ProtobufError};
 use crate::apiserver::resource::Resource;
 use crate::apiserver::schema;
 use crate::apiserver::status::ApiError;
+use crate::yaml::{self, Limits};
 
 /// The largest body that is read, in bytes: what the real server takes.
 const BODY_LIMIT: usize = 3 << 20;
@@ -37,32 +40,78 @@ pub(crate) struct Incoming {
 /// Decodes the object of a create or update.
 pub(crate) fn decode(resource: &Resource, bytes: &[u8], encoding: Encoding) -> Result<Incoming, ApiError> {
     let (mut object, mut strict_errors) = match encoding {
-        Encoding::Json => {
-            let decoded =
-                schema::decode(bytes).map_err(|error| unreadable(resource, bytes, &error.to_string()))?;
-            (decoded.value, decoded.duplicates.iter().map(|path| duplicate(path)).collect::<Vec<_>>())
+        Encoding::Json => json(bytes).map_err(|error| unreadable(resource, bytes, &error))?,
+        Encoding::Yaml => {
+            let object = yaml(bytes).map_err(|error| unreadable(resource, bytes, &error))?;
+            (object, Vec::new())
         }
-        Encoding::Yaml | Encoding::Protobuf => {
-            return Err(ApiError::unsupported_media_type(&["application/json"]));
+        Encoding::Protobuf => {
+            let object = protobuf::decode(bytes).map_err(|error| bad_protobuf(resource, bytes, &error))?;
+            (object, Vec::new())
         }
     };
-    if !object.is_object() {
-        return Err(unreadable(
-            resource,
-            bytes,
-            "json: cannot unmarshal into Go value of type map[string]interface {}",
-        ));
-    }
     complete_type(resource, &mut object);
-    check_type(resource, &object)?;
-    strict_errors.extend(
-        normalize(resource, &mut object).map_err(|error| cannot_be_handled(&object, resource, &error))?,
-    );
+    check_type(resource, bytes, &object)?;
+    if object["apiVersion"] != resource.api_version() {
+        return Ok(Incoming { strict_errors: misplaced(&object), object });
+    }
+    let unknown =
+        normalize(resource, &mut object).map_err(|error| cannot_be_handled(&object, resource, &error))?;
+    strict_errors.extend(unknown);
     Ok(Incoming { object, strict_errors })
 }
 
-fn duplicate(path: &str) -> String {
-    format!("duplicate field \"{path}\"")
+/// Reads JSON that has to be an object. Returns it with what strict reading refuses.
+fn json(bytes: &[u8]) -> Result<(Value, Vec<String>), String> {
+    let about = "couldn't get version/kind; json parse error";
+    let decoded = schema::decode(bytes).map_err(|error| {
+        let fault = go_json::fault(bytes).unwrap_or_else(|| error.to_string());
+        format!("{about}: {fault}")
+    })?;
+    if !decoded.value.is_object() {
+        return Err(format!(
+            "{about}: json: cannot unmarshal {} into Go value of type struct {{ APIVersion string \"json:\\\"apiVersion,omitempty\\\"\"; Kind string \"json:\\\"kind,omitempty\\\"\" }}",
+            json_type(&decoded.value)
+        ));
+    }
+    let duplicates = decoded.duplicates.iter().map(|path| format!("duplicate field \"{path}\"")).collect();
+    Ok((decoded.value, duplicates))
+}
+
+/// Returns Go's word for the type of a JSON value.
+pub(crate) fn json_type(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "bool",
+        Value::Number(_) => "number",
+        Value::String(_) => "string",
+        Value::Array(_) => "array",
+        Value::Object(_) => "object",
+    }
+}
+
+/// Reads one YAML document.
+pub(crate) fn yaml(bytes: &[u8]) -> Result<Value, String> {
+    let limits = Limits { bytes: BODY_LIMIT, documents: 1, ..Limits::default() };
+    let documents = yaml::parse_bytes(bytes, &limits).map_err(|faults| match faults.first() {
+        Some(fault) => format!("yaml: line {}: {}", fault.position.line, fault.message),
+        None => "yaml: the document cannot be read".to_owned(),
+    })?;
+    let value = documents.into_iter().next().map(|document| document.value).unwrap_or_default();
+    if value.is_object() { Ok(value) } else { Err("yaml: the document is not a mapping".to_owned()) }
+}
+
+fn bad_protobuf(resource: &Resource, bytes: &[u8], error: &ProtobufError) -> ApiError {
+    match error {
+        ProtobufError::Envelope(reason) => unreadable(resource, bytes, reason),
+        ProtobufError::Object { api_version, kind, reason } => {
+            let version = api_version.rsplit('/').next().unwrap_or_default();
+            ApiError::bad_request(format!(
+                "{kind} in version \"{version}\" cannot be handled as a {}: {reason}",
+                resource.kind
+            ))
+        }
+    }
 }
 
 fn unreadable(resource: &Resource, bytes: &[u8], error: &str) -> ApiError {
@@ -85,8 +134,11 @@ fn summary(bytes: &[u8]) -> String {
     }
 }
 
-/// Fills in `apiVersion` and `kind` from the path where a client left them out.
+/// Fills in `apiVersion` and `kind` from the path where a client left them out, as Kubernetes' own kinds allow.
 fn complete_type(resource: &Resource, object: &mut Value) {
+    if resource.core.is_none() {
+        return;
+    }
     let absent = |value: &Value| value.as_str().is_none_or(str::is_empty);
     if absent(&object["apiVersion"]) {
         object["apiVersion"] = Value::from(resource.api_version());
@@ -96,23 +148,49 @@ fn complete_type(resource: &Resource, object: &mut Value) {
     }
 }
 
-fn check_type(resource: &Resource, object: &Value) -> Result<(), ApiError> {
+fn check_type(resource: &Resource, bytes: &[u8], object: &Value) -> Result<(), ApiError> {
     let text = |field: &str| object[field].as_str().unwrap_or_default();
     let (api_version, kind) = (text("apiVersion"), text("kind"));
-    if kind != resource.kind {
-        let version = api_version.rsplit('/').next().unwrap_or_default();
-        return Err(ApiError::bad_request(format!(
-            "{kind} in version \"{version}\" cannot be handled as a {}: converting ({kind}) to ({}): unknown conversion",
-            resource.kind, resource.kind
-        )));
+    let Some(core) = resource.core else {
+        if kind.is_empty() {
+            let error = format!("Object 'Kind' is missing in '{}'", String::from_utf8_lossy(bytes));
+            return Err(unreadable(resource, bytes, &error));
+        }
+        // Another kind is a fault of the object, which validation names.
+        return Ok(());
+    };
+    if kind == core.kind && api_version == resource.api_version() {
+        return Ok(());
     }
-    if api_version != resource.api_version() {
-        return Err(ApiError::bad_request(format!(
-            "the API version in the data ({api_version}) does not match the expected API version ({})",
-            resource.api_version()
-        )));
+    if kind == core.kind {
+        return Err(wrong_version(resource, api_version));
     }
-    Ok(())
+    let version = api_version.rsplit('/').next().unwrap_or_default();
+    let reason = if core_kinds::is_known(api_version, kind) {
+        let package =
+            if core.group.is_empty() { "core" } else { core.group.split('.').next().unwrap_or("core") };
+        format!("converting ({version}.{kind}) to ({package}.{}): unknown conversion", core.kind)
+    } else {
+        format!(
+            "no kind \"{kind}\" is registered for version \"{api_version}\" in scheme \"pkg/api/legacyscheme/scheme.go:30\""
+        )
+    };
+    Err(cannot_be_handled(object, resource, &reason))
+}
+
+/// Returns the refusal of an object in another version than the path's.
+pub(crate) fn wrong_version(resource: &Resource, api_version: &str) -> ApiError {
+    ApiError::bad_request(format!(
+        "the API version in the data ({api_version}) does not match the expected API version ({})",
+        resource.api_version()
+    ))
+}
+
+/// Returns the complaints about an object in an unknown version: nothing of it has a schema.
+fn misplaced(object: &Value) -> Vec<String> {
+    let known = ["apiVersion", "kind", "metadata"];
+    let fields = object.as_object().into_iter().flatten().map(|(name, _)| name);
+    fields.filter(|name| !known.contains(&name.as_str())).map(|name| unknown(name)).collect()
 }
 
 fn cannot_be_handled(object: &Value, resource: &Resource, error: &str) -> ApiError {
@@ -152,16 +230,16 @@ fn unknown(path: &str) -> String {
 }
 
 fn normalize_core(core: &CoreKind, object: &mut Value) -> Result<Vec<String>, String> {
-    let api_version = object["apiVersion"].take();
-    let kind = object["kind"].take();
-    if let Some(map) = object.as_object_mut() {
+    let (api_version, kind) = (object["apiVersion"].clone(), object["kind"].clone());
+    let mut content = object.clone();
+    if let Some(map) = content.as_object_mut() {
         map.remove("apiVersion");
         map.remove("kind");
     }
     let mut unknown_paths = Vec::new();
     let mut decoded = core
         .shape
-        .decode(object, "", &mut unknown_paths)
+        .decode(&content, "", &mut unknown_paths)
         .map_err(|mismatch| go_mismatch(core.kind, &mismatch))?;
     if decoded.is_null() {
         decoded = Value::Object(serde_json::Map::new());
@@ -174,24 +252,31 @@ fn normalize_core(core: &CoreKind, object: &mut Value) -> Result<Vec<String>, St
 }
 
 fn go_mismatch(kind: &str, mismatch: &Mismatch) -> String {
-    let field = mismatch.path.strip_prefix("metadata.").map_or_else(
-        || format!("{kind}.{}", mismatch.path),
-        |inner| {
-            if kind == "ObjectMeta" {
-                format!("{kind}.{inner}")
-            } else {
-                format!("ObjectMeta.metadata.{inner}")
-            }
-        },
-    );
-    format!(
-        "json: cannot unmarshal {} into Go struct field {field} of type {}",
-        mismatch.found, mismatch.wanted
-    )
+    let (path, found, wanted) = match mismatch {
+        Mismatch::Text(text) => return text.clone(),
+        Mismatch::Type { path, found, wanted } => (path, found, wanted),
+    };
+    let field = match path.strip_prefix("metadata.") {
+        Some(inner) if kind == "ObjectMeta" => format!("ObjectMeta.{inner}"),
+        Some(inner) => format!("ObjectMeta.metadata.{inner}"),
+        None => format!("{kind}.{path}"),
+    };
+    format!("json: cannot unmarshal {found} into Go struct field {field} of type {wanted}")
 }
 
 /// Turns the complaints of strict reading into a refusal or into warnings, as the client asked.
 pub(crate) fn judge(
+    resource: &Resource,
+    incoming: &Incoming,
+    validation: FieldValidation,
+    warnings: &mut Vec<String>,
+) -> Result<(), ApiError> {
+    note(resource, incoming, validation, warnings)?;
+    let api_version = incoming.object["apiVersion"].as_str().unwrap_or_default();
+    if api_version == resource.api_version() { Ok(()) } else { Err(wrong_version(resource, api_version)) }
+}
+
+fn note(
     resource: &Resource,
     incoming: &Incoming,
     validation: FieldValidation,
@@ -214,16 +299,26 @@ pub(crate) fn judge(
     }
 }
 
+/// Decodes an object that has no schema here.
+pub(crate) fn plain(bytes: &[u8], encoding: Encoding) -> Result<Value, ApiError> {
+    match encoding {
+        Encoding::Json => json(bytes).map(|(object, _)| object).map_err(ApiError::bad_request),
+        Encoding::Yaml => yaml(bytes).map_err(ApiError::bad_request),
+        Encoding::Protobuf => {
+            protobuf::decode(bytes).map_err(|error| ApiError::bad_request(error.to_string()))
+        }
+    }
+}
+
 /// Decodes the options in the body of a deletion.
 pub(crate) fn delete_options(bytes: &[u8], encoding: Encoding) -> Result<Value, ApiError> {
-    if encoding != Encoding::Json {
-        return Err(ApiError::unsupported_media_type(&["application/json"]));
-    }
-    let options: Value =
-        serde_json::from_slice(bytes).map_err(|error| ApiError::bad_request(error.to_string()))?;
-    let kind = options["kind"].as_str().unwrap_or("DeleteOptions");
-    if !options.is_object() || kind != "DeleteOptions" {
-        return Err(ApiError::bad_request("decoded object cannot be converted to DeleteOptions"));
+    let options = plain(bytes, encoding)?;
+    let text = |field: &str, default| options[field].as_str().unwrap_or(default).to_owned();
+    let (api_version, kind) = (text("apiVersion", "v1"), text("kind", "DeleteOptions"));
+    if kind != "DeleteOptions" {
+        return Err(ApiError::bad_request(format!(
+            "no kind \"{kind}\" is registered for version \"{api_version}\" in scheme \"pkg/runtime/scheme.go:111\""
+        )));
     }
     Ok(options)
 }

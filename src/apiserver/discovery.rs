@@ -149,7 +149,8 @@ struct DiscoveryList<'a> {
     items: Vec<DiscoveredGroup<'a>>,
 }
 
-fn verbs(resource: &Resource) -> &'static [&'static str] {
+/// Returns what can be done with a resource.
+pub(crate) fn verbs(resource: &Resource) -> &'static [&'static str] {
     match resource.core {
         None => &CUSTOM_VERBS,
         Some(core) if core.read_only => &READ_VERBS,
@@ -268,8 +269,11 @@ pub(crate) fn resources(registry: &Registry, group: &str, version: &str) -> Resp
 
 /// Returns the fingerprint of the stored kind, as clients compare it: the first eight bytes of a SHA-256.
 fn storage_version_hash(resource: &Resource) -> String {
-    let group = resource.core.map_or(resource.group.as_str(), |core| core.hash_group);
-    let text = format!("{group}/{}/{}", resource.version, resource.kind);
+    let (group, version) = match resource.core {
+        Some(core) => core.hash_group.split_once('/').unwrap_or((core.hash_group, core.version)),
+        None => (resource.group.as_str(), resource.version.as_str()),
+    };
+    let text = format!("{group}/{version}/{}", resource.kind);
     let bytes = hex::decode(digest::short_hex(text, 16)).unwrap_or_default();
     STANDARD.encode(bytes)
 }

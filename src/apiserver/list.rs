@@ -109,7 +109,9 @@ pub(crate) fn list(
         let (after, revision) = Token::decode(&options.continuation, &prefix)?;
         return go_on(state, &prefix, &after, revision, options);
     }
-    let asked = options.revision()?;
+    let asked = options
+        .revision()
+        .map_err(|error| ApiError::bad_request(format!("invalid resource version: {}", error.message)))?;
     let current = state.store.revision();
     if let Some(asked) = asked.filter(|&asked| asked > current) {
         return Err(ApiError::too_large_resource_version(asked, current));

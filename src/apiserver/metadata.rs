@@ -179,34 +179,34 @@ fn owner_causes(object: &Value) -> Vec<Cause> {
     let references = &object["metadata"]["ownerReferences"];
     let mut causes = Vec::new();
     let mut controller: Option<String> = None;
-    for reference in references.as_array().into_iter().flatten() {
+    for (index, reference) in references.as_array().into_iter().flatten().enumerate() {
+        let field = |name: &str| format!("{path}[{index}].{name}");
         let part = |name: &str| reference[name].as_str().unwrap_or_default();
         let version = part("apiVersion");
-        if version.rsplit('/').next().unwrap_or_default().is_empty() {
-            causes.push(Cause::invalid(
-                &format!("{path}.apiVersion"),
-                &Value::from(version),
-                "version must not be empty",
-            ));
+        if version.is_empty() {
+            causes.push(Cause::required(&field("apiVersion"), "must not be empty"));
+        } else if version.ends_with('/') || version.matches('/').count() > 1 {
+            let detail = "must be <group>/<version> or <version>";
+            causes.push(Cause::invalid(&field("apiVersion"), &Value::from(version), detail));
         }
         for name in ["kind", "name", "uid"] {
             if part(name).is_empty() {
-                causes.push(Cause::invalid(&format!("{path}.{name}"), &Value::from(""), "must not be empty"));
+                causes.push(Cause::required(&field(name), "must not be empty"));
             }
         }
         if version == "v1" && part("kind") == "Event" {
-            causes.push(Cause::invalid(path, reference, "/v1, Kind=Event is disallowed from being an owner"));
+            let detail = "/v1, Kind=Event is disallowed from being an owner";
+            causes.push(Cause::invalid(&format!("{path}[{index}]"), reference, detail));
         }
         if reference["controller"] == Value::Bool(true) {
             let this = format!("{}/{}", part("kind"), part("name"));
             match &controller {
-                Some(first) => causes.push(Cause::invalid(
-                    path,
-                    references,
-                    &format!(
+                Some(first) => {
+                    let detail = format!(
                         "Only one reference can have Controller set to true. Found \"true\" in references for {first} and {this}"
-                    ),
-                )),
+                    );
+                    causes.push(Cause::invalid(path, references, &detail));
+                }
                 None => controller = Some(this),
             }
         }

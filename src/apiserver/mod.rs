@@ -10,26 +10,34 @@
 
 mod answer;
 mod body;
+mod call;
 mod cause;
 mod core_kinds;
+mod credentials;
 mod delete;
 mod discovery;
 mod encode;
 pub mod events;
 mod garbage;
+mod go_json;
+mod in_process;
+mod json_patching;
 mod jsonpath;
 mod list;
+mod listen;
 pub mod managed_fields;
 mod metadata;
 mod names;
 mod negotiate;
 mod openapi;
 mod options;
+mod output;
 pub mod patch;
 mod patching;
 mod path;
 pub mod protobuf;
 mod resource;
+mod reviews;
 pub mod schema;
 mod selector;
 mod server;
@@ -42,6 +50,9 @@ mod watch;
 mod write;
 
 pub use crate::apiserver::cause::Cause;
+pub use crate::apiserver::credentials::{Credentials, CredentialsError};
+pub use crate::apiserver::in_process::{InProcess, in_process};
+pub use crate::apiserver::listen::serve;
 pub use crate::apiserver::resource::{
     DefinitionError, Resource, Rules, SubresourceHandler, SubresourceRequest, Violation, ViolationReason,
 };

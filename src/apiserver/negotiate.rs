@@ -97,7 +97,8 @@ pub(crate) fn form(headers: &HeaderMap) -> Result<Form, ApiError> {
     if clauses.is_empty() {
         return Ok(Form::Object);
     }
-    for clause in clauses.iter().filter(|clause| clause.takes_json()) {
+    let is_readable = |clause: &&Clause| clause.takes_json() || clause.media_type == "application/yaml";
+    for clause in clauses.iter().filter(is_readable) {
         let stream = clause.parameter("stream");
         if !stream.is_empty() && stream != "watch" {
             continue;
@@ -138,8 +139,7 @@ pub(crate) fn encoding(headers: &HeaderMap, takes_protobuf: bool) -> Result<Enco
         "" | "application/json" => Ok(Encoding::Json),
         "application/yaml" => Ok(Encoding::Yaml),
         "application/vnd.kubernetes.protobuf" if takes_protobuf => Ok(Encoding::Protobuf),
-        _ if takes_protobuf => Err(ApiError::unsupported_media_type(&ANSWERS)),
-        _ => Err(ApiError::unsupported_media_type(&["application/json", "application/yaml"])),
+        _ => Err(ApiError::unsupported_media_type(&ANSWERS)),
     }
 }
 

@@ -81,13 +81,13 @@ pub(crate) struct ListOptions {
 }
 
 impl ListOptions {
-    /// Reads the options of a list or watch of `resource`; `name` stands in the path.
-    pub(crate) fn parse(query: &Query, resource: &Resource, name: Option<&str>) -> Result<Self, ApiError> {
+    /// Reads the options of a list or watch of `resource`; `watches` says that the path already asks for a watch.
+    pub(crate) fn parse(query: &Query, resource: &Resource, watches: bool) -> Result<Self, ApiError> {
         let labels = LabelSelector::parse(query.text("labelSelector"))?;
         let limit = query.number("limit")?;
         let timeout = query.number("timeoutSeconds")?;
         let mut options = Self {
-            watch: query.flag("watch").unwrap_or(false),
+            watch: watches || query.flag("watch").unwrap_or(false),
             bookmarks: query.flag("allowWatchBookmarks").unwrap_or(false),
             send_initial_events: query.flag("sendInitialEvents"),
             resource_version: query.text("resourceVersion").to_owned(),
@@ -110,16 +110,7 @@ impl ListOptions {
         if !causes.is_empty() {
             return Err(ApiError::invalid("meta.k8s.io", "ListOptions", "", causes));
         }
-        let mut fields = FieldSelector::parse(query.text("fieldSelector"), resource)?;
-        if let Some(name) = name {
-            if fields.is_empty() {
-                fields = FieldSelector::name(name);
-            } else if fields.exact("metadata.name") != Some(name) {
-                return Err(ApiError::bad_request(
-                    "fieldSelector metadata.name doesn't match requested name",
-                ));
-            }
-        }
+        let fields = FieldSelector::parse(query.text("fieldSelector"), resource)?;
         options.selection = Selection { labels, fields };
         Ok(options)
     }

@@ -4,7 +4,10 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use serde_json::Value;
 
+use crate::apiserver::body;
 use crate::apiserver::cause::Cause;
+use crate::apiserver::go_json;
+use crate::apiserver::json_patching;
 use crate::apiserver::managed_fields::ApplyError;
 use crate::apiserver::metadata;
 use crate::apiserver::options::{FieldValidation, WriteOptions};
@@ -40,7 +43,11 @@ impl PatchType {
     pub(crate) fn parse(content_type: &str, resource: &Resource) -> Result<Self, ApiError> {
         let accepted: &[&str] = if resource.core.is_some() { &CORE_TYPES } else { &CUSTOM_TYPES };
         if !accepted.contains(&content_type) {
-            return Err(ApiError::unsupported_media_type(accepted));
+            return Err(if resource.core.is_some() {
+                ApiError::unroutable_media_type()
+            } else {
+                ApiError::unsupported_media_type(accepted)
+            });
         }
         Ok(match content_type {
             "application/json-patch+json" => Self::Json,
@@ -87,14 +94,30 @@ struct Change {
 
 impl Change {
     fn parse(patch_type: PatchType, bytes: &[u8], validation: FieldValidation) -> Result<Self, ApiError> {
+        let is_json = patch_type == PatchType::Json;
         let decoded = schema::decode(bytes).map_err(|error| {
-            let error = format!("error decoding patch: {error}");
-            ApiError::bad_request(error)
+            let fault = go_json::fault(bytes).unwrap_or_else(|| error.to_string());
+            ApiError::bad_request(match patch_type {
+                PatchType::Merge => "invalid JSON patch".to_owned(),
+                _ => format!("error decoding patch: {fault}"),
+            })
         })?;
-        let strict_errors = match validation {
-            FieldValidation::Ignore => Vec::new(),
-            _ => decoded.duplicates.iter().map(|path| format!("duplicate field \"{path}\"")).collect(),
-        };
+        let prefix = if is_json { "json patch " } else { "" };
+        let mut strict_errors = Vec::new();
+        if validation != FieldValidation::Ignore {
+            let duplicates = decoded.duplicates.iter();
+            strict_errors.extend(duplicates.map(|path| format!("{prefix}duplicate field \"{path}\"")));
+            if let (true, Some(operations)) = (is_json, decoded.value.as_array()) {
+                strict_errors.extend(json_patching::strict_errors(operations));
+            }
+        }
+        let operations = decoded.value.as_array().map_or(0, Vec::len);
+        if is_json && operations > json_patching::OPERATION_LIMIT {
+            return Err(ApiError::too_large(&format!(
+                "The allowed maximum operations in a JSON patch is {}, got {operations}",
+                json_patching::OPERATION_LIMIT
+            )));
+        }
         let shape_fits = match patch_type {
             PatchType::Json => decoded.value.is_array(),
             _ => decoded.value.is_object(),
@@ -107,7 +130,7 @@ impl Change {
             };
             return Err(ApiError::bad_request(format!(
                 "error decoding patch: json: cannot unmarshal {} into Go value of type {wanted}",
-                json_type(&decoded.value)
+                body::json_type(&decoded.value)
             )));
         }
         Ok(Self { patch_type, document: decoded.value, strict_errors })
@@ -124,9 +147,8 @@ impl Change {
         let mut new = old.clone();
         match self.patch_type {
             PatchType::Json => {
-                let operations: json_patch::Patch = serde_json::from_value(self.document.clone())
-                    .map_err(|error| ApiError::bad_request(error.to_string()))?;
-                json_patch::patch(&mut new, &operations).map_err(|_| ApiError::unprocessable())?;
+                let operations = self.document.as_array().map(Vec::as_slice).unwrap_or_default();
+                json_patching::apply(&mut new, operations).map_err(|_| ApiError::unprocessable())?;
             }
             _ => json_patch::merge(&mut new, &self.document),
         }
@@ -135,7 +157,7 @@ impl Change {
             let text = String::from_utf8_lossy(&crate::apiserver::encode::to_vec(&patched)).into_owned();
             ApiError::invalid("", "", "", vec![Cause::invalid("patch", &Value::from(text), message)])
         };
-        let unknown = write::renormalize(resource, &mut new).map_err(|error| refuse(&error))?;
+        let unknown = body::normalize(resource, &mut new).map_err(|error| refuse(&error))?;
         let strict_errors: Vec<String> = self.strict_errors.iter().cloned().chain(unknown).collect();
         match validation {
             FieldValidation::Strict if !strict_errors.is_empty() => {
@@ -148,17 +170,6 @@ impl Change {
     }
 }
 
-fn json_type(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "null",
-        Value::Bool(_) => "bool",
-        Value::Number(_) => "number",
-        Value::String(_) => "string",
-        Value::Array(_) => "array",
-        Value::Object(_) => "object",
-    }
-}
-
 async fn apply(
     state: &State,
     place: &Place<'_>,
@@ -166,62 +177,68 @@ async fn apply(
     options: &WriteOptions,
     warnings: &mut Vec<String>,
 ) -> Result<Written, ApiError> {
-    let decoded = schema::decode(patch)
-        .map_err(|error| ApiError::bad_request(format!("error decoding YAML: {error}")))?;
-    let mut applied = decoded.value;
-    if !applied.is_object() {
-        return Err(ApiError::bad_request(format!(
-            "error decoding YAML: error unmarshaling JSON: while decoding JSON: json: cannot unmarshal {} into Go value of type map[string]interface {{}}",
-            json_type(&applied)
-        )));
-    }
-    let resource = place.resource;
-    check_applied(place, &applied)?;
+    let (applied, duplicates) = read_applied(patch)?;
     let force = options.force == Some(true);
-    let validation = options.field_validation;
-    let mut noted = Vec::new();
-    write::update(state, place, options.dry_run, true, |old, now: Timestamp| {
-        let unknown = prepare_applied(resource, &mut applied);
-        if validation == FieldValidation::Strict && !unknown.is_empty() {
-            return Err(ApiError::plain(unknown.join(", ")));
-        }
+    // An apply makes the object itself, never one of its subresources alone.
+    let may_create = place.subresource.is_empty();
+    let written = write::update(state, place, options.dry_run, may_create, |old, now: Timestamp| {
+        check_applied(place, &applied)?;
         let mut new = place.apply(old, &applied, force, now).map_err(apply_refusal)?;
-        let unknown = write::renormalize(resource, &mut new).map_err(ApiError::bad_request)?;
-        if validation == FieldValidation::Warn {
-            noted.extend(unknown);
+        match place.resource.core {
+            Some(_) => drop(body::normalize(place.resource, &mut new).map_err(ApiError::bad_request)?),
+            None => place.resource.schema.fill_defaults(&mut new),
         }
-        if old.is_none() && !metadata::text(&new, "uid").is_empty() {
+        let uid = metadata::text(&new, "uid");
+        if old.is_none() && !uid.is_empty() {
             return Err(ApiError::conflict(
-                resource.subject(),
+                place.resource.subject(),
                 place.name,
                 &format!(
-                    "uid mismatch: the provided object specified uid {}, and no existing object was found",
-                    metadata::text(&new, "uid")
+                    "uid mismatch: the provided object specified uid {uid}, and no existing object was found"
                 ),
             ));
         }
+        if options.field_validation == FieldValidation::Strict && !duplicates.is_empty() {
+            let error = format!("error strict decoding YAML: {}", duplicates.join(", "));
+            return Err(ApiError::bad_request(error));
+        }
         Ok(new)
     })
-    .await
-    .inspect(|_| warnings.append(&mut noted))
+    .await?;
+    if options.field_validation == FieldValidation::Warn {
+        warnings.extend(duplicates);
+    }
+    Ok(written)
 }
 
-/// Drops from an applied configuration what the schema does not know.
-fn prepare_applied(_resource: &Resource, _applied: &mut Value) -> Vec<String> {
-    Vec::new()
+/// Reads an applied configuration, JSON or YAML, and what strict reading refuses about it.
+fn read_applied(patch: &Bytes) -> Result<(Value, Vec<String>), ApiError> {
+    if let Ok(decoded) = schema::decode(patch) {
+        if decoded.value.is_object() {
+            let duplicates =
+                decoded.duplicates.iter().map(|path| format!("duplicate field \"{path}\"")).collect();
+            return Ok((decoded.value, duplicates));
+        }
+        return Err(ApiError::bad_request(format!(
+            "error decoding YAML: error unmarshaling JSON: while decoding JSON: json: cannot unmarshal {} into Go value of type map[string]interface {{}}",
+            body::json_type(&decoded.value)
+        )));
+    }
+    match body::yaml(patch) {
+        Ok(value) => Ok((value, Vec::new())),
+        Err(error) => Err(ApiError::bad_request(format!("error decoding YAML: {error}"))),
+    }
 }
 
 fn check_applied(place: &Place<'_>, applied: &Value) -> Result<(), ApiError> {
     let resource = place.resource;
     let text = |field: &str| applied[field].as_str().unwrap_or_default();
-    if text("kind").is_empty() {
-        return Err(ApiError::plain("Object 'Kind' is missing"));
-    }
-    if text("apiVersion") != resource.api_version() {
+    if text("kind") != resource.kind || text("apiVersion") != resource.api_version() {
+        let api_version = text("apiVersion");
+        let separator = if api_version.contains('/') { "" } else { "/" };
         return Err(ApiError::bad_request(format!(
-            "Incorrect version specified in apply patch. Specified patch version: {}, expected: {}",
-            text("apiVersion"),
-            resource.api_version()
+            "invalid object type: {separator}{api_version}, Kind={}",
+            text("kind")
         )));
     }
     if !applied["metadata"]["managedFields"].is_null() {

@@ -41,6 +41,8 @@ pub(crate) struct ObjectPath {
     pub(crate) namespace: Option<String>,
     pub(crate) name: Option<String>,
     pub(crate) subresource: Option<String>,
+    /// Whether the path has the old `watch` part, which asks for a watch.
+    pub(crate) watch: bool,
 }
 
 /// The parts after a namespace's name that belong to the namespace itself.
@@ -83,6 +85,10 @@ fn objects(group: &str, version: &str, rest: &[&str]) -> Target {
     if rest.iter().any(|part| part.is_empty()) {
         return Target::Unknown;
     }
+    let (watch, rest) = match rest {
+        ["watch", inner @ ..] if !inner.is_empty() => (true, inner),
+        other => (false, other),
+    };
     let (namespace, rest) = match rest {
         ["namespaces", namespace, inner @ ..]
             if inner.first().is_some_and(|part| !NAMESPACE_SUBRESOURCES.contains(part)) =>
@@ -105,6 +111,7 @@ fn objects(group: &str, version: &str, rest: &[&str]) -> Target {
         namespace,
         name,
         subresource,
+        watch,
     })
 }
 
@@ -150,6 +157,7 @@ mod tests {
                 namespace: Some("team".into()),
                 name: Some("fix".into()),
                 subresource: Some("status".into()),
+                watch: false,
             }
         );
         assert_eq!(object("/api/v1/namespaces").name, None);

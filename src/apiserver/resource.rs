@@ -95,6 +95,8 @@ pub struct Resource {
     pub(crate) columns: Vec<PrinterColumn>,
     pub(crate) selectable_fields: Vec<SelectableField>,
     pub(crate) rules: Option<Rules>,
+    /// Whether the schema states rules at all.
+    pub(crate) has_rules: bool,
     /// The definition this was made from; nothing for the kinds of Kubernetes itself.
     pub(crate) definition: Option<Arc<Value>>,
     pub(crate) core: Option<&'static CoreKind>,
@@ -148,6 +150,15 @@ impl Resource {
         let schema = Structural::parse(&open_api).map_err(|error| fault(&error.to_string()))?;
         let kind = text(&names["kind"], "spec.names.kind")?;
         let mut columns = Vec::new();
+        let age = serde_json::json!({
+            "name": "Age",
+            "type": "date",
+            "description": crate::apiserver::core_kinds::CREATED,
+            "jsonPath": ".metadata.creationTimestamp",
+        });
+        if version["additionalPrinterColumns"].as_array().is_none_or(Vec::is_empty) {
+            columns.push(printer_column(&age).map_err(|reason| fault(&reason))?);
+        }
         for column in version["additionalPrinterColumns"].as_array().into_iter().flatten() {
             columns.push(printer_column(column).map_err(|reason| fault(&reason))?);
         }
@@ -170,13 +181,14 @@ impl Resource {
             has_status: version["subresources"]["status"].is_object(),
             merge_shape: Arc::new(MergeShape::of_custom_resource(&schema)),
             schema: Arc::new(schema),
-            open_api: Arc::new(open_api),
             columns,
             selectable_fields,
+            has_rules: states_rules(&open_api),
             rules,
             definition: Some(Arc::new(definition.clone())),
             core: None,
             subresources: BTreeMap::new(),
+            open_api: Arc::new(open_api),
             kind,
         })
     }
@@ -241,6 +253,14 @@ impl Resource {
     /// Whether clients may write objects of this kind.
     pub(crate) fn is_read_only(&self) -> bool {
         self.core.is_some_and(|core| core.read_only)
+    }
+}
+
+fn states_rules(schema: &Value) -> bool {
+    match schema {
+        Value::Object(map) => map.contains_key("x-kubernetes-validations") || map.values().any(states_rules),
+        Value::Array(items) => items.iter().any(states_rules),
+        _ => false,
     }
 }
 

@@ -275,19 +275,6 @@ impl FieldSelector {
         Ok(Self { terms })
     }
 
-    /// Returns the selector that means one object.
-    pub(crate) fn name(name: &str) -> Self {
-        Self {
-            terms: vec![Term {
-                field: "metadata.name".to_owned(),
-                path: vec!["metadata".to_owned(), "name".to_owned()],
-                value: name.to_owned(),
-                equal: true,
-                absent: "",
-            }],
-        }
-    }
-
     /// Whether everything matches.
     pub(crate) fn is_empty(&self) -> bool {
         self.terms.is_empty()
@@ -362,6 +349,11 @@ fn field_path(field: &str, resource: &Resource) -> Result<(Vec<String>, &'static
     }
     if let Some(selectable) = resource.selectable_fields.iter().find(|selectable| selectable.name == field) {
         return Ok((selectable.path.clone(), ""));
+    }
+    if let Some(face) = resource.core.and_then(|core| core.face.as_ref()) {
+        let stored = (face.stored_field)(field)
+            .ok_or_else(|| ApiError::bad_request(format!("field label not supported: {field}")))?;
+        return Ok((split(&stored), ""));
     }
     if let Some(core) = resource.core {
         if let Some(selectable) = core.selectable.iter().find(|selectable| selectable.name == field) {

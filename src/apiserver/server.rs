@@ -6,7 +6,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::Request;
 use axum::http::request::Parts;
-use axum::http::{HeaderValue, Method, Response, StatusCode, header};
+use axum::http::{HeaderValue, Response, header};
 use axum::response::IntoResponse as _;
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
@@ -14,21 +14,19 @@ use tokio_util::sync::CancellationToken;
 
 use crate::apiserver::answer;
 use crate::apiserver::body;
+use crate::apiserver::call::Call;
 use crate::apiserver::core_kinds;
-use crate::apiserver::delete::{self, Deleted};
 use crate::apiserver::discovery;
 use crate::apiserver::garbage;
-use crate::apiserver::list;
-use crate::apiserver::negotiate::{self, Form};
+use crate::apiserver::metadata;
 use crate::apiserver::openapi::OpenApi;
-use crate::apiserver::options::{DeleteOptions, ListOptions, Query, WriteOptions};
-use crate::apiserver::patching::{self, PatchType};
+use crate::apiserver::options::{Query, WriteOptions};
+use crate::apiserver::output::Output;
 use crate::apiserver::path::{self, ObjectPath, Target};
-use crate::apiserver::resource::{Registry, Resource, SubresourceRequest};
-use crate::apiserver::status::{self, ApiError};
-use crate::apiserver::table::Include;
-use crate::apiserver::watch;
-use crate::apiserver::write::{self, Place, Written};
+use crate::apiserver::resource::{Registry, Resource};
+use crate::apiserver::reviews;
+use crate::apiserver::status::ApiError;
+use crate::apiserver::write::{self, Place};
 use crate::clock::SharedClock;
 use crate::store::Store;
 
@@ -123,18 +121,9 @@ impl ApiServer {
     }
 }
 
-/// A request for objects, with everything that handlers look at.
-struct Call<'a> {
-    state: &'a State,
-    resource: &'a Arc<Resource>,
-    path: &'a ObjectPath,
-    parts: &'a Parts,
-    query: Query,
-    warnings: Vec<String>,
-}
-
 impl State {
     async fn handle(&self, request: Request) -> Response<Body> {
+        let output = Output::parse(&request);
         let mut response = match self.answer(request).await {
             Ok(response) => response,
             Err(error) => error.into_response(),
@@ -143,29 +132,25 @@ impl State {
         if !headers.contains_key(header::CACHE_CONTROL) {
             headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache, private"));
         }
-        response
+        output.write(response).await
     }
 
     async fn answer(&self, request: Request) -> Result<Response<Body>, ApiError> {
         self.prepare().await?;
         let (parts, body) = request.into_parts();
-        let target = path::parse(parts.uri.path());
-        let path = match target {
+        let path = match path::parse(parts.uri.path()) {
             Target::Objects(path) => path,
-            _ if parts.method != Method::GET && parts.method != Method::HEAD => {
-                return Ok(match target {
-                    Target::Unknown => answer::not_found(),
-                    _ => ApiError::method_not_allowed().into_response(),
-                });
-            }
             Target::Unknown => return Ok(answer::not_found()),
             other => return Ok(self.document(&other, &parts)),
         };
+        if let Some(kind) = reviews::kind(&path, &parts.method) {
+            return reviews::answer(self, kind, &parts, body).await;
+        }
         let Some(resource) = self.registry.find(&path.group, &path.version, &path.plural) else {
-            return Ok(answer::not_found());
+            return self.unknown(&path);
         };
         if !resource.namespaced && path.namespace.is_some() {
-            return Ok(answer::not_found());
+            return self.unknown(&path);
         }
         let query = Query::parse(parts.uri.query());
         let mut call =
@@ -180,6 +165,15 @@ impl State {
             }
         }
         Ok(response)
+    }
+
+    /// Answers for a resource that is not served: groups of Kubernetes itself say so in an object.
+    fn unknown(&self, path: &ObjectPath) -> Result<Response<Body>, ApiError> {
+        let is_core = |resource: &Resource| resource.core.is_some() && resource.group == path.group;
+        if path.group.is_empty() || self.registry.all().iter().any(|resource| is_core(resource)) {
+            return Err(ApiError::unknown_resource());
+        }
+        Ok(answer::not_found())
     }
 
     fn document(&self, target: &Target, parts: &Parts) -> Response<Body> {
@@ -226,7 +220,7 @@ impl State {
             let since = found
                 .as_ref()
                 .and_then(|object| object["metadata"]["creationTimestamp"].as_str())
-                .map_or_else(|| crate::apiserver::metadata::time(self.clock.now()), str::to_owned);
+                .map_or_else(|| metadata::time(self.clock.now()), str::to_owned);
             let mut object = core_kinds::established(definition, &since);
             object["apiVersion"] = json!("apiextensions.k8s.io/v1");
             object["kind"] = json!("CustomResourceDefinition");
@@ -241,7 +235,14 @@ impl State {
     }
 
     fn server_place<'a>(resource: &'a Resource, name: &'a str) -> Place<'a> {
-        Place { resource, namespace: "", name, subresource: "", manager: "kube-apiserver" }
+        Place {
+            resource,
+            namespace: "",
+            name,
+            subresource: "",
+            manager: "kube-apiserver",
+            uid_is_precondition: false,
+        }
     }
 
     async fn ensure(&self, resource: &Resource, name: &str, mut object: Value) -> Result<(), ApiError> {
@@ -278,249 +279,5 @@ impl State {
         })
         .await
         .map(|_| ())
-    }
-}
-
-impl Call<'_> {
-    async fn run(&mut self, body: Body) -> Result<Response<Body>, ApiError> {
-        let method = &self.parts.method;
-        let is_read = matches!(*method, Method::GET | Method::HEAD);
-        match (&self.path.name, &self.path.subresource) {
-            (None, _) if is_read => self.list(),
-            // Objects of a namespaced kind are written in a namespace only.
-            (None, _) if self.resource.namespaced && self.path.namespace.is_none() => {
-                Err(ApiError::method_not_allowed())
-            }
-            (None, _) if *method == Method::POST => self.create(body).await,
-            (None, _) if *method == Method::DELETE => self.delete_collection(body).await,
-            (Some(name), _) if self.resource.namespaced && self.path.namespace.is_none() => {
-                let _ = name;
-                Ok(answer::not_found())
-            }
-            (Some(name), None) if is_read => {
-                if Query::parse(self.parts.uri.query()).get("watch").is_some_and(|flag| flag != "false") {
-                    return self.list();
-                }
-                self.get(name)
-            }
-            (Some(name), Some(subresource)) if is_read => self.get_subresource(name, subresource).await,
-            (Some(_), Some(subresource)) if !self.is_written_subresource(subresource) => {
-                if self.resource.subresources.contains_key(subresource) {
-                    return Err(ApiError::method_not_allowed());
-                }
-                Ok(answer::not_found())
-            }
-            (Some(name), subresource) if *method == Method::PUT => {
-                let subresource = subresource.as_deref().unwrap_or_default();
-                self.replace(name, subresource, body).await
-            }
-            (Some(name), subresource) if *method == Method::PATCH => {
-                let subresource = subresource.as_deref().unwrap_or_default();
-                self.patch(name, subresource, body).await
-            }
-            (Some(name), None) if *method == Method::DELETE => self.delete(name, body).await,
-            _ => Err(ApiError::method_not_allowed()),
-        }
-    }
-
-    fn is_written_subresource(&self, subresource: &str) -> bool {
-        (subresource == "status" && self.resource.has_status)
-            || (subresource == "finalize" && self.resource.core.is_some_and(|core| core.kind == "Namespace"))
-    }
-
-    fn namespace(&self) -> &str {
-        self.path.namespace.as_deref().unwrap_or_default()
-    }
-
-    fn form(&self) -> Result<Form, ApiError> {
-        negotiate::form(&self.parts.headers)
-    }
-
-    /// Returns who the written fields belong to: the stated manager, or the program's name from the User-Agent.
-    fn manager(&self, options: &WriteOptions) -> String {
-        if !options.field_manager.is_empty() {
-            return options.field_manager.clone();
-        }
-        let agent = self.parts.headers.get(header::USER_AGENT).and_then(|value| value.to_str().ok());
-        agent.unwrap_or_default().split('/').next().unwrap_or_default().chars().take(128).collect()
-    }
-
-    fn refuse_if_read_only(&self, verb: &str) -> Result<(), ApiError> {
-        if !self.resource.is_read_only() {
-            return Ok(());
-        }
-        let mut error = ApiError::verb_not_supported(self.resource.subject(), verb);
-        error.message = format!("{}: the kinds of this server are built in", error.message);
-        Err(error)
-    }
-
-    fn get(&self, name: &str) -> Result<Response<Body>, ApiError> {
-        let form = self.form()?;
-        let entry = self
-            .state
-            .store
-            .get(&self.resource.key(self.namespace(), name))
-            .ok_or_else(|| ApiError::not_found(self.resource.subject(), name))?;
-        if let Some(asked) = self.query.get("resourceVersion").filter(|text| !text.is_empty()) {
-            let asked: u64 = asked
-                .parse()
-                .map_err(|_| crate::apiserver::options::bad_revision("resourceVersion", asked))?;
-            let current = self.state.store.revision();
-            if asked > current {
-                return Err(ApiError::too_large_resource_version(asked, current));
-            }
-        }
-        let now = self.state.clock.now();
-        answer::object(StatusCode::OK, self.resource, &entry.value, form, &self.query, now)
-    }
-
-    async fn get_subresource(&self, name: &str, subresource: &str) -> Result<Response<Body>, ApiError> {
-        if self.is_written_subresource(subresource) && subresource == "status" {
-            return self.get(name);
-        }
-        let Some(handler) = self.resource.subresources.get(subresource) else {
-            return Ok(answer::not_found());
-        };
-        let entry = self
-            .state
-            .store
-            .get(&self.resource.key(self.namespace(), name))
-            .ok_or_else(|| ApiError::not_found(self.resource.subject(), name))?;
-        let request = SubresourceRequest {
-            namespace: self.namespace().to_owned(),
-            name: name.to_owned(),
-            object: write::load(self.resource, &entry.value)?,
-            query: self.query.to_map(),
-        };
-        Ok(handler(request).await)
-    }
-
-    fn list(&self) -> Result<Response<Body>, ApiError> {
-        let form = self.form()?;
-        let options = ListOptions::parse(&self.query, self.resource, self.path.name.as_deref())?;
-        let namespace = self.path.namespace.as_deref();
-        if options.watch {
-            let include = Include::parse(&self.query)?;
-            return watch::watch(self.state, self.resource, namespace, &options, form, include);
-        }
-        let listed = list::list(self.state, self.resource, namespace, &options)?;
-        answer::list(self.resource, &listed, form, &self.query, self.state.clock.now())
-    }
-
-    async fn create(&mut self, body: Body) -> Result<Response<Body>, ApiError> {
-        self.refuse_if_read_only("create")?;
-        let form = self.form()?;
-        let encoding = negotiate::encoding(&self.parts.headers, self.resource.core.is_some())?;
-        let bytes = body::read(body).await?;
-        let options = WriteOptions::parse(&self.query, "CreateOptions", false)?;
-        let incoming = body::decode(self.resource, &bytes, encoding)?;
-        body::judge(self.resource, &incoming, options.field_validation, &mut self.warnings)?;
-        let manager = self.manager(&options);
-        let place = Place {
-            resource: self.resource,
-            namespace: self.namespace(),
-            name: "",
-            subresource: "",
-            manager: &manager,
-        };
-        let written = write::create(self.state, &place, incoming.object, &options).await?;
-        self.written(&written, form)
-    }
-
-    async fn replace(
-        &mut self,
-        name: &str,
-        subresource: &str,
-        body: Body,
-    ) -> Result<Response<Body>, ApiError> {
-        self.refuse_if_read_only("update")?;
-        let form = self.form()?;
-        let bytes = body::read(body).await?;
-        let options = WriteOptions::parse(&self.query, "UpdateOptions", false)?;
-        let encoding = negotiate::encoding(&self.parts.headers, self.resource.core.is_some())?;
-        let incoming = body::decode(self.resource, &bytes, encoding)?;
-        body::judge(self.resource, &incoming, options.field_validation, &mut self.warnings)?;
-        let manager = self.manager(&options);
-        let place = Place {
-            resource: self.resource,
-            namespace: self.namespace(),
-            name,
-            subresource,
-            manager: &manager,
-        };
-        let mut object = incoming.object;
-        write::set_namespace(&place, &mut object)?;
-        write::check_name(&place, &object)?;
-        let may_create =
-            subresource.is_empty() && self.resource.core.is_some_and(|core| core.creates_on_update);
-        let written = write::update(self.state, &place, options.dry_run, may_create, |old, now| {
-            Ok(place.own(old, object, now))
-        })
-        .await?;
-        self.written(&written, form)
-    }
-
-    async fn patch(&mut self, name: &str, subresource: &str, body: Body) -> Result<Response<Body>, ApiError> {
-        self.refuse_if_read_only("patch")?;
-        let patch_type = PatchType::parse(negotiate::content_type(&self.parts.headers), self.resource)?;
-        let form = self.form()?;
-        let bytes = body::read(body).await?;
-        let options = WriteOptions::parse(&self.query, "PatchOptions", patch_type == PatchType::Apply)?;
-        let manager = self.manager(&options);
-        let place = Place {
-            resource: self.resource,
-            namespace: self.namespace(),
-            name,
-            subresource,
-            manager: &manager,
-        };
-        let mut warnings = Vec::new();
-        let result = patching::patch(self.state, &place, patch_type, &bytes, &options, &mut warnings).await;
-        self.warnings.append(&mut warnings);
-        self.written(&result?, form)
-    }
-
-    fn written(&self, written: &Written, form: Form) -> Result<Response<Body>, ApiError> {
-        let code = if written.created { StatusCode::CREATED } else { StatusCode::OK };
-        answer::object(code, self.resource, &written.bytes, form, &self.query, self.state.clock.now())
-    }
-
-    async fn delete_options(&self, body: Body) -> Result<DeleteOptions, ApiError> {
-        let bytes = body::read(body).await?;
-        if bytes.is_empty() {
-            return DeleteOptions::parse(&self.query, None);
-        }
-        let encoding = negotiate::encoding(&self.parts.headers, true)?;
-        let options = body::delete_options(&bytes, encoding)?;
-        DeleteOptions::parse(&self.query, Some(&options))
-    }
-
-    async fn delete(&self, name: &str, body: Body) -> Result<Response<Body>, ApiError> {
-        self.refuse_if_read_only("delete")?;
-        let form = self.form()?;
-        let options = self.delete_options(body).await?;
-        let deleted = delete::delete(self.state, self.resource, self.namespace(), name, &options).await?;
-        match deleted {
-            Deleted::Gone(details) => {
-                let mut body = status::success(&details);
-                body.push(b'\n');
-                Ok(answer::json(StatusCode::OK, body))
-            }
-            Deleted::Terminating(bytes) => {
-                let code = if options.wants_accepted { StatusCode::ACCEPTED } else { StatusCode::OK };
-                answer::object(code, self.resource, &bytes, form, &self.query, self.state.clock.now())
-            }
-        }
-    }
-
-    async fn delete_collection(&self, body: Body) -> Result<Response<Body>, ApiError> {
-        self.refuse_if_read_only("deletecollection")?;
-        let form = self.form()?;
-        let list_options = ListOptions::parse(&self.query, self.resource, None)?;
-        let options = self.delete_options(body).await?;
-        let namespace = self.path.namespace.as_deref();
-        let listed = list::list(self.state, self.resource, namespace, &list_options)?;
-        delete::delete_all(self.state, self.resource, &listed.items, &options).await?;
-        answer::list(self.resource, &listed, form, &self.query, self.state.clock.now())
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use serde_json::{Number, Value};
+use serde_json::{Map, Number, Value};
 
 /// Returns `text` in double quotes, escaped as Go does (`%q`).
 pub(super) fn quoted(text: &str) -> String {
@@ -57,6 +57,75 @@ pub(super) fn json(value: &Value) -> String {
     text
 }
 
+/// Returns the name that Go gives to the type of a decoded value (`%T`).
+pub(super) fn type_name(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "<nil>",
+        Value::Bool(_) => "bool",
+        Value::Number(number) if number.is_i64() => "int64",
+        Value::Number(_) => "float64",
+        Value::String(_) => "string",
+        Value::Array(_) => "[]interface {}",
+        Value::Object(_) => "map[string]interface {}",
+    }
+}
+
+/// Returns how Go prints the wrapper in which the merge library keeps a value (`%v`).
+pub(super) fn wrapped(value: &Value) -> String {
+    format!("&{{{}}}", plain(value))
+}
+
+/// Returns how Go prints the wrapper in which the merge library keeps a value as an expression (`%#v`).
+pub(super) fn wrapped_syntax(value: &Value) -> String {
+    format!("&value.valueUnstructured{{Value:{}}}", syntax(value))
+}
+
+/// Go's `%v`.
+fn plain(value: &Value) -> String {
+    match value {
+        Value::Null => "<nil>".to_owned(),
+        Value::Bool(truth) => truth.to_string(),
+        Value::Number(value) => number(value),
+        Value::String(text) => text.clone(),
+        Value::Array(items) => {
+            let items: Vec<_> = items.iter().map(plain).collect();
+            format!("[{}]", items.join(" "))
+        }
+        Value::Object(fields) => {
+            let fields: Vec<_> =
+                sorted(fields).into_iter().map(|(name, value)| format!("{name}:{}", plain(value))).collect();
+            format!("map[{}]", fields.join(" "))
+        }
+    }
+}
+
+/// Go's `%#v`.
+fn syntax(value: &Value) -> String {
+    match value {
+        Value::Null => "interface {}(nil)".to_owned(),
+        Value::Bool(_) | Value::Number(_) => plain(value),
+        Value::String(text) => quoted(text),
+        Value::Array(items) => {
+            let items: Vec<_> = items.iter().map(syntax).collect();
+            format!("[]interface {{}}{{{}}}", items.join(", "))
+        }
+        Value::Object(fields) => {
+            let fields: Vec<_> = sorted(fields)
+                .into_iter()
+                .map(|(name, value)| format!("{}:{}", quoted(name), syntax(value)))
+                .collect();
+            format!("map[string]interface {{}}{{{}}}", fields.join(", "))
+        }
+    }
+}
+
+/// Go prints and encodes maps in the order of their keys.
+fn sorted(fields: &Map<String, Value>) -> Vec<(&String, &Value)> {
+    let mut fields: Vec<_> = fields.iter().collect();
+    fields.sort_by_key(|(name, _)| *name);
+    fields
+}
+
 fn push_json(text: &mut String, value: &Value) {
     match value {
         Value::Null => text.push_str("null"),
@@ -74,16 +143,14 @@ fn push_json(text: &mut String, value: &Value) {
             text.push(']');
         }
         Value::Object(fields) => {
-            let mut names: Vec<&String> = fields.keys().collect();
-            names.sort();
             text.push('{');
-            for (index, name) in names.into_iter().enumerate() {
+            for (index, (name, value)) in sorted(fields).into_iter().enumerate() {
                 if index > 0 {
                     text.push(',');
                 }
                 push_json_text(text, name);
                 text.push(':');
-                push_json(text, &fields[name]);
+                push_json(text, value);
             }
             text.push('}');
         }
@@ -137,7 +204,7 @@ fn push_escaped(quoted: &mut String, code: u32) {
 }
 
 /// Returns whether Go prints the character as it is: letters, marks, numbers, punctuation, symbols and the space.
-fn is_printable(character: char) -> bool {
+pub(super) fn is_printable(character: char) -> bool {
     if character == ' ' {
         return true;
     }

@@ -250,6 +250,12 @@ impl ApiError {
         )
     }
 
+    /// No handler of a kind of Kubernetes itself takes the media type.
+    pub(crate) fn unroutable_media_type() -> Self {
+        Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "UnsupportedMediaType", "415: Unsupported Media Type")
+            .with_details(Box::default())
+    }
+
     pub(crate) fn not_acceptable(accepted: &[&str]) -> Self {
         Self::new(
             StatusCode::NOT_ACCEPTABLE,

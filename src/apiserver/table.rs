@@ -11,6 +11,7 @@ use crate::apiserver::negotiate::MetaVersion;
 use crate::apiserver::options::Query;
 use crate::apiserver::resource::{PrinterColumn, Resource};
 use crate::apiserver::status::ApiError;
+use crate::apiserver::write::stored_form;
 
 /// What each row carries beside its cells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -140,13 +141,7 @@ fn row(resource: &Resource, object: &Value, version: MetaVersion, include: Inclu
     let bytes = match include {
         Include::Nothing => b"null".to_vec(),
         Include::Metadata => partial(object, version),
-        Include::Object => match resource.core {
-            Some(core) => crate::apiserver::answer::typed(
-                resource,
-                &encode::to_vec(&Ordered { value: object, shape: core.shape }),
-            ),
-            None => encode::to_vec(object),
-        },
+        Include::Object => crate::apiserver::answer::typed(resource, &stored_form(resource, object)),
     };
     let text = String::from_utf8(bytes).expect("because the encoder writes UTF-8");
     let object = serde_json::value::RawValue::from_string(text).expect("because the encoder writes JSON");

@@ -11,7 +11,6 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use serde_json::Value;
 
-use crate::apiserver::body;
 use crate::apiserver::cause::Cause;
 use crate::apiserver::core_kinds::shape::Ordered;
 use crate::apiserver::encode;
@@ -34,6 +33,8 @@ pub(crate) struct Place<'a> {
     pub(crate) subresource: &'a str,
     /// The manager that the changed fields belong to.
     pub(crate) manager: &'a str,
+    /// Whether a uid in the new object names the object that is meant, as in a PUT.
+    pub(crate) uid_is_precondition: bool,
 }
 
 /// What a write did.
@@ -83,7 +84,11 @@ impl Place<'_> {
 pub(crate) fn load(resource: &Resource, bytes: &[u8]) -> Result<Value, ApiError> {
     let mut object: Value = serde_json::from_slice(bytes)
         .map_err(|error| ApiError::internal(&format!("a stored object cannot be read: {error}")))?;
-    if resource.core.is_some() {
+    if let Some(core) = resource.core {
+        if let Some(face) = &core.face {
+            object = (face.from_stored)(object);
+        }
+        core.shape.thin(&mut object);
         object["apiVersion"] = Value::from(resource.api_version());
         object["kind"] = Value::from(resource.kind.as_str());
     }
@@ -92,9 +97,13 @@ pub(crate) fn load(resource: &Resource, bytes: &[u8]) -> Result<Value, ApiError>
 
 /// Returns an object in its stored form.
 pub(crate) fn stored_form(resource: &Resource, object: &Value) -> Bytes {
-    match resource.core {
-        Some(core) => encode::to_vec(&Ordered { value: object, shape: core.shape }).into(),
-        None => encode::to_vec(object).into(),
+    let Some(core) = resource.core else { return encode::to_vec(object).into() };
+    match &core.face {
+        Some(face) => {
+            let stored = (face.to_stored)(object.clone());
+            encode::to_vec(&Ordered { value: &stored, shape: face.stored_shape }).into()
+        }
+        None => encode::to_vec(&Ordered { value: object, shape: core.shape }).into(),
     }
 }
 
@@ -177,7 +186,11 @@ fn begin(place: &Place<'_>, mut object: Value, now: Timestamp) -> Result<Value, 
     fields.insert("creationTimestamp".to_owned(), Value::from(metadata::time(now)));
     match resource.core {
         Some(core) => {
-            fields.remove("generation");
+            if core.has_generation {
+                fields.insert("generation".to_owned(), Value::from(1));
+            } else {
+                fields.remove("generation");
+            }
             (core.prepare)(&mut object, None, None);
             (core.default)(&mut object);
         }
@@ -302,6 +315,8 @@ where
         let mut new = transform(None, now)?;
         set_namespace(place, &mut new)?;
         check_name(place, &new)?;
+        // A version that nothing has yet is no precondition here.
+        metadata::of(&mut new).remove("resourceVersion");
         let mut new = begin(place, new, now)?;
         if let Some(revision) = revision {
             metadata::set_revision(&mut new, revision);
@@ -314,8 +329,10 @@ where
     set_namespace(place, &mut new)?;
     check_name(place, &new)?;
     metadata::dedupe_owners(&mut new);
+    if place.uid_is_precondition {
+        check_uid(place, &old, &new)?;
+    }
     check_revision(place, &old, &mut new)?;
-    check_uid(place, &old, &new)?;
     settle(place, &old, &mut new)?;
     let is_finished = metadata::is_terminating(&new)
         && metadata::finalizers(&new).is_empty()
@@ -523,8 +540,10 @@ fn type_violations(resource: &Resource, object: &Value) -> Vec<Cause> {
 
 fn schema_violations(resource: &Resource, new: &Value, old: Option<&Value>) -> Vec<Cause> {
     let errors = resource.schema.validate(new, old);
+    let Some(rules) = resource.rules.as_ref().filter(|_| resource.has_rules) else {
+        return errors.iter().map(cause).collect();
+    };
     let errors = schema::with_rules(errors, || {
-        let Some(rules) = &resource.rules else { return Vec::new() };
         rules(new, old)
             .into_iter()
             .map(|violation| match violation.reason {
@@ -543,14 +562,11 @@ fn schema_violations(resource: &Resource, new: &Value, old: Option<&Value>) -> V
             })
             .collect()
     });
-    errors
-        .iter()
-        .map(|error| Cause {
-            reason: error.kind.reason().to_owned(),
-            message: error.body(),
-            field: error.path.clone(),
-        })
-        .collect()
+    errors.iter().map(cause).collect()
+}
+
+fn cause(error: &schema::FieldError) -> Cause {
+    Cause { reason: error.kind.reason().to_owned(), message: error.body(), field: error.path.clone() }
 }
 
 /// Returns the value that a field path such as `spec.items[0].name` leads to, null when there is none.
@@ -566,11 +582,6 @@ fn value_at(object: &Value, path: &str) -> Value {
         value = inner;
     }
     value.clone()
-}
-
-/// Brings a patched object into the form in which it is held.
-pub(crate) fn renormalize(resource: &Resource, object: &mut Value) -> Result<Vec<String>, String> {
-    body::normalize(resource, object)
 }
 
 /// Returns the answer to a write that was not stored.

@@ -33,11 +33,13 @@ pub(super) static KIND: CoreKind = CoreKind {
     plural: "configmaps",
     singular: "configmap",
     short_names: &["cm"],
+    categories: &[],
     namespaced: true,
     has_status: false,
     storage_group: "",
     hash_group: "",
     shape: &SHAPE,
+    face: None,
     read_only: false,
     creates_on_update: false,
     updates_unconditionally: true,
@@ -62,7 +64,7 @@ fn length(value: &Value) -> usize {
 
 fn cells(object: &Value, now: Timestamp) -> Vec<Value> {
     let data = length(&object["data"]) + length(&object["binaryData"]);
-    vec![Value::from(data.to_string()), age_cell(object, now)]
+    vec![Value::from(data), age_cell(object, now)]
 }
 
 fn validate(new: &Value, old: Option<&Value>) -> Vec<Cause> {

@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 use crate::apiserver::core_kinds::shape::{
     ANY, BOOLEAN, INTEGER, METADATA, Shape, TEXT, TEXTS, TIME, kept, optional, pointer,
 };
-use crate::apiserver::core_kinds::{Column, CoreKind, column, keep_all, no_rules, nothing};
+use crate::apiserver::core_kinds::{Column, CoreKind, column, keep_all, no_rules, nothing, wide_column};
 use crate::apiserver::names;
 
 static NAMES: Shape = Shape::Struct(&[
@@ -126,7 +126,15 @@ static CONDITION: Shape = Shape::Struct(&[
 static SHAPE: Shape =
     Shape::Struct(&[kept("metadata", &METADATA), kept("spec", &SPEC), kept("status", &STATUS)]);
 
-static COLUMNS: [Column; 1] = [column("Created At", "date", super::CREATED)];
+static COLUMNS: [Column; 7] = [
+    column("Scope", "string", "Cluster/Namespaced"),
+    column("Versions", "string", "Served versions"),
+    column("Created At", "date", super::CREATED),
+    wide_column("Group", "string", "API group"),
+    wide_column("Kind", "string", "CustomResource kind"),
+    wide_column("ShortNames", "string", "Short names"),
+    wide_column("Established", "boolean", "Established status"),
+];
 
 pub(super) static KIND: CoreKind = CoreKind {
     group: "apiextensions.k8s.io",
@@ -135,11 +143,13 @@ pub(super) static KIND: CoreKind = CoreKind {
     plural: "customresourcedefinitions",
     singular: "customresourcedefinition",
     short_names: &["crd", "crds"],
+    categories: &["api-extensions"],
     namespaced: false,
     has_status: true,
     storage_group: "apiextensions.k8s.io",
-    hash_group: "apiextensions.k8s.io",
+    hash_group: "apiextensions.k8s.io/v1beta1",
     shape: &SHAPE,
+    face: None,
     read_only: true,
     creates_on_update: false,
     updates_unconditionally: false,
@@ -156,7 +166,31 @@ pub(super) static KIND: CoreKind = CoreKind {
 };
 
 fn cells(object: &Value, _: Timestamp) -> Vec<Value> {
-    vec![object["metadata"]["creationTimestamp"].clone()]
+    let spec = &object["spec"];
+    let mut versions: Vec<String> = Vec::new();
+    for version in spec["versions"].as_array().into_iter().flatten() {
+        if version["served"] == Value::Bool(true) {
+            let name = version["name"].as_str().unwrap_or_default();
+            let mark = if version["storage"] == Value::Bool(true) { "(storage)" } else { "" };
+            versions.push(format!("{name}{mark}"));
+        }
+    }
+    versions.sort();
+    let short_names = spec["names"]["shortNames"].as_array().into_iter().flatten();
+    let short_names: Vec<&str> = short_names.filter_map(Value::as_str).collect();
+    let conditions = object["status"]["conditions"].as_array().into_iter().flatten();
+    let is_established = conditions
+        .into_iter()
+        .any(|condition| condition["type"] == "Established" && condition["status"] == "True");
+    vec![
+        spec["scope"].clone(),
+        Value::from(versions.join(",")),
+        object["metadata"]["creationTimestamp"].clone(),
+        spec["group"].clone(),
+        spec["names"]["kind"].clone(),
+        Value::from(short_names.join(",")),
+        Value::from(is_established),
+    ]
 }
 
 /// Returns a definition as the server shows it: defaulted, accepted and established since `time`.

@@ -1,4 +1,4 @@
-//! Event in the core group.
+//! Event, in the core group and in `events.k8s.io`: one stored kind with two faces.
 
 use jiff::Timestamp;
 use serde_json::Value;
@@ -8,8 +8,9 @@ use crate::apiserver::core_kinds::shape::{
     INTEGER, METADATA, MICRO_TIME, Shape, TEXT, TIME, kept, optional, pointer,
 };
 use crate::apiserver::core_kinds::{
-    Column, CoreKind, Selectable, column, keep_all, nothing, selectable, wide_column,
+    Column, CoreKind, Face, Selectable, column, keep_all, nothing, selectable, wide_column,
 };
+use crate::apiserver::events::{self, rules};
 use crate::apiserver::names;
 use crate::apiserver::table;
 
@@ -95,11 +96,13 @@ pub(super) static KIND: CoreKind = CoreKind {
     plural: "events",
     singular: "event",
     short_names: &["ev"],
+    categories: &[],
     namespaced: true,
     has_status: false,
     storage_group: "",
     hash_group: "",
     shape: &SHAPE,
+    face: None,
     read_only: false,
     creates_on_update: true,
     updates_unconditionally: true,
@@ -115,25 +118,61 @@ pub(super) static KIND: CoreKind = CoreKind {
     validate_name: names::dns_subdomain,
 };
 
+/// The same kind as `events.k8s.io/v1` shows it.
+pub(super) static NEWER_KIND: CoreKind = CoreKind {
+    group: "events.k8s.io",
+    shape: &NEWER_SHAPE,
+    face: Some(Face {
+        stored_shape: &SHAPE,
+        to_stored: events::to_core,
+        from_stored: events::from_core,
+        stored_field: events::core_field,
+    }),
+    cells: newer_cells,
+    validate: newer_validate,
+    ..KIND
+};
+
+static NEWER_SHAPE: Shape = Shape::Struct(&[
+    kept("metadata", &METADATA),
+    kept("eventTime", &MICRO_TIME),
+    pointer("series", &SERIES),
+    optional("reportingController", &TEXT),
+    optional("reportingInstance", &TEXT),
+    optional("action", &TEXT),
+    optional("reason", &TEXT),
+    kept("regarding", &REFERENCE),
+    pointer("related", &REFERENCE),
+    optional("note", &TEXT),
+    optional("type", &TEXT),
+    kept("deprecatedSource", &SOURCE),
+    kept("deprecatedFirstTimestamp", &TIME),
+    kept("deprecatedLastTimestamp", &TIME),
+    optional("deprecatedCount", &INTEGER),
+]);
+
+fn newer_cells(object: &Value, now: Timestamp) -> Vec<Value> {
+    cells(&events::to_core(object.clone()), now)
+}
+
 fn cells(object: &Value, now: Timestamp) -> Vec<Value> {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let event_time = &object["eventTime"];
     let or_event_time = |time: &Value| if time.is_null() { event_time.clone() } else { time.clone() };
     let first = table::age(&or_event_time(&object["firstTimestamp"]), now);
     let series = &object["series"];
-    let last = if series.is_null() {
-        table::age(&or_event_time(&object["lastTimestamp"]), now)
-    } else {
+    let last = if !series.is_null() {
         table::age(&series["lastObservedTime"], now)
+    } else if object["lastTimestamp"].is_null() {
+        first.clone()
+    } else {
+        table::age(&object["lastTimestamp"], now)
     };
-    let last = if last == "<unknown>" { first.clone() } else { last };
-    let count = match (object["count"].as_i64().unwrap_or(0), series["count"].as_i64()) {
-        (_, Some(count)) => count,
-        (0, None) => 1,
-        (count, None) => count,
-    };
+    // An event of the newer face that happened once carries no count.
+    let count = series["count"].as_i64().or_else(|| object["count"].as_i64()).filter(|&count| count != 0);
     let involved = &object["involvedObject"];
-    let target = format!("{}/{}", text(&involved["kind"]).to_lowercase(), text(&involved["name"]));
+    let kind = text(&involved["kind"]).to_lowercase();
+    let name = text(&involved["name"]);
     let source = &object["source"];
     let mut reporter = text(&source["component"]);
     let mut host = text(&source["host"]);
@@ -148,26 +187,20 @@ fn cells(object: &Value, now: Timestamp) -> Vec<Value> {
         Value::from(last),
         Value::from(text(&object["type"])),
         Value::from(text(&object["reason"])),
-        Value::from(target),
+        Value::from(if name.is_empty() { kind } else { format!("{kind}/{name}") }),
         Value::from(text(&involved["fieldPath"])),
         Value::from(reporter),
         Value::from(text(&object["message"]).trim()),
         Value::from(first),
-        Value::from(count.to_string()),
+        Value::from(count.unwrap_or(1)),
     ]
 }
 
-/// An Event lies in the namespace of the object that it is about.
 fn validate(new: &Value, _: Option<&Value>) -> Vec<Cause> {
-    let namespace = new["metadata"]["namespace"].as_str().unwrap_or_default();
-    let involved = new["involvedObject"]["namespace"].as_str().unwrap_or_default();
-    let fits = if involved.is_empty() {
-        namespace == "default" || namespace == "kube-system"
-    } else {
-        involved == namespace
-    };
-    if fits {
-        return Vec::new();
-    }
-    vec![Cause::invalid("involvedObject.namespace", &Value::from(involved), "does not match event.namespace")]
+    rules::violations(new, None, rules::Face::Core)
+}
+
+fn newer_validate(new: &Value, old: Option<&Value>) -> Vec<Cause> {
+    let old = old.map(|old| events::to_core(old.clone()));
+    rules::violations(&events::to_core(new.clone()), old.as_ref(), rules::Face::Events)
 }

@@ -34,14 +34,17 @@ pub(crate) struct CoreKind {
     pub(crate) plural: &'static str,
     pub(crate) singular: &'static str,
     pub(crate) short_names: &'static [&'static str],
+    pub(crate) categories: &'static [&'static str],
     pub(crate) namespaced: bool,
     pub(crate) has_status: bool,
     /// The group in the store's keys; two groups may share one stored kind.
     pub(crate) storage_group: &'static str,
-    /// The group in the fingerprint of the stored kind.
+    /// The group in the fingerprint of the stored kind, and its version where that is another one.
     pub(crate) hash_group: &'static str,
     /// The fields after `kind` and `apiVersion`.
     pub(crate) shape: &'static Shape,
+    /// How the stored form differs from this one, for kinds that share it.
+    pub(crate) face: Option<Face>,
     /// Whether clients cannot write.
     pub(crate) read_only: bool,
     /// Whether a PUT may create.
@@ -68,6 +71,16 @@ pub(crate) struct CoreKind {
     pub(crate) validate: fn(&Value, Option<&Value>) -> Vec<Cause>,
     /// What is wrong with a name.
     pub(crate) validate_name: fn(&str) -> Vec<String>,
+}
+
+/// How a kind that is stored as another one is turned into it and back.
+#[derive(Debug)]
+pub(crate) struct Face {
+    pub(crate) stored_shape: &'static Shape,
+    pub(crate) to_stored: fn(Value) -> Value,
+    pub(crate) from_stored: fn(Value) -> Value,
+    /// The stored field that a field selector means.
+    pub(crate) stored_field: fn(&str) -> Option<String>,
 }
 
 /// A field that field selectors may name.
@@ -103,8 +116,27 @@ const fn wide_column(name: &'static str, kind: &'static str, description: &'stat
 /// What `kubectl explain` says of the creation timestamp; table columns for ages repeat it.
 pub(crate) const CREATED: &str = "CreationTimestamp is a timestamp representing the server time when this object was created. It is not guaranteed to be set in happens-before order across separate operations. Clients may not set this value. It is represented in RFC3339 form and is in UTC.\n\nPopulated by the system. Read-only. Null for lists. More info: https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md#metadata";
 
-static KINDS: [&CoreKind; 6] =
-    [&config_map::KIND, &definition::KIND, &event::KIND, &lease::KIND, &namespace::KIND, &secret::KIND];
+static KINDS: [&CoreKind; 7] = [
+    &config_map::KIND,
+    &definition::KIND,
+    &event::KIND,
+    &event::NEWER_KIND,
+    &lease::KIND,
+    &namespace::KIND,
+    &secret::KIND,
+];
+
+/// Whether a kind is one of these.
+pub(crate) fn is_known(api_version: &str, kind: &str) -> bool {
+    KINDS.iter().any(|core| {
+        let group_version = if core.group.is_empty() {
+            core.version.to_owned()
+        } else {
+            format!("{}/{}", core.group, core.version)
+        };
+        core.kind == kind && group_version == api_version
+    })
+}
 
 /// Returns the OpenAPI schema of every object's metadata.
 pub(crate) fn metadata_schema() -> Value {
@@ -138,7 +170,7 @@ impl CoreKind {
             plural: self.plural.to_owned(),
             singular: self.singular.to_owned(),
             short_names: self.short_names.iter().map(|&name| name.to_owned()).collect(),
-            categories: Vec::new(),
+            categories: self.categories.iter().map(|&name| name.to_owned()).collect(),
             namespaced: self.namespaced,
             has_status: self.has_status,
             schema: Arc::new(schema),
@@ -147,6 +179,7 @@ impl CoreKind {
             columns: Vec::new(),
             selectable_fields: Vec::new(),
             rules: None,
+            has_rules: false,
             definition: None,
             core: Some(self),
             subresources: BTreeMap::new(),

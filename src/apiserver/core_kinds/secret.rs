@@ -46,11 +46,13 @@ pub(super) static KIND: CoreKind = CoreKind {
     plural: "secrets",
     singular: "secret",
     short_names: &[],
+    categories: &[],
     namespaced: true,
     has_status: false,
     storage_group: "",
     hash_group: "",
     shape: &SHAPE,
+    face: None,
     read_only: false,
     creates_on_update: false,
     updates_unconditionally: true,
@@ -81,7 +83,7 @@ pub(super) fn decoded_length(text: &str) -> usize {
 
 fn cells(object: &Value, now: Timestamp) -> Vec<Value> {
     let data = object["data"].as_object().map_or(0, Map::len);
-    vec![object["type"].clone(), Value::from(data.to_string()), age_cell(object, now)]
+    vec![object["type"].clone(), Value::from(data), age_cell(object, now)]
 }
 
 fn default(object: &mut Value) {

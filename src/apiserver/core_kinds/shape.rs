@@ -4,6 +4,9 @@
 //! empty fields are written as `null`, `""` or `{}`, and keys come in the order of the struct. A [`Shape`] says all of
 //! that once, for decoding and for encoding.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use jiff::Timestamp;
 use serde::ser::{Serialize, SerializeMap as _, SerializeSeq as _, Serializer};
 use serde_json::{Map, Value};
 
@@ -110,13 +113,18 @@ static MANAGED_FIELDS: Shape = Shape::Struct(&[
 
 /// A value that does not fit.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Mismatch {
-    /// The field, without the kind in front; empty for the object itself.
-    pub(crate) path: String,
-    /// What stands there, in Go's word for it.
-    pub(crate) found: &'static str,
-    /// The Go type that it should have.
-    pub(crate) wanted: String,
+pub(crate) enum Mismatch {
+    /// A value of another type.
+    Type {
+        /// The field, without the kind in front; empty for the object itself.
+        path: String,
+        /// What stands there, in Go's word for it.
+        found: String,
+        /// The Go type that it should have.
+        wanted: String,
+    },
+    /// A text that cannot be read; this is what the real server says.
+    Text(String),
 }
 
 impl Shape {
@@ -128,7 +136,11 @@ impl Shape {
         path: &str,
         unknown: &mut Vec<String>,
     ) -> Result<Value, Mismatch> {
-        let mismatch = || Mismatch { path: path.to_owned(), found: json_type(value), wanted: self.go_type() };
+        let mismatch = || Mismatch::Type {
+            path: path.to_owned(),
+            found: json_type(value).to_owned(),
+            wanted: self.go_type(),
+        };
         match (self, value) {
             (Self::Any, _) => Ok(value.clone()),
             (Self::Recursive(inner), _) => inner.decode(value, path, unknown),
@@ -143,9 +155,9 @@ impl Shape {
                 for field in *fields {
                     let value = map.get(field.name).unwrap_or(&Value::Null);
                     let value = field.shape.decode(value, &join(path, field.name), unknown)?;
-                    if field.kept {
-                        decoded.insert(field.name.to_owned(), field.shape.or_zero(value));
-                    } else if !is_empty(&value, field.pointer) {
+                    let is_struct = matches!(field.shape, Self::Struct(_));
+                    let value = if field.kept && is_struct { field.shape.or_zero(value) } else { value };
+                    if (field.kept && is_struct) || !is_empty(&value, field.pointer) {
                         decoded.insert(field.name.to_owned(), value);
                     }
                 }
@@ -167,33 +179,82 @@ impl Shape {
                 }
                 Ok(Value::Array(decoded))
             }
-            (Self::Text | Self::Bytes | Self::Time | Self::MicroTime, Value::String(_))
-            | (Self::Boolean, Value::Bool(_)) => Ok(value.clone()),
+            (Self::Text, Value::String(_)) | (Self::Boolean, Value::Bool(_)) => Ok(value.clone()),
+            (Self::Bytes, Value::String(text)) => match STANDARD.decode(text) {
+                Ok(bytes) => Ok(Value::from(STANDARD.encode(bytes))),
+                Err(_) => {
+                    Err(Mismatch::Text(format!("illegal base64 data at input byte {}", bad_base64(text))))
+                }
+            },
+            (Self::Time | Self::MicroTime, Value::String(text)) => self.time(text),
             (Self::Integer, Value::Number(number)) if number.is_i64() => Ok(value.clone()),
-            (Self::Integer, Value::Number(number)) => Err(Mismatch {
+            (Self::Integer, Value::Number(number)) => Err(Mismatch::Type {
                 path: path.to_owned(),
-                found: if number.is_f64() { "number with a fraction" } else { "number" },
+                found: format!("number {number}"),
                 wanted: self.go_type(),
             }),
             _ => Err(mismatch()),
         }
     }
 
-    /// Returns the value, or what an absent one is written as.
-    fn or_zero(&self, value: Value) -> Value {
-        if !value.is_null() {
-            return value;
+    /// Returns an instant in the form in which it is written.
+    fn time(&self, text: &str) -> Result<Value, Mismatch> {
+        let format = if matches!(self, Self::MicroTime) {
+            "2006-01-02T15:04:05.000000Z07:00"
+        } else {
+            "2006-01-02T15:04:05Z07:00"
+        };
+        if text.is_empty() {
+            return Ok(Value::Null);
         }
-        match self {
-            Self::Recursive(inner) => inner.or_zero(value),
-            Self::Struct(_) => {
-                self.decode(&Value::Object(Map::new()), "", &mut Vec::new()).unwrap_or(Value::Null)
+        let instant: Timestamp = text.parse().map_err(|_| {
+            Mismatch::Text(format!(
+                "parsing time {text:?} as \"{format}\": cannot parse {text:?} as \"2006\""
+            ))
+        })?;
+        let written = if matches!(self, Self::MicroTime) {
+            instant.strftime("%Y-%m-%dT%H:%M:%S.%6fZ")
+        } else {
+            instant.strftime("%Y-%m-%dT%H:%M:%SZ")
+        };
+        Ok(Value::from(written.to_string()))
+    }
+
+    /// Takes empty fields out of a stored value, so that it looks as a client would write it.
+    pub(crate) fn thin(&self, value: &mut Value) {
+        match (self, value) {
+            (Self::Struct(fields), Value::Object(map)) => {
+                for field in *fields {
+                    let Some(inner) = map.get_mut(field.name) else { continue };
+                    field.shape.thin(inner);
+                    let is_struct = matches!(field.shape, Self::Struct(_));
+                    if !is_struct && is_empty(inner, field.pointer) {
+                        map.remove(field.name);
+                    }
+                }
             }
+            (Self::Map(inner), Value::Object(map)) => map.values_mut().for_each(|value| inner.thin(value)),
+            (Self::List(inner), Value::Array(items)) => items.iter_mut().for_each(|item| inner.thin(item)),
+            (Self::Recursive(inner), value) => inner.thin(value),
+            _ => {}
+        }
+    }
+
+    /// Returns what stands for an absent field that is always written.
+    fn zero(&self) -> Value {
+        match self {
+            Self::Struct(_) => Value::Object(Map::new()),
+            Self::Recursive(inner) => inner.zero(),
             Self::Text | Self::Bytes => Value::from(""),
             Self::Integer => Value::from(0),
             Self::Boolean => Value::from(false),
             Self::Map(_) | Self::List(_) | Self::Time | Self::MicroTime | Self::Any => Value::Null,
         }
+    }
+
+    /// Returns the value, or what an absent one counts as.
+    fn or_zero(&self, value: Value) -> Value {
+        if value.is_null() { self.zero() } else { value }
     }
 
     fn go_type(&self) -> String {
@@ -228,6 +289,14 @@ fn is_empty(value: &Value, pointer: bool) -> bool {
     }
 }
 
+/// Returns the position at which Go's decoder stops.
+fn bad_base64(text: &str) -> usize {
+    let is_letter = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'+' || byte == b'/';
+    let letters = text.bytes().take_while(|&byte| is_letter(byte)).count();
+    // What is too short is found wanting at its end; anything else at the first byte that is no digit.
+    if letters == text.len() { letters - letters % 4 + (letters % 4).saturating_sub(1) } else { letters }
+}
+
 fn json_type(value: &Value) -> &'static str {
     match value {
         Value::Null => "null",
@@ -253,6 +322,9 @@ impl Serialize for Ordered<'_> {
                 let mut writer = serializer.serialize_map(None)?;
                 for field in *fields {
                     if let Some(value) = map.get(field.name) {
+                        writer.serialize_entry(field.name, &Ordered { value, shape: field.shape })?;
+                    } else if field.kept {
+                        let value = &field.shape.zero();
                         writer.serialize_entry(field.name, &Ordered { value, shape: field.shape })?;
                     }
                 }

@@ -54,8 +54,14 @@ pub(super) async fn sweep(state: &State, resources: &[Arc<Resource>], name: &str
     for resource in resources.iter().filter(|resource| resource.namespaced && !resource.is_read_only()) {
         empty(state, resource, name, &mut remains).await;
     }
-    let place =
-        |subresource| Place { resource: namespaces, namespace: "", name, subresource, manager: MANAGER };
+    let place = |subresource| Place {
+        resource: namespaces,
+        namespace: "",
+        name,
+        subresource,
+        manager: MANAGER,
+        uid_is_precondition: false,
+    };
     let status = place("status");
     write::update(state, &status, false, false, |old, now| {
         let old = same(&status, old, uid)?;

@@ -233,6 +233,7 @@ impl Collector<'_> {
             name: found.name,
             subresource: "",
             manager: MANAGER,
+            uid_is_precondition: false,
         };
         write::update(self.state, &place, false, false, |old, now| {
             let old = old

@@ -5,6 +5,7 @@ use serde_json::{Map, Value};
 use super::path::PathElement;
 use super::set::FieldSet;
 use super::shape::{Choice, Identity, List, Ref, Scalar};
+use crate::apiserver::spelling;
 
 /// Whether a list with identities may hold an item twice. Stored objects may; what is applied may not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,7 +85,7 @@ fn check(value: &Value, shape: &Ref, duplicates: Duplicates, path: &str, found: 
         Choice::List(list) => match value {
             Value::Null => {}
             Value::Array(items) => check_list(items, list, duplicates, path, found),
-            other => found.push(located(path, &format!("expected list, got {}", go_value(other)))),
+            other => found.push(located(path, &format!("expected list, got {}", spelling::wrapped(other)))),
         },
         Choice::Map(map) => match value {
             Value::Null => {}
@@ -98,7 +99,7 @@ fn check(value: &Value, shape: &Ref, duplicates: Duplicates, path: &str, found: 
                     check(field, shape, duplicates, &path, found);
                 }
             }
-            other => found.push(located(path, &format!("expected map, got {}", go_value(other)))),
+            other => found.push(located(path, &format!("expected map, got {}", spelling::wrapped(other)))),
         },
     }
 }
@@ -132,10 +133,12 @@ pub(super) fn scalar_misfit(scalar: Scalar, value: &Value) -> Option<String> {
         | (Scalar::Number | Scalar::Any, Value::Number(_))
         | (Scalar::Text | Scalar::Any, Value::String(_))
         | (Scalar::Boolean | Scalar::Any, Value::Bool(_)) => None,
-        (Scalar::Number, other) => Some(format!("expected numeric (int or float), got {}", go_type(other))),
-        (Scalar::Text, other) => Some(format!("expected string, got {}", go_wrapped(other))),
-        (Scalar::Boolean, other) => Some(format!("expected boolean, got {}", go_value(other))),
-        (Scalar::Any, other) => Some(format!("expected any scalar, got {}", go_value(other))),
+        (Scalar::Number, other) => {
+            Some(format!("expected numeric (int or float), got {}", spelling::type_name(other)))
+        }
+        (Scalar::Text, other) => Some(format!("expected string, got {}", spelling::wrapped_syntax(other))),
+        (Scalar::Boolean, other) => Some(format!("expected boolean, got {}", spelling::wrapped(other))),
+        (Scalar::Any, other) => Some(format!("expected any scalar, got {}", spelling::wrapped(other))),
     }
 }
 
@@ -188,25 +191,4 @@ pub(super) fn grouped<'a>(list: &List, items: &'a [Value]) -> Vec<(PathElement, 
 
 fn located(path: &str, message: &str) -> String {
     if path.is_empty() { message.to_owned() } else { format!("{path}: {message}") }
-}
-
-/// Returns the name that Go gives to the type of a decoded value.
-fn go_type(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "<nil>",
-        Value::Bool(_) => "bool",
-        Value::Number(number) if number.is_i64() => "int64",
-        Value::Number(_) => "float64",
-        Value::String(_) => "string",
-        Value::Array(_) => "[]interface {}",
-        Value::Object(_) => "map[string]interface {}",
-    }
-}
-
-fn go_value(value: &Value) -> String {
-    value.to_string()
-}
-
-fn go_wrapped(value: &Value) -> String {
-    format!("&value.valueUnstructured{{Value:{value}}}")
 }

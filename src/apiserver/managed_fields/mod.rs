@@ -13,6 +13,8 @@ mod path;
 mod remove;
 mod set;
 mod shape;
+#[cfg(test)]
+mod tests;
 mod wire;
 
 use std::collections::BTreeMap;
@@ -28,12 +30,20 @@ use self::owners::Clash;
 use self::path::PathElement;
 use self::set::FieldSet;
 use self::wire::{Operation, Owners};
+use crate::apiserver::schema::FieldError;
+use crate::apiserver::spelling;
 
 /// The manager of fields that were there before the first apply to an object without entries.
 const BEFORE_FIRST_APPLY: &str = "before-first-apply";
 
 /// The annotation in which kubectl's client-side apply keeps what it applied last.
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
+
+/// The longest name of a field manager.
+const MAX_MANAGER_BYTES: usize = 128;
+
+/// The longest name of a subresource in an entry.
+const MAX_SUBRESOURCE_BYTES: usize = 256;
 
 /// Who writes, through what, and when.
 #[derive(Debug, Clone, Copy)]
@@ -63,6 +73,9 @@ pub enum ApplyError {
     /// Other managers own applied fields with other values: status 409, reason `Conflict`.
     #[error("{0}")]
     Conflicts(Conflicts),
+    /// The request is not an apply: status 400.
+    #[error("{0}")]
+    BadRequest(String),
     /// The applied configuration does not fit the schema; the real server answers with status 500.
     #[error("failed to create typed patch object ({0}): {1}")]
     Applied(String, String),
@@ -101,6 +114,9 @@ pub fn apply(
     let live = live.unwrap_or(shape.blank());
     let mut owners = Owners::decode(live)
         .map_err(|error| ApplyError::Stored(format!("failed to decode managed fields: {error}")))?;
+    if applied.pointer("/metadata/managedFields").is_some_and(|entries| !entries.is_null()) {
+        return Err(ApplyError::BadRequest("metadata.managedFields must be nil".to_owned()));
+    }
     let unfit = misfits(applied, shape.root(), Duplicates::Refused);
     if !unfit.is_empty() {
         return Err(ApplyError::Applied(described(applied), joined(&unfit)));
@@ -147,7 +163,7 @@ pub fn apply(
 pub fn update(shape: &Shape, live: Option<&Value>, mut new: Value, writer: &Writer<'_>) -> Value {
     let is_create = live.is_none();
     let live = live.unwrap_or(shape.blank());
-    let mut owners = owners_to_start_from(live, &new, writer);
+    let mut owners = owners_to_start_from(shape, live, &new, writer);
     wire::clear(&mut new);
     if owners.sets.is_empty() && !is_create {
         return new;
@@ -195,6 +211,36 @@ pub fn keep_times_of_unchanged(old: &Value, new: &mut Value) {
     }
 }
 
+/// Returns what is wrong with the entries of an object that clients may write but the server may not store.
+pub fn entry_errors(object: &Value) -> Vec<FieldError> {
+    let entries = object.pointer("/metadata/managedFields").and_then(Value::as_array);
+    let mut errors = Vec::new();
+    for (index, entry) in entries.into_iter().flatten().enumerate() {
+        let path = format!("metadata.managedFields[{index}]");
+        let text = |name: &str| entry.get(name).and_then(Value::as_str).unwrap_or_default();
+        errors.extend(manager_errors(text("manager"), &format!("{path}.manager")));
+        if text("subresource").len() > MAX_SUBRESOURCE_BYTES {
+            errors.push(FieldError::too_long(format!("{path}.subresource"), MAX_SUBRESOURCE_BYTES));
+        }
+    }
+    errors
+}
+
+/// Returns what is wrong with the name of a field manager; `path` is where the name stands.
+pub fn manager_errors(manager: &str, path: &str) -> Vec<FieldError> {
+    let mut errors = Vec::new();
+    if manager.len() > MAX_MANAGER_BYTES {
+        errors.push(FieldError::too_long(path, MAX_MANAGER_BYTES));
+    }
+    for (position, character) in manager.char_indices() {
+        if !spelling::is_printable(character) {
+            let detail = format!("should only contain printable characters (at position {position})");
+            errors.push(FieldError::invalid(path, manager, detail));
+        }
+    }
+    errors
+}
+
 impl Conflicts {
     /// Returns the causes of the 409 status.
     pub fn causes(&self) -> Vec<Cause> {
@@ -234,7 +280,7 @@ impl Display for Conflicts {
     }
 }
 
-fn owners_to_start_from(live: &Value, new: &Value, writer: &Writer<'_>) -> Owners {
+fn owners_to_start_from(shape: &Shape, live: &Value, new: &Value, writer: &Writer<'_>) -> Owners {
     let stored = || Owners::decode(live).unwrap_or_default();
     if !writer.subresource.is_empty() {
         return stored();
@@ -242,8 +288,12 @@ fn owners_to_start_from(live: &Value, new: &Value, writer: &Writer<'_>) -> Owner
     if wire::asks_for_reset(new) {
         return Owners::default();
     }
+    let is_foreign = |owners: &Owners| {
+        shape.has_only_one_version()
+            && owners.sets.values().any(|owned| owned.api_version != writer.api_version)
+    };
     match Owners::decode(new) {
-        Ok(owners) if !owners.sets.is_empty() => owners,
+        Ok(owners) if !owners.sets.is_empty() && !is_foreign(&owners) => owners,
         _ => stored(),
     }
 }
@@ -296,9 +346,9 @@ fn last_applied(object: &Value) -> Option<&str> {
 }
 
 fn shown_manager(clash: &Clash) -> String {
-    let mut shown = format!("{:?}", clash.id.manager);
+    let mut shown = spelling::quoted(&clash.id.manager);
     if !clash.id.subresource.is_empty() {
-        shown = format!("{shown} with subresource {:?}", clash.id.subresource);
+        shown = format!("{shown} with subresource {}", spelling::quoted(&clash.id.subresource));
     }
     if clash.id.operation == Operation::Update {
         shown = format!("{shown} using {}", clash.api_version);

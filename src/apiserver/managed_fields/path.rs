@@ -5,6 +5,8 @@ use std::fmt::{self, Display, Formatter};
 
 use serde_json::Value;
 
+use crate::apiserver::spelling;
+
 /// One step from a value to something inside it.
 ///
 /// The derived order is the one in which field sets are written: names, then keys, then set items, then indexes.
@@ -80,12 +82,16 @@ impl PathElement {
                 let fields: Vec<_> = fields
                     .iter()
                     .map(|(name, value)| {
-                        format!("{}:{}", escaped_json(&Value::from(name.as_str())), escaped_json(&value.0))
+                        format!(
+                            "{}:{}",
+                            spelling::json(&Value::from(name.as_str())),
+                            spelling::json(&value.0)
+                        )
                     })
                     .collect();
                 format!("k:{{{}}}", fields.join(","))
             }
-            Self::Item(value) => format!("v:{}", escaped_json(&value.0)),
+            Self::Item(value) => format!("v:{}", spelling::json(&value.0)),
             Self::Index(index) => format!("i:{index}"),
         }
     }
@@ -100,11 +106,11 @@ impl Display for PathElement {
                 formatter.write_str("[")?;
                 for (index, (name, value)) in fields.iter().enumerate() {
                     let comma = if index == 0 { "" } else { "," };
-                    write!(formatter, "{comma}{name}={}", value.0)?;
+                    write!(formatter, "{comma}{name}={}", shown(&value.0))?;
                 }
                 formatter.write_str("]")
             }
-            Self::Item(value) => write!(formatter, "[={}]", value.0),
+            Self::Item(value) => write!(formatter, "[={}]", shown(&value.0)),
             Self::Index(index) => write!(formatter, "[{index}]"),
         }
     }
@@ -189,20 +195,13 @@ fn read_json(text: &str) -> Result<Value, PathElementError> {
     serde_json::from_str(text).map_err(|error| PathElementError::Malformed(error.to_string()))
 }
 
-/// Returns compact JSON with the characters escaped that the real server escapes inside strings.
-fn escaped_json(value: &Value) -> String {
-    let mut escaped = String::new();
-    for character in value.to_string().chars() {
-        match character {
-            '<' => escaped.push_str("\\u003c"),
-            '>' => escaped.push_str("\\u003e"),
-            '&' => escaped.push_str("\\u0026"),
-            '\u{2028}' => escaped.push_str("\\u2028"),
-            '\u{2029}' => escaped.push_str("\\u2029"),
-            other => escaped.push(other),
-        }
+/// Returns a value as paths show it.
+fn shown(value: &Value) -> String {
+    match value {
+        Value::String(text) => spelling::quoted(text),
+        Value::Number(number) => spelling::number(number),
+        other => spelling::json(other),
     }
-    escaped
 }
 
 #[cfg(test)]

@@ -7,7 +7,8 @@ use super::path::PathElement;
 use super::set::FieldSet;
 use super::shape::{Choice, Fields, Identity, List, Ref};
 
-/// Returns `value` without the fields and list items of `unwanted`; containers that lose all they hold stay, empty.
+/// Returns `value` without the fields and list items of `unwanted`; containers that lose all they hold become null,
+/// which the real server (since v1.36.3) leaves for validation to refuse.
 pub(super) fn without_fields(value: &Value, unwanted: &FieldSet, shape: &Ref) -> Value {
     match shape.atom().choose(Some(value)) {
         Choice::Scalar(_) => value.clone(),
@@ -84,7 +85,6 @@ fn map_without(map: &Fields, value: &Value, unwanted: &FieldSet) -> Value {
         _ => return Value::Null,
     };
     let mut kept = Map::new();
-    let mut touched = false;
     for (name, field) in fields {
         let element = PathElement::field(name);
         if unwanted.owns(&element) {
@@ -93,14 +93,13 @@ fn map_without(map: &Fields, value: &Value, unwanted: &FieldSet) -> Value {
         let field = match unwanted.below(&element) {
             None => field.clone(),
             Some(below) => {
-                touched = true;
                 let shape = map.field(name).unwrap_or(&Ref::Deduced);
-                emptied(field, without_fields(field, below, shape))
+                without_fields(field, below, shape)
             }
         };
         kept.insert(name.clone(), field);
     }
-    if kept.is_empty() && !touched { Value::Null } else { Value::Object(kept) }
+    if kept.is_empty() { Value::Null } else { Value::Object(kept) }
 }
 
 fn list_without(list: &List, value: &Value, unwanted: &FieldSet) -> Value {
@@ -109,7 +108,6 @@ fn list_without(list: &List, value: &Value, unwanted: &FieldSet) -> Value {
         _ => return Value::Null,
     };
     let mut kept = Vec::new();
-    let mut touched = false;
     for item in items {
         let Ok(element) = element_of(list, item) else {
             kept.push(item.clone());
@@ -120,20 +118,8 @@ fn list_without(list: &List, value: &Value, unwanted: &FieldSet) -> Value {
         }
         kept.push(match unwanted.below(&element) {
             None => item.clone(),
-            Some(below) => {
-                touched = true;
-                emptied(item, without_fields(item, below, &list.items))
-            }
+            Some(below) => without_fields(item, below, &list.items),
         });
     }
-    if kept.is_empty() && !touched { Value::Null } else { Value::Array(kept) }
-}
-
-/// Returns the empty container where taking fields out left nothing of `before`.
-fn emptied(before: &Value, after: Value) -> Value {
-    match (before, after) {
-        (Value::Object(_), Value::Null) => Value::Object(Map::new()),
-        (Value::Array(_), Value::Null) => Value::Array(Vec::new()),
-        (_, after) => after,
-    }
+    if kept.is_empty() { Value::Null } else { Value::Array(kept) }
 }

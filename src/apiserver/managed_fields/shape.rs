@@ -16,6 +16,8 @@ pub struct Shape {
     root: Ref,
     /// What an object that does not exist yet counts as. Typed kinds carry fields that are always present.
     blank: Value,
+    /// Whether the kind is served in one version, so that all entries must be in it.
+    only_version: bool,
 }
 
 /// The alternatives for one place; which one holds depends on the value found there.
@@ -95,7 +97,7 @@ impl Shape {
             map.known.insert("apiVersion".to_owned(), text());
             map.known.insert("kind".to_owned(), text());
         }
-        Self { root: of(root), blank: json!({}) }
+        Self { root: of(root), blank: json!({}), only_version: true }
     }
 
     /// Returns the shape of a built-in kind, or nothing for a kind that this server does not have.
@@ -129,11 +131,16 @@ impl Shape {
         };
         let mut fields = fields;
         fields.extend([("metadata", OBJECT_META.clone()), ("apiVersion", text()), ("kind", text())]);
-        Some(Self { root: object(fields), blank })
+        Some(Self { root: object(fields), blank, only_version: false })
     }
 
     pub(super) fn root(&self) -> &Ref {
         &self.root
+    }
+
+    /// Returns whether entries in the terms of another version than the request's cannot be understood.
+    pub(super) fn has_only_one_version(&self) -> bool {
+        self.only_version
     }
 
     pub(super) fn blank(&self) -> &Value {

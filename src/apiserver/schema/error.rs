@@ -13,8 +13,8 @@ pub struct FieldError {
     pub kind: FieldErrorKind,
     /// The path of the field, as `spec.items[0].name`; `<nil>` for the object itself.
     pub path: String,
-    /// The value that is refused; kinds that never show it carry null.
-    pub value: Value,
+    /// The value that is refused, where it is shown.
+    pub value: Option<Value>,
     /// What would be right; may be empty.
     pub detail: String,
 }
@@ -67,13 +67,6 @@ impl FieldErrorKind {
         }
     }
 
-    fn shows_value(self) -> bool {
-        match self {
-            Self::Required | Self::Forbidden | Self::TooLong => false,
-            Self::Invalid | Self::TypeInvalid | Self::NotSupported | Self::Duplicate | Self::TooMany => true,
-        }
-    }
-
     /// Returns whether rules over several fields are not checked while an object has such a fault.
     fn blocks_rules(self) -> bool {
         match self {
@@ -91,12 +84,18 @@ impl FieldError {
 
     /// Returns the error that a value is missing.
     pub fn required(path: impl Into<String>, detail: impl Into<String>) -> Self {
-        Self::new(FieldErrorKind::Required, path, Value::Null, detail)
+        Self::without_value(FieldErrorKind::Required, path, detail)
     }
 
     /// Returns the error that a field may not be what it is.
     pub fn forbidden(path: impl Into<String>, detail: impl Into<String>) -> Self {
-        Self::new(FieldErrorKind::Forbidden, path, Value::Null, detail)
+        Self::without_value(FieldErrorKind::Forbidden, path, detail)
+    }
+
+    /// Returns the error that a text has more than `max` bytes.
+    pub fn too_long(path: impl Into<String>, max: usize) -> Self {
+        let bytes = if max == 1 { "byte" } else { "bytes" };
+        Self::without_value(FieldErrorKind::TooLong, path, format!("may not be more than {max} {bytes}"))
     }
 
     /// Returns the error that a value is not one of `allowed`.
@@ -117,23 +116,25 @@ impl FieldError {
         value: impl Into<Value>,
         detail: impl Into<String>,
     ) -> Self {
+        Self { value: Some(value.into()), ..Self::without_value(kind, path, detail) }
+    }
+
+    /// Returns an error of this kind that does not show the value, such as that of a violated rule.
+    pub fn without_value(kind: FieldErrorKind, path: impl Into<String>, detail: impl Into<String>) -> Self {
         let path: String = path.into();
         let path = if path.is_empty() { "<nil>".to_owned() } else { path };
-        Self { kind, path, value: value.into(), detail: detail.into() }
+        Self { kind, path, value: None, detail: detail.into() }
     }
 
     /// Returns the message of a cause in a status: the error without its path.
     pub fn body(&self) -> String {
         let label = self.kind.label();
-        let mut body = label.to_owned();
-        if self.kind.shows_value() {
-            let value = match &self.value {
-                Value::String(text) => spelling::quoted(text),
-                Value::Number(number) => spelling::number(number),
-                other => spelling::json(other),
-            };
-            body = format!("{label}: {value}");
-        }
+        let mut body = match &self.value {
+            None => label.to_owned(),
+            Some(Value::String(text)) => format!("{label}: {}", spelling::quoted(text)),
+            Some(Value::Number(number)) => format!("{label}: {}", spelling::number(number)),
+            Some(other) => format!("{label}: {}", spelling::json(other)),
+        };
         if !self.detail.is_empty() {
             body = format!("{body}: {}", self.detail);
         }

@@ -2,6 +2,90 @@ use serde_json::json;
 
 use super::*;
 
+/// A kind with one field for each thing that a schema can say.
+const CHECK: &str = include_str!("../../../tests/testdata/apiserver/check-schema.json");
+
+/// Objects of that kind and what became of them when they were created, one a line, recorded from kube-apiserver
+/// v1.37.1.
+const CREATED: &str = include_str!("../../../tests/testdata/apiserver/validation.jsonl");
+
+#[test]
+fn objects_are_taken_and_refused_as_on_the_real_server() {
+    let schema = Structural::parse(&serde_json::from_str(CHECK).unwrap()).unwrap();
+    let mut faults = Vec::new();
+    for line in CREATED.lines() {
+        let recording: Value = serde_json::from_str(line).unwrap();
+        let expected = expected_answer(&recording);
+        let text = recording["object"].to_string();
+        let actual = created(&schema, &decode(text.as_bytes()).unwrap().value);
+        if actual != expected {
+            faults.push(format!("{text}\n  expected {expected}\n  actual   {actual}"));
+        }
+    }
+    assert!(faults.is_empty(), "{} recordings differ:\n{}", faults.len(), faults.join("\n"));
+}
+
+/// What of a recording is compared. The real server lists faults of several fields in no order.
+fn expected_answer(recording: &Value) -> Value {
+    let unknown = &recording["unknown"];
+    match recording["code"].as_u64().unwrap() {
+        201 => json!({"unknown": unknown, "stored": recording["stored"]}),
+        422 => {
+            let mut causes = recording["causes"].as_array().unwrap().clone();
+            causes.sort_by_key(Value::to_string);
+            json!({"unknown": unknown, "causes": causes})
+        }
+        _ => {
+            let message = recording["message"].as_str().unwrap();
+            json!({"message": message.split_once("cannot be handled as a Check: ").unwrap().1})
+        }
+    }
+}
+
+fn created(schema: &Structural, object: &Value) -> Value {
+    let mut fields = object.as_object().unwrap().clone();
+    let mut unknown = match schema.coerce(&mut fields) {
+        Ok(unknown) => unknown,
+        Err(message) => return json!({"message": message}),
+    };
+    unknown.sort();
+    // What the server itself puts into the metadata and leaves out of a new object.
+    let metadata = fields["metadata"].as_object_mut().unwrap();
+    for name in ["uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "selfLink"] {
+        metadata.remove(name);
+    }
+    metadata.remove("generation");
+    metadata.remove("managedFields");
+    metadata.insert("namespace".to_owned(), json!("fields"));
+    fields.remove("status");
+    let mut object = Value::Object(fields);
+    schema.fill_defaults(&mut object);
+    let mut errors = schema.validate(&object, None);
+    errors.extend(metadata_errors(&object));
+    if errors.is_empty() {
+        return json!({"unknown": unknown, "stored": object});
+    }
+    let mut causes: Vec<Value> =
+        errors.iter().map(|error| json!([error.kind.reason(), error.path, error.body()])).collect();
+    causes.sort_by_key(Value::to_string);
+    json!({"unknown": unknown, "causes": causes})
+}
+
+/// The checks of the metadata that the recordings touch; they belong to the server, not to the schema.
+fn metadata_errors(object: &Value) -> Vec<FieldError> {
+    let owners = object["metadata"]["ownerReferences"].as_array();
+    let mut errors = Vec::new();
+    for (index, owner) in owners.into_iter().flatten().enumerate() {
+        for name in ["apiVersion", "kind", "name", "uid"] {
+            if owner[name] == "" {
+                let path = format!("metadata.ownerReferences[{index}].{name}");
+                errors.push(FieldError::required(path, "must not be empty"));
+            }
+        }
+    }
+    errors
+}
+
 #[test]
 fn an_object_is_pruned_filled_and_checked() {
     let schema = Structural::parse(&json!({

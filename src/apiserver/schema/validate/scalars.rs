@@ -1,10 +1,10 @@
 //! Bounds of numbers; lengths and patterns of strings.
 
-use serde_json::Number;
+use serde_json::{Number, Value};
 
 use super::outcome::Outcome;
 use super::{formats, invalid, trimmed};
-use crate::apiserver::schema::error::{FieldError, FieldErrorKind};
+use crate::apiserver::schema::error::FieldError;
 use crate::apiserver::schema::structural::Node;
 use crate::apiserver::spelling;
 
@@ -14,9 +14,7 @@ pub(super) fn check_text(text: &str, schema: &Node, path: &str) -> Outcome {
     let length = i64::try_from(text.chars().count()).unwrap_or(i64::MAX);
     if let Some(max) = rules.max_length.filter(|max| length > *max) {
         // The real server counts characters and says bytes.
-        let bytes = if max == 1 { "byte" } else { "bytes" };
-        let detail = format!("may not be more than {max} {bytes}");
-        let error = FieldError::new(FieldErrorKind::TooLong, trimmed(path), text, detail);
+        let error = FieldError::too_long(trimmed(path), usize::try_from(max).unwrap_or_default());
         return Outcome::of((format!("{path} in body should be at most {max} chars long"), error));
     }
     if let Some(min) = rules.min_length.filter(|min| length < *min) {
@@ -39,14 +37,18 @@ pub(super) fn check_number(number: &Number, schema: &Node, path: &str) -> Outcom
     if !range.holds(number) {
         outcome.add_loose(range.message("Checked", path));
     }
-    let told = || serde_json::Value::Number(number.clone());
+    let told = || Value::Number(number.clone());
     if let Some(factor) = &rules.multiple_of {
         if !range.holds(factor) {
             outcome.add_loose(range.message("MultipleOf", path));
         }
-        if !is_multiple(number, factor) {
-            let shown = spelling::number(factor);
-            outcome.add(invalid(path, told(), &format!("should be a multiple of {shown}")));
+        let bound = Bound::of(factor, is_integer.is_some() && range.holds(factor));
+        if !bound.is_positive() {
+            let shown = bound.shown();
+            let message = format!("factor MultipleOf declared for {path} must be positive: {shown}");
+            outcome.add((message.clone(), FieldError::invalid(trimmed(path), bound.value(), message)));
+        } else if !bound.divides(is_integer, value) {
+            outcome.add(invalid(path, told(), &format!("should be a multiple of {}", bound.shown())));
         }
     }
     let mut bounds = Outcome::default();
@@ -54,7 +56,7 @@ pub(super) fn check_number(number: &Number, schema: &Node, path: &str) -> Outcom
         if !range.holds(min) {
             bounds.add_loose(range.message("Minimum boundary", path));
         }
-        let bound = Bound::of(min, is_integer.is_some());
+        let bound = Bound::of(min, is_integer.is_some() && range.holds(min));
         let (is_below, is_at) = bound.compare(is_integer, value);
         if is_below || (rules.exclusive_minimum && is_at) {
             let relation = if rules.exclusive_minimum { "greater than" } else { "greater than or equal to" };
@@ -65,7 +67,7 @@ pub(super) fn check_number(number: &Number, schema: &Node, path: &str) -> Outcom
         if !range.holds(max) {
             bounds.add_loose(range.message("Maximum boundary", path));
         }
-        let bound = Bound::of(max, is_integer.is_some());
+        let bound = Bound::of(max, is_integer.is_some() && range.holds(max));
         let (is_below, is_at) = bound.compare(is_integer, value);
         if !(is_below || is_at) || (rules.exclusive_maximum && is_at) {
             let relation = if rules.exclusive_maximum { "less than" } else { "less than or equal to" };
@@ -155,22 +157,37 @@ impl Bound {
         }
     }
 
+    fn is_positive(&self) -> bool {
+        match self {
+            Self::Integer(bound) => *bound > 0,
+            Self::Float(bound) => *bound > 0.0,
+        }
+    }
+
+    /// Returns whether the number is a multiple of the bound, which must be positive.
+    fn divides(&self, integer: Option<i64>, float: f64) -> bool {
+        match (self, integer) {
+            (Self::Integer(bound), Some(integer)) => integer % bound == 0,
+            (Self::Float(bound), _) => {
+                is_integral(if *bound < 1.0 { 1.0 / bound * float } else { float / bound })
+            }
+            (Self::Integer(_), None) => true,
+        }
+    }
+
+    fn value(&self) -> Value {
+        match self {
+            Self::Integer(bound) => Value::from(*bound),
+            Self::Float(bound) => Value::from(*bound),
+        }
+    }
+
     fn shown(&self) -> String {
         match self {
             Self::Integer(bound) => bound.to_string(),
             Self::Float(bound) => spelling::float(*bound),
         }
     }
-}
-
-#[expect(clippy::cast_possible_truncation, reason = "the real server cuts factors of integers to integers")]
-fn is_multiple(number: &Number, factor: &Number) -> bool {
-    let (value, by) = (number.as_f64().unwrap_or(0.0), factor.as_f64().unwrap_or(0.0));
-    if let Some(integer) = number.as_i64() {
-        let by = factor.as_i64().unwrap_or(by as i64);
-        return by > 0 && integer % by == 0;
-    }
-    by > 0.0 && is_integral(if by < 1.0 { 1.0 / by * value } else { value / by })
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "checked to be integral and inside the range")]

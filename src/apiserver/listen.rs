@@ -1,0 +1,232 @@
+//! The server on a socket: TLS on loopback, one bearer token, HTTP/1.1 and HTTP/2.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::{Request, Response, header};
+use axum::response::IntoResponse as _;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use hyper_util::service::TowerToHyperService;
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tower::{ServiceExt as _, service_fn};
+
+use crate::apiserver::credentials::{Credentials, CredentialsError};
+use crate::apiserver::in_process::{InProcess, in_process};
+use crate::apiserver::status::ApiError;
+use crate::digest;
+
+/// How long a client may take for the TLS handshake, and for the head of a request.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long open requests may take to end when the server stops.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// How long to wait after a failed accept: the process is out of descriptors, and spinning frees none.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Serves `router` to clients that bear the token, until `shutdown` is ready.
+///
+/// Then no connection is accepted any more, and open requests have five seconds to end. Watches end on their own only
+/// when the server behind the router is stopped: call [`crate::apiserver::ApiServer::stop`] first.
+///
+/// # Errors
+/// When the credentials are of no use for TLS. A failing connection harms nobody else.
+pub async fn serve(
+    listener: TcpListener,
+    router: Router,
+    credentials: &Credentials,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), CredentialsError> {
+    let acceptor = TlsAcceptor::from(Arc::new(credentials.tls()?));
+    let guard = Arc::new(Guard::new(credentials, router));
+    let connections = TaskTracker::new();
+    let stopping = CancellationToken::new();
+    tokio::pin!(shutdown);
+    loop {
+        let accepted = tokio::select! {
+            () = &mut shutdown => break,
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
+            Ok((stream, _)) => {
+                let connection = Connection {
+                    acceptor: acceptor.clone(),
+                    guard: Arc::clone(&guard),
+                    stopping: stopping.clone(),
+                };
+                connections.spawn(connection.run(stream));
+            }
+            Err(error) => {
+                tracing::warn!(%error, "Cannot accept a connection");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+    stopping.cancel();
+    connections.close();
+    if tokio::time::timeout(GRACE, connections.wait()).await.is_err() {
+        tracing::warn!(open = connections.len(), "Connections were cut that did not end in time");
+    }
+    Ok(())
+}
+
+/// Lets requests pass that bear the token.
+struct Guard {
+    /// The digest of the token: digests have one length, and comparing them says nothing about the token.
+    token: String,
+    service: InProcess,
+}
+
+impl Guard {
+    fn new(credentials: &Credentials, router: Router) -> Self {
+        Self { token: digest::sha256_hex(credentials.token().expose()), service: in_process(router, "") }
+    }
+
+    fn admits(&self, request: &Request<Body>) -> bool {
+        // Liveness is nobody's secret, and probes carry no token.
+        if matches!(request.uri().path(), "/healthz" | "/livez" | "/readyz") {
+            return true;
+        }
+        let value = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+        let given = value
+            .and_then(|value| value.split_once(' '))
+            .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
+            .map_or("", |(_, token)| token.trim());
+        let digest = digest::sha256_hex(given);
+        // Every byte is looked at, so that the time taken tells nothing.
+        let difference = digest.bytes().zip(self.token.bytes()).fold(0, |sum, (a, b)| sum | (a ^ b));
+        !given.is_empty() && difference == 0 && digest.len() == self.token.len()
+    }
+
+    async fn answer(&self, request: Request<Body>) -> Response<Body> {
+        if !self.admits(&request) {
+            return ApiError::unauthorized().into_response();
+        }
+        match self.service.clone().oneshot(request).await {
+            Ok(response) => response,
+            Err(never) => match never {},
+        }
+    }
+}
+
+/// What one connection needs.
+struct Connection {
+    acceptor: TlsAcceptor,
+    guard: Arc<Guard>,
+    /// Cancelled by [`serve`] when no new request is taken.
+    stopping: CancellationToken,
+}
+
+impl Connection {
+    async fn run(self, stream: TcpStream) {
+        // Small writes, such as watch events, go out at once.
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "Cannot turn off the delay of small writes");
+        }
+        let stream = match tokio::time::timeout(PATIENCE, self.acceptor.accept(stream)).await {
+            Ok(Ok(stream)) => stream,
+            Ok(Err(error)) => {
+                tracing::debug!(%error, "A TLS handshake failed");
+                return;
+            }
+            Err(_) => return,
+        };
+        let guard = self.guard;
+        let service = service_fn(move |request: Request<hyper::body::Incoming>| {
+            let guard = Arc::clone(&guard);
+            async move { Ok::<_, std::convert::Infallible>(guard.answer(request.map(Body::new)).await) }
+        });
+        let mut builder = auto::Builder::new(TokioExecutor::new());
+        builder.http1().timer(TokioTimer::new()).header_read_timeout(PATIENCE);
+        builder.http2().timer(TokioTimer::new());
+        let connection = builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
+        tokio::pin!(connection);
+        let ended = tokio::select! {
+            ended = connection.as_mut() => ended,
+            () = self.stopping.cancelled() => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        };
+        if let Err(error) = ended {
+            tracing::debug!(%error, "A connection ended early");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+
+    use kube::config::{KubeConfigOptions, Kubeconfig};
+    use tokio::sync::oneshot;
+
+    use super::*;
+
+    async fn client(credentials: &Credentials, address: SocketAddr, token: Option<&str>) -> kube::Client {
+        let text = credentials.kubeconfig(&format!("https://{address}"));
+        let text = match token {
+            Some(token) => text.expose().replace(credentials.token().expose(), token),
+            None => text.expose().to_owned(),
+        };
+        let kubeconfig = Kubeconfig::from_yaml(&text).unwrap();
+        let config =
+            kube::Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.unwrap();
+        kube::Client::try_from(config).unwrap()
+    }
+
+    #[tokio::test]
+    async fn the_token_opens_and_the_end_is_graceful() {
+        let folder = tempfile::tempdir().unwrap();
+        let now = "2026-11-27T00:00:00Z".parse().unwrap();
+        let credentials = Credentials::load_or_create(folder.path(), crate::clock::system().now()).unwrap();
+        let again = Credentials::load_or_create(folder.path(), now).unwrap();
+        assert_eq!(again.token(), credentials.token());
+        assert_eq!(again.authority_pem(), credentials.authority_pem());
+
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let router = Router::new().fallback(|| async { "{\"gitVersion\":\"v9\"}" });
+        let (stop, stopped) = oneshot::channel::<()>();
+        let serving = serve(listener, router, &credentials, async {
+            drop(stopped.await);
+        });
+        let asking = async {
+            let request = || Request::get("/version").body(Vec::new()).unwrap();
+            let good = client(&credentials, address, None).await;
+            assert_eq!(good.request_text(request()).await.unwrap(), "{\"gitVersion\":\"v9\"}");
+            let bad = client(&credentials, address, Some("wrong")).await;
+            let error = bad.request_text(request()).await.unwrap_err();
+            assert!(
+                matches!(error, kube::Error::Api(status) if status.code == 401),
+                "a wrong token is refused"
+            );
+            stop.send(()).unwrap();
+        };
+        let (served, ()) = tokio::join!(serving, asking);
+        served.unwrap();
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn secret_files_are_the_owners_alone() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let folder = tempfile::tempdir().unwrap();
+        let dir = folder.path().join("credentials");
+        let credentials = Credentials::load_or_create(&dir, crate::clock::system().now()).unwrap();
+        let kubeconfig = dir.join("kubeconfig");
+        credentials.write_kubeconfig(&kubeconfig, "https://127.0.0.1:1").unwrap();
+        let mode = |path: &std::path::Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode(&dir), 0o700);
+        for name in ["ca.key", "ca.crt", "token", "kubeconfig"] {
+            assert_eq!(mode(&dir.join(name)), 0o600, "{name}");
+        }
+    }
+}

@@ -1,0 +1,3 @@
+//! Decisions: no async, no I/O, no clock, no client.
+
+pub mod names;
