@@ -21,7 +21,6 @@ pub mod events;
 mod garbage;
 mod go_json;
 mod in_process;
-mod json_patching;
 mod jsonpath;
 mod list;
 mod listen;
