@@ -21,8 +21,8 @@ use crate::api::reference::SecretReference;
     doc = "A git repository that agents work in."
 )]
 pub struct WorkspaceSpec {
-    /// URL of the repository.
-    #[schemars(regex(pattern = r"^(https?://|git://|git@).*"))]
+    /// URL of the repository. `file:///` is a repository of the machine on which the daemon runs.
+    #[schemars(regex(pattern = r"^(https?://|git://|git@|file:///).*"))]
     pub repo: String,
 
     /// Branch, tag or full commit id to check out. Unset: the default branch of the repository.

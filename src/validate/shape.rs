@@ -187,6 +187,9 @@ fn limit_of(kind: &ValidationErrorKind) -> Option<String> {
 fn form_of(pattern: &str) -> Option<&'static str> {
     Some(match pattern {
         r"^(https?://|git://|git@).*" => "it must begin with https://, http://, git:// or git@",
+        r"^(https?://|git://|git@|file:///).*" => {
+            "it must begin with https://, http://, git:// or git@, or with file:/// for this machine"
+        }
         r"^https?://.+" => "it must begin with https:// or http://",
         r"^[^/]+/[^/]+$" => "it must be ORGANISATION/TEAM",
         r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?$" => {

@@ -6,7 +6,13 @@ mod run_leaves_nothing_behind;
 mod run_survives_kill;
 mod run_works_in_its_checkout;
 mod tidy {
+    mod crate_homes;
+    mod file_sizes;
     mod generated_files;
+    mod layers;
+    mod links;
+    mod source;
+    mod yaml_is_valid;
 }
 #[cfg(test)]
 mod conformance;
