@@ -9,6 +9,8 @@ mod tidy {
     mod generated_files;
 }
 #[cfg(test)]
+mod cli_reads;
+#[cfg(test)]
 mod conformance;
 #[cfg(test)]
 mod support;
