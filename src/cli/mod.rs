@@ -1,13 +1,17 @@
 //! The command line: one file per command, and beside them what commands share.
 
 mod command_error;
+mod delete;
 mod environment;
 mod get;
+mod kinds;
 mod logs;
+mod output;
 mod printer;
 mod render_templates;
 mod runner;
 mod server;
+mod suspend;
 mod up;
 mod validate;
 mod version;
@@ -19,6 +23,9 @@ use clap::{Args, Parser, Subcommand};
 use crate::cli::command_error::CommandError;
 use crate::cli::environment::Environment;
 use crate::cli::printer::Printer;
+
+/// Under this name commands write fields of objects.
+const FIELD_MANAGER: &str = "kelos-cli";
 
 /// Run coding agents from a git repository of YAML definitions
 #[derive(Debug, Parser)]
@@ -47,6 +54,9 @@ enum Command {
     Validate(validate::ValidateArguments),
     Get(get::GetArguments),
     Logs(logs::LogsArguments),
+    Delete(delete::DeleteArguments),
+    Suspend(suspend::SuspendArguments),
+    Resume(suspend::ResumeArguments),
     Version(version::VersionArguments),
     #[command(hide = true)]
     Runner(runner::RunnerArguments),
@@ -87,6 +97,11 @@ fn dispatch(arguments: Arguments, printer: Printer) -> Result<ExitCode, CommandE
         Command::Up(arguments) => in_runtime(up::run(arguments, &environment, printer)),
         Command::Get(arguments) => in_runtime(get::run(&arguments, &global, &environment, printer)),
         Command::Logs(arguments) => in_runtime(logs::run(&arguments, &global, &environment, printer)),
+        Command::Delete(arguments) => in_runtime(delete::run(&arguments, &global, &environment, printer)),
+        Command::Suspend(arguments) => {
+            in_runtime(suspend::suspend(&arguments, &global, &environment, printer))
+        }
+        Command::Resume(arguments) => in_runtime(suspend::resume(&arguments, &global, &environment, printer)),
         Command::Version(arguments) => in_runtime(version::run(&arguments, &global, &environment, printer)),
     }
 }

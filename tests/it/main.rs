@@ -15,6 +15,8 @@ mod tidy {
     mod yaml_is_valid;
 }
 #[cfg(test)]
+mod cli_reads;
+#[cfg(test)]
 mod conformance;
 #[cfg(test)]
 mod support;
