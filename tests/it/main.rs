@@ -9,7 +9,15 @@ mod tidy {
     mod generated_files;
 }
 #[cfg(test)]
+mod cli_changes;
+#[cfg(test)]
+mod cli_logs;
+#[cfg(test)]
 mod cli_reads;
+#[cfg(test)]
+mod cli_reconcile;
+#[cfg(test)]
+mod cli_runs;
 #[cfg(test)]
 mod conformance;
 #[cfg(test)]
