@@ -1,6 +1,7 @@
 //! The command line: one file per command, and beside them what commands share.
 
 mod command_error;
+mod create;
 mod delete;
 mod environment;
 mod get;
@@ -8,7 +9,9 @@ mod kinds;
 mod logs;
 mod output;
 mod printer;
+mod reconcile;
 mod render_templates;
+mod run;
 mod runner;
 mod server;
 mod suspend;
@@ -52,6 +55,9 @@ struct GlobalArguments {
 enum Command {
     Up(up::UpArguments),
     Validate(validate::ValidateArguments),
+    Reconcile(reconcile::ReconcileArguments),
+    Run(run::RunArguments),
+    Create(create::CreateArguments),
     Get(get::GetArguments),
     Logs(logs::LogsArguments),
     Delete(delete::DeleteArguments),
@@ -95,6 +101,11 @@ fn dispatch(arguments: Arguments, printer: Printer) -> Result<ExitCode, CommandE
         Command::RenderTemplates => render_templates::run(printer),
         Command::Validate(arguments) => validate::run(&arguments, &global, printer),
         Command::Up(arguments) => in_runtime(up::run(arguments, &environment, printer)),
+        Command::Run(arguments) => in_runtime(run::run(&arguments, &global, &environment, printer)),
+        Command::Create(arguments) => in_runtime(create::run(&arguments, &global, &environment, printer)),
+        Command::Reconcile(arguments) => {
+            in_runtime(reconcile::run(&arguments, &global, &environment, printer))
+        }
         Command::Get(arguments) => in_runtime(get::run(&arguments, &global, &environment, printer)),
         Command::Logs(arguments) => in_runtime(logs::run(&arguments, &global, &environment, printer)),
         Command::Delete(arguments) => in_runtime(delete::run(&arguments, &global, &environment, printer)),
@@ -104,6 +115,11 @@ fn dispatch(arguments: Arguments, printer: Printer) -> Result<ExitCode, CommandE
         Command::Resume(arguments) => in_runtime(suspend::resume(&arguments, &global, &environment, printer)),
         Command::Version(arguments) => in_runtime(version::run(&arguments, &global, &environment, printer)),
     }
+}
+
+/// Returns five characters that make a name unlike any other.
+fn random_suffix() -> String {
+    crate::digest::short_hex(uuid::Uuid::new_v4().as_bytes(), 5)
 }
 
 fn in_runtime(

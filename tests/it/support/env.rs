@@ -117,6 +117,13 @@ impl TestEnv {
         self.ran(self.command().args(arguments))
     }
 
+    /// Runs `kelos` with `input` on its standard input.
+    pub(crate) fn kelos_with_input(&self, arguments: &[&str], input: &str) -> Ran {
+        self.write("standard-input", input);
+        let input = File::open(self.path("standard-input")).unwrap();
+        self.ran(self.command().args(arguments).stdin(input))
+    }
+
     /// Returns the command `kelos` in the user's environment and folder, for what the other functions cannot do.
     pub(crate) fn command(&self) -> Command {
         self.with_environment(process::command(env!("CARGO_BIN_EXE_kelos")))
