@@ -3,9 +3,9 @@
 use axum::body::Body;
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Limited};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
-use crate::apiserver::core_kinds::shape::Mismatch;
+use crate::apiserver::core_kinds::shape::{METADATA, Mismatch};
 use crate::apiserver::core_kinds::{self, CoreKind};
 use crate::apiserver::go_json;
 use crate::apiserver::negotiate::Encoding;
@@ -205,24 +205,17 @@ fn cannot_be_handled(object: &Value, resource: &Resource, error: &str) -> ApiErr
 
 /// Brings an object into the form in which it is held: pruned and defaulted. Returns the complaints of strict reading.
 pub(crate) fn normalize(resource: &Resource, object: &mut Value) -> Result<Vec<String>, String> {
-    match resource.core {
-        Some(core) => normalize_core(core, object),
-        None => {
-            let mut errors = Vec::new();
-            let mut metadata_unknown = Vec::new();
-            crate::apiserver::core_kinds::shape::METADATA
-                .decode(&object["metadata"], "metadata", &mut metadata_unknown)
-                .map_err(|mismatch| go_mismatch("ObjectMeta", &mismatch))
-                .map(|metadata| {
-                    object["metadata"] =
-                        if metadata.is_null() { Value::Object(serde_json::Map::new()) } else { metadata };
-                })?;
-            errors.extend(metadata_unknown.iter().map(|path| unknown(path)));
-            errors.extend(resource.schema.prune(object).iter().map(|path| unknown(path)));
-            resource.schema.fill_defaults(object);
-            Ok(errors)
-        }
+    if let Some(core) = resource.core {
+        return normalize_core(core, object);
     }
+    let mut paths = Vec::new();
+    let metadata = METADATA
+        .decode(&object["metadata"], "metadata", &mut paths)
+        .map_err(|mismatch| go_mismatch("ObjectMeta", &mismatch))?;
+    object["metadata"] = if metadata.is_null() { Value::Object(Map::new()) } else { metadata };
+    paths.extend(resource.schema.prune(object));
+    resource.schema.fill_defaults(object);
+    Ok(paths.iter().map(|path| unknown(path)).collect())
 }
 
 fn unknown(path: &str) -> String {
@@ -242,7 +235,7 @@ fn normalize_core(core: &CoreKind, object: &mut Value) -> Result<Vec<String>, St
         .decode(&content, "", &mut unknown_paths)
         .map_err(|mismatch| go_mismatch(core.kind, &mismatch))?;
     if decoded.is_null() {
-        decoded = Value::Object(serde_json::Map::new());
+        decoded = Value::Object(Map::new());
     }
     decoded["apiVersion"] = api_version;
     decoded["kind"] = kind;

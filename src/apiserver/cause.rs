@@ -3,7 +3,7 @@
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::apiserver::encode;
+use crate::apiserver::spelling;
 
 /// One cause inside the details of a `Status`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -37,16 +37,12 @@ impl Cause {
         Self::new("FieldValueForbidden", field, "Forbidden", detail)
     }
 
-    pub(crate) fn duplicate(field: &str, value: &Value) -> Self {
-        Self::new("FieldValueDuplicate", field, &format!("Duplicate value: {}", shown(value)), "")
-    }
-
     pub(crate) fn too_long(field: &str, limit: usize) -> Self {
         Self::new("FieldValueTooLong", field, "Too long", &format!("may not be more than {limit} bytes"))
     }
 
     pub(crate) fn not_supported(field: &str, value: &Value, supported: &[&str]) -> Self {
-        let quoted: Vec<String> = supported.iter().map(|value| quote(value)).collect();
+        let quoted: Vec<String> = supported.iter().map(|value| spelling::quoted(value)).collect();
         Self::new(
             "FieldValueNotSupported",
             field,
@@ -59,35 +55,10 @@ impl Cause {
 /// Returns a value as complaints show it.
 pub(crate) fn shown(value: &Value) -> String {
     match value {
-        Value::String(text) => quote(text),
-        other => encode::to_text(other),
+        Value::String(text) => spelling::quoted(text),
+        Value::Number(number) => spelling::number(number),
+        other => spelling::json(other),
     }
-}
-
-/// Returns `text` in double quotes with Go's escapes.
-pub(crate) fn quote(text: &str) -> String {
-    let mut quoted = String::with_capacity(text.len() + 2);
-    quoted.push('"');
-    for character in text.chars() {
-        match character {
-            '"' => quoted.push_str("\\\""),
-            '\\' => quoted.push_str("\\\\"),
-            '\u{7}' => quoted.push_str("\\a"),
-            '\u{8}' => quoted.push_str("\\b"),
-            '\u{c}' => quoted.push_str("\\f"),
-            '\n' => quoted.push_str("\\n"),
-            '\r' => quoted.push_str("\\r"),
-            '\t' => quoted.push_str("\\t"),
-            '\u{b}' => quoted.push_str("\\v"),
-            control if u32::from(control) < 0x20 || control == '\u{7f}' => {
-                quoted.push_str(&format!("\\x{:02x}", u32::from(control)));
-            }
-            control if control.is_control() => quoted.push_str(&format!("\\u{:04x}", u32::from(control))),
-            other => quoted.push(other),
-        }
-    }
-    quoted.push('"');
-    quoted
 }
 
 /// Joins complaints as apimachinery's aggregate does: one alone, several distinct ones in brackets.

@@ -89,26 +89,25 @@ impl Credentials {
             .create(dir)
             .and_then(|()| fs::set_permissions(dir, fs::Permissions::from_mode(0o700)))
             .map_err(|source| CredentialsError::File { action: "make", path: dir.to_owned(), source })?;
-        let authority_key = match read_optional(&dir.join(AUTHORITY_KEY_FILE))? {
-            Some(pem) => KeyPair::from_pem(&pem).map_err(fault("read the authority's key"))?,
-            None => {
-                let key = KeyPair::generate().map_err(fault("make the authority's key"))?;
-                // A certificate without its key is of no use any more.
-                write_private(&dir.join(AUTHORITY_KEY_FILE), key.serialize_pem().as_bytes())?;
-                let certificate =
-                    authority_params(now).self_signed(&key).map_err(fault("make the authority"))?;
-                write_private(&dir.join(AUTHORITY_FILE), certificate.pem().as_bytes())?;
-                key
-            }
+        let (key_file, file) = (dir.join(AUTHORITY_KEY_FILE), dir.join(AUTHORITY_FILE));
+        let known_key = read_optional(&key_file)?;
+        let is_new = known_key.is_none();
+        let authority_key = if let Some(pem) = known_key {
+            KeyPair::from_pem(&pem).map_err(fault("read the authority's key"))?
+        } else {
+            let key = KeyPair::generate().map_err(fault("make the authority's key"))?;
+            write_private(&key_file, key.serialize_pem().as_bytes())?;
+            key
         };
-        let authority = match read_optional(&dir.join(AUTHORITY_FILE))? {
-            Some(pem) => pem,
-            None => {
-                let certificate =
-                    authority_params(now).self_signed(&authority_key).map_err(fault("make the authority"))?;
-                write_private(&dir.join(AUTHORITY_FILE), certificate.pem().as_bytes())?;
-                certificate.pem()
-            }
+        // A certificate whose key is lost is of no use any more.
+        let known = if is_new { None } else { read_optional(&file)? };
+        let authority = if let Some(pem) = known {
+            pem
+        } else {
+            let certificate =
+                authority_params(now).self_signed(&authority_key).map_err(fault("make the authority"))?;
+            write_private(&file, certificate.pem().as_bytes())?;
+            certificate.pem()
         };
         let key = KeyPair::generate().map_err(fault("make the server's key"))?;
         let issuer = Issuer::new(authority_params(now), authority_key);

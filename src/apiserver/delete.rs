@@ -140,10 +140,9 @@ fn set_finalizers(object: &mut Value, options: &DeleteOptions) {
     let wanted = match options.propagation {
         Some(Propagation::Foreground) => Some(FOREGROUND),
         Some(Propagation::Orphan) => Some(ORPHAN),
-        Some(Propagation::Background) => None,
         None if has(ORPHAN) => Some(ORPHAN),
         None if has(FOREGROUND) => Some(FOREGROUND),
-        None => None,
+        Some(Propagation::Background) | None => None,
     };
     let mut finalizers: Vec<String> = current
         .iter()

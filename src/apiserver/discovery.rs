@@ -180,7 +180,7 @@ fn body(value: &impl Serialize) -> Response<Body> {
 /// Answers `/api`.
 pub(crate) fn core_versions(registry: &Registry, headers: &HeaderMap) -> Response<Body> {
     if let Some(version) = aggregated(headers) {
-        return aggregated_list(registry, version, |group| group.is_empty());
+        return aggregated_list(registry, version, str::is_empty);
     }
     body(&CoreVersions { kind: "APIVersions", versions: ["v1"], server_addresses: [] })
 }
@@ -289,9 +289,8 @@ fn aggregated(headers: &HeaderMap) -> Option<&'static str> {
         match (is_list, clause.parameter("v")) {
             (true, "v2") => return Some("v2"),
             (true, "v2beta1") => return Some("v2beta1"),
-            (true, _) => {}
             (false, _) if clause.parameter("as").is_empty() => return None,
-            (false, _) => {}
+            _ => {}
         }
     }
     None
@@ -387,7 +386,7 @@ pub(crate) fn root(registry: &Registry) -> Response<Body> {
 pub(crate) fn version(program: &str) -> Response<Body> {
     #[derive(Serialize)]
     #[serde(rename_all = "camelCase")]
-    struct Version<'a> {
+    struct Answer<'a> {
         major: &'a str,
         minor: &'a str,
         git_version: String,
@@ -398,7 +397,7 @@ pub(crate) fn version(program: &str) -> Response<Body> {
         compiler: &'a str,
         platform: String,
     }
-    let version = Version {
+    let version = Answer {
         major: MAJOR,
         minor: MINOR,
         git_version: format!("v{MAJOR}.{MINOR}.0+kelos.{program}"),
@@ -422,10 +421,9 @@ pub(crate) fn health(endpoint: &str, check: Option<&str>, is_verbose: bool) -> R
         Some(check) if CHECKS.contains(&check) => answer::text(StatusCode::OK, "ok"),
         Some(_) => answer::not_found(),
         None if is_verbose => {
-            let mut text: String = CHECKS.iter().map(|check| format!("[+]{check} ok\n")).collect();
-            text.push_str(endpoint);
-            text.push_str(" check passed\n");
-            answer::text(StatusCode::OK, text)
+            let mut lines: Vec<String> = CHECKS.iter().map(|check| format!("[+]{check} ok\n")).collect();
+            lines.push(format!("{endpoint} check passed\n"));
+            answer::text(StatusCode::OK, lines.concat())
         }
         None => answer::text(StatusCode::OK, "ok"),
     }

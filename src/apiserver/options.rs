@@ -1,5 +1,7 @@
 //! What the query of a request says: options of lists, watches and writes.
 
+use std::borrow::Cow;
+
 use serde_json::Value;
 
 use crate::apiserver::cause::Cause;
@@ -19,7 +21,7 @@ impl Query {
     pub(crate) fn parse(text: Option<&str>) -> Self {
         let decode = |raw: &str| {
             let spaced = raw.replace('+', " ");
-            path::decode(&spaced).map_or_else(|| spaced.clone(), |text| text.into_owned())
+            path::decode(&spaced).map_or_else(|| spaced.clone(), Cow::into_owned)
         };
         let pairs = text
             .unwrap_or_default()
@@ -104,7 +106,7 @@ impl ListOptions {
         {
             // A watch from no version in particular begins with all objects.
             options.send_initial_events = Some(true);
-            options.resource_version_match = "NotOlderThan".to_owned();
+            "NotOlderThan".clone_into(&mut options.resource_version_match);
         }
         let causes = if options.watch { options.watch_causes() } else { options.list_causes() };
         if !causes.is_empty() {

@@ -6,11 +6,12 @@ use serde_json::Value;
 
 use crate::apiserver::body;
 use crate::apiserver::cause::Cause;
+use crate::apiserver::encode;
 use crate::apiserver::go_json;
-use crate::apiserver::json_patching;
 use crate::apiserver::managed_fields::ApplyError;
 use crate::apiserver::metadata;
 use crate::apiserver::options::{FieldValidation, WriteOptions};
+use crate::apiserver::patch::{self, PatchError};
 use crate::apiserver::resource::Resource;
 use crate::apiserver::schema;
 use crate::apiserver::server::State;
@@ -63,14 +64,14 @@ pub(crate) async fn patch(
     state: &State,
     place: &Place<'_>,
     patch_type: PatchType,
-    patch: &Bytes,
+    bytes: &Bytes,
     options: &WriteOptions,
     warnings: &mut Vec<String>,
 ) -> Result<Written, ApiError> {
     if patch_type == PatchType::Apply {
-        return apply(state, place, patch, options, warnings).await;
+        return apply(state, place, bytes, options, warnings).await;
     }
-    let change = Change::parse(patch_type, patch, options.field_validation)?;
+    let change = Change::parse(patch_type, bytes, options.field_validation)?;
     let mut noted = Vec::new();
     let result = write::update(state, place, options.dry_run, false, |old, now| {
         let Some(old) = old else {
@@ -88,50 +89,31 @@ pub(crate) async fn patch(
 struct Change {
     patch_type: PatchType,
     document: Value,
-    /// Fields that the patch itself gives twice.
+    /// What strict reading refuses about the patch itself.
     strict_errors: Vec<String>,
 }
 
+/// The members of an operation of a JSON patch.
+const MEMBERS: [&str; 4] = ["op", "path", "from", "value"];
+
 impl Change {
     fn parse(patch_type: PatchType, bytes: &[u8], validation: FieldValidation) -> Result<Self, ApiError> {
-        let is_json = patch_type == PatchType::Json;
         let decoded = schema::decode(bytes).map_err(|error| {
             let fault = go_json::fault(bytes).unwrap_or_else(|| error.to_string());
             ApiError::bad_request(match patch_type {
                 PatchType::Merge => "invalid JSON patch".to_owned(),
-                _ => format!("error decoding patch: {fault}"),
+                PatchType::Strategic => fault,
+                PatchType::Json | PatchType::Apply => format!("error decoding patch: {fault}"),
             })
         })?;
-        let prefix = if is_json { "json patch " } else { "" };
         let mut strict_errors = Vec::new();
         if validation != FieldValidation::Ignore {
+            let prefix = if patch_type == PatchType::Json { "json patch " } else { "" };
             let duplicates = decoded.duplicates.iter();
             strict_errors.extend(duplicates.map(|path| format!("{prefix}duplicate field \"{path}\"")));
-            if let (true, Some(operations)) = (is_json, decoded.value.as_array()) {
-                strict_errors.extend(json_patching::strict_errors(operations));
+            if patch_type == PatchType::Json {
+                strict_errors.extend(unknown_members(&decoded.value));
             }
-        }
-        let operations = decoded.value.as_array().map_or(0, Vec::len);
-        if is_json && operations > json_patching::OPERATION_LIMIT {
-            return Err(ApiError::too_large(&format!(
-                "The allowed maximum operations in a JSON patch is {}, got {operations}",
-                json_patching::OPERATION_LIMIT
-            )));
-        }
-        let shape_fits = match patch_type {
-            PatchType::Json => decoded.value.is_array(),
-            _ => decoded.value.is_object(),
-        };
-        if !shape_fits {
-            let wanted = if patch_type == PatchType::Json {
-                "[]handlers.jsonPatchOp"
-            } else {
-                "map[string]interface {}"
-            };
-            return Err(ApiError::bad_request(format!(
-                "error decoding patch: json: cannot unmarshal {} into Go value of type {wanted}",
-                body::json_type(&decoded.value)
-            )));
         }
         Ok(Self { patch_type, document: decoded.value, strict_errors })
     }
@@ -144,19 +126,17 @@ impl Change {
         validation: FieldValidation,
         warnings: &mut Vec<String>,
     ) -> Result<Value, ApiError> {
-        let mut new = old.clone();
-        match self.patch_type {
-            PatchType::Json => {
-                let operations = self.document.as_array().map(Vec::as_slice).unwrap_or_default();
-                json_patching::apply(&mut new, operations).map_err(|_| ApiError::unprocessable())?;
-            }
-            _ => json_patch::merge(&mut new, &self.document),
+        let patched = match self.patch_type {
+            PatchType::Json => patch::json_patch(old, &self.document),
+            PatchType::Strategic => patch::strategic_patch(old, &self.document),
+            PatchType::Merge | PatchType::Apply => patch::merge_patch(old, &self.document),
         }
-        let patched = new.clone();
+        .map_err(|error| patch_refusal(&error))?;
         let refuse = |message: &str| {
-            let text = String::from_utf8_lossy(&crate::apiserver::encode::to_vec(&patched)).into_owned();
+            let text = encode::to_text(&patched);
             ApiError::invalid("", "", "", vec![Cause::invalid("patch", &Value::from(text), message)])
         };
+        let mut new = patched.clone();
         let unknown = body::normalize(resource, &mut new).map_err(|error| refuse(&error))?;
         let strict_errors: Vec<String> = self.strict_errors.iter().cloned().chain(unknown).collect();
         match validation {
@@ -167,6 +147,30 @@ impl Change {
             FieldValidation::Strict | FieldValidation::Ignore => {}
         }
         Ok(new)
+    }
+}
+
+fn unknown_members(operations: &Value) -> Vec<String> {
+    let mut errors = Vec::new();
+    for (index, operation) in operations.as_array().into_iter().flatten().enumerate() {
+        for member in operation.as_object().into_iter().flatten().map(|(member, _)| member) {
+            if !MEMBERS.contains(&member.as_str()) {
+                errors.push(format!("json patch unknown field \"[{index}].{member}\""));
+            }
+        }
+    }
+    errors
+}
+
+fn patch_refusal(error: &PatchError) -> ApiError {
+    match error {
+        PatchError::Malformed(message) => ApiError::bad_request(message),
+        PatchError::TooManyOperations { .. } => ApiError::too_large(&error.to_string()),
+        PatchError::Inapplicable { reason } => {
+            tracing::debug!(reason, "A patch does not fit its object");
+            ApiError::unprocessable()
+        }
+        PatchError::Failed(message) => ApiError::plain(message),
     }
 }
 

@@ -4,6 +4,7 @@
 
 use serde_json::Value;
 
+use crate::apiserver::encode;
 use crate::apiserver::jsonpath;
 use crate::apiserver::names;
 use crate::apiserver::resource::Resource;
@@ -291,7 +292,7 @@ impl FieldSelector {
             let equal = match found {
                 Some(Value::String(text)) => *text == term.value,
                 Some(Value::Null) | None => term.value == term.absent,
-                Some(other) => other.to_string() == term.value,
+                Some(other) => encode::to_text(other) == term.value,
             };
             equal == term.equal
         })

@@ -195,7 +195,7 @@ impl State {
     }
 
     async fn prepare(&self) -> Result<(), ApiError> {
-        self.prepared.get_or_try_init(|| self.write_standing_objects()).await.map(|()| ())
+        self.prepared.get_or_try_init(|| self.write_standing_objects()).await.copied()
     }
 
     async fn write_standing_objects(&self) -> Result<(), ApiError> {

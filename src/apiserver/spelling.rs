@@ -70,6 +70,18 @@ pub(super) fn type_name(value: &Value) -> &'static str {
     }
 }
 
+/// Returns the name that Go's JSON decoder gives to a value in its errors.
+pub(super) fn json_name(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "bool",
+        Value::Number(_) => "number",
+        Value::String(_) => "string",
+        Value::Array(_) => "array",
+        Value::Object(_) => "object",
+    }
+}
+
 /// Returns how Go prints the wrapper in which the merge library keeps a value (`%v`).
 pub(super) fn wrapped(value: &Value) -> String {
     format!("&{{{}}}", plain(value))
@@ -80,8 +92,8 @@ pub(super) fn wrapped_syntax(value: &Value) -> String {
     format!("&value.valueUnstructured{{Value:{}}}", syntax(value))
 }
 
-/// Go's `%v`.
-fn plain(value: &Value) -> String {
+/// Returns how Go prints a decoded value (`%v`).
+pub(super) fn plain(value: &Value) -> String {
     match value {
         Value::Null => "<nil>".to_owned(),
         Value::Bool(truth) => truth.to_string(),

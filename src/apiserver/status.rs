@@ -95,13 +95,13 @@ impl Subject<'_> {
         if self.group.is_empty() { self.plural.to_owned() } else { format!("{}.{}", self.plural, self.group) }
     }
 
-    fn details(self, name: &str) -> Box<Details> {
-        Box::new(Details {
+    fn details(self, name: &str) -> Details {
+        Details {
             name: name.to_owned(),
             group: self.group.to_owned(),
             kind: self.plural.to_owned(),
             ..Details::default()
-        })
+        }
     }
 }
 
@@ -116,8 +116,8 @@ impl ApiError {
         }
     }
 
-    fn with_details(mut self, details: Box<Details>) -> Self {
-        self.details = Some(details);
+    fn with_details(mut self, details: Details) -> Self {
+        self.details = Some(Box::new(details));
         self
     }
 
@@ -129,7 +129,7 @@ impl ApiError {
     /// The path names a group, version or resource that is not served.
     pub(crate) fn unknown_resource() -> Self {
         Self::new(StatusCode::NOT_FOUND, "NotFound", "the server could not find the requested resource")
-            .with_details(Box::default())
+            .with_details(Details::default())
     }
 
     pub(crate) fn already_exists(subject: Subject<'_>, name: &str) -> Self {
@@ -177,7 +177,7 @@ impl ApiError {
     /// Server-side apply met fields of other managers.
     pub(crate) fn apply_conflict(message: String, causes: Vec<Cause>) -> Self {
         Self::new(StatusCode::CONFLICT, "Conflict", message)
-            .with_details(Box::new(Details { causes, ..Details::default() }))
+            .with_details(Details { causes, ..Details::default() })
     }
 
     /// The object breaks rules of its kind; `kind` and `group` are as in the object.
@@ -187,13 +187,13 @@ impl ApiError {
             Some(errors) => format!("{qualified} \"{name}\" is invalid: {errors}"),
             None => format!("{qualified} \"{name}\" is invalid"),
         };
-        Self::new(StatusCode::UNPROCESSABLE_ENTITY, "Invalid", message).with_details(Box::new(Details {
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, "Invalid", message).with_details(Details {
             name: name.to_owned(),
             group: group.to_owned(),
             kind: kind.to_owned(),
             causes,
             ..Details::default()
-        }))
+        })
     }
 
     pub(crate) fn bad_request(message: impl Into<String>) -> Self {
@@ -222,11 +222,11 @@ impl ApiError {
             "MethodNotAllowed",
             format!("{verb} is not supported on resources of kind \"{}\"", subject.qualified()),
         )
-        .with_details(Box::new(Details {
+        .with_details(Details {
             group: subject.group.to_owned(),
             kind: subject.plural.to_owned(),
             ..Details::default()
-        }))
+        })
     }
 
     /// No handler exists for the HTTP method on this path.
@@ -236,7 +236,7 @@ impl ApiError {
             "MethodNotAllowed",
             "the server does not allow this method on the requested resource",
         )
-        .with_details(Box::default())
+        .with_details(Details::default())
     }
 
     pub(crate) fn unsupported_media_type(accepted: &[&str]) -> Self {
@@ -253,7 +253,7 @@ impl ApiError {
     /// No handler of a kind of Kubernetes itself takes the media type.
     pub(crate) fn unroutable_media_type() -> Self {
         Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "UnsupportedMediaType", "415: Unsupported Media Type")
-            .with_details(Box::default())
+            .with_details(Details::default())
     }
 
     pub(crate) fn not_acceptable(accepted: &[&str]) -> Self {
@@ -289,7 +289,7 @@ impl ApiError {
             "Timeout",
             format!("Timeout: Too large resource version: {asked}, current: {current}"),
         )
-        .with_details(Box::new(Details {
+        .with_details(Details {
             causes: vec![Cause {
                 reason: "ResourceVersionTooLarge".to_owned(),
                 message: "Too large resource version".to_owned(),
@@ -297,7 +297,7 @@ impl ApiError {
             }],
             retry_after_seconds: 1,
             ..Details::default()
-        }))
+        })
     }
 
     /// A well-formed request that cannot be applied, such as a JSON patch whose test fails. The real server keeps
@@ -308,7 +308,7 @@ impl ApiError {
             "Invalid",
             "the server rejected our request due to an error in our request",
         )
-        .with_details(Box::default())
+        .with_details(Details::default())
     }
 
     /// An error without a reason of its own.
@@ -322,10 +322,10 @@ impl ApiError {
             "InternalError",
             format!("Internal error occurred: {message}"),
         )
-        .with_details(Box::new(Details {
+        .with_details(Details {
             causes: vec![Cause { reason: String::new(), message: message.to_owned(), field: String::new() }],
             ..Details::default()
-        }))
+        })
     }
 
     pub(crate) fn unavailable(message: impl Into<String>) -> Self {

@@ -93,51 +93,42 @@ fn columns(resource: &Resource) -> Vec<ColumnDefinition<'_>> {
         priority: 0,
     };
     let mut columns = Vec::new();
-    match resource.core {
-        Some(core) => {
-            columns.extend(core.columns.iter().map(|column| ColumnDefinition {
-                name: column.name,
-                kind: column.kind,
-                format: "",
-                description: column.description.to_owned(),
-                priority: column.priority,
-            }));
-            // The table of events ends with the name instead of beginning with it.
-            let position = core.name_column.min(columns.len());
-            columns.insert(position, ColumnDefinition { priority: core.name_priority, ..name });
-        }
-        None => {
-            columns.push(name);
-            columns.extend(resource.columns.iter().map(|column| ColumnDefinition {
-                name: &column.name,
-                kind: &column.kind,
-                format: &column.format,
-                description: if column.description.is_empty() {
-                    format!("Custom resource definition column (in JSONPath format): {}", column.path.text())
-                } else {
-                    column.description.clone()
-                },
-                priority: column.priority,
-            }));
-        }
+    if let Some(core) = resource.core {
+        columns.extend(core.columns.iter().map(|column| ColumnDefinition {
+            name: column.name,
+            kind: column.kind,
+            format: "",
+            description: column.description.to_owned(),
+            priority: column.priority,
+        }));
+        // The table of events ends with the name instead of beginning with it.
+        let position = core.name_column.min(columns.len());
+        columns.insert(position, ColumnDefinition { priority: core.name_priority, ..name });
+        return columns;
     }
+    columns.push(name);
+    columns.extend(resource.columns.iter().map(|column| ColumnDefinition {
+        name: &column.name,
+        kind: &column.kind,
+        format: &column.format,
+        description: if column.description.is_empty() {
+            format!("Custom resource definition column (in JSONPath format): {}", column.path.text())
+        } else {
+            column.description.clone()
+        },
+        priority: column.priority,
+    }));
     columns
 }
 
 fn row(resource: &Resource, object: &Value, version: MetaVersion, include: Include, now: Timestamp) -> Row {
     let name = object["metadata"]["name"].clone();
-    let cells = match resource.core {
-        Some(core) => {
-            let mut cells = (core.cells)(object, now);
-            cells.insert(core.name_column.min(cells.len()), name);
-            cells
-        }
-        None => {
-            let mut cells = vec![name];
-            cells.extend(resource.columns.iter().map(|column| cell(column, object, now)));
-            cells
-        }
+    let mut cells = match resource.core {
+        Some(core) => (core.cells)(object, now),
+        None => resource.columns.iter().map(|column| cell(column, object, now)).collect(),
     };
+    let position = resource.core.map_or(0, |core| core.name_column).min(cells.len());
+    cells.insert(position, name);
     let bytes = match include {
         Include::Nothing => b"null".to_vec(),
         Include::Metadata => partial(object, version),

@@ -63,7 +63,7 @@ fn gadgets(server: &ApiServer) -> Api<DynamicObject> {
     Api::namespaced_with(client, "default", &kind)
 }
 
-fn gadget(name: &str, spec: Value) -> DynamicObject {
+fn gadget(name: &str, spec: &Value) -> DynamicObject {
     let object = json!({
         "apiVersion": "example.com/v1", "kind": "Gadget", "metadata": {"name": name}, "spec": spec,
     });
@@ -94,7 +94,8 @@ async fn send(
 async fn a_typed_client_creates_reads_changes_and_deletes() {
     let server = server();
     let api = gadgets(&server);
-    let created = api.create(&PostParams::default(), &gadget("a", json!({"size": 1, "x": 2}))).await.unwrap();
+    let created =
+        api.create(&PostParams::default(), &gadget("a", &json!({"size": 1, "x": 2}))).await.unwrap();
     assert_eq!(created.data["spec"], json!({"size": 1, "color": "red"}));
     assert_eq!(created.metadata.generation, Some(1));
 
@@ -110,11 +111,11 @@ async fn a_typed_client_creates_reads_changes_and_deletes() {
     );
     assert_eq!(patched.metadata.generation, Some(2));
 
-    let error = api.create(&PostParams::default(), &gadget("a", json!({}))).await.unwrap_err();
+    let error = api.create(&PostParams::default(), &gadget("a", &json!({}))).await.unwrap_err();
     assert!(
         matches!(error, kube::Error::Api(status) if status.code == 409 && status.reason == "AlreadyExists")
     );
-    let error = api.create(&PostParams::default(), &gadget("b", json!({"size": 101}))).await.unwrap_err();
+    let error = api.create(&PostParams::default(), &gadget("b", &json!({"size": 101}))).await.unwrap_err();
     assert!(matches!(error, kube::Error::Api(status) if status.code == 422
         && status.message == "Gadget.example.com \"b\" is invalid: spec.size: Invalid value: 101: spec.size in body should be less than or equal to 100"));
     api.delete("a", &kube::api::DeleteParams::default()).await.unwrap();
@@ -125,7 +126,7 @@ async fn a_typed_client_creates_reads_changes_and_deletes() {
 async fn server_side_apply_creates_owns_and_conflicts() {
     let server = server();
     let api = gadgets(&server);
-    let apply = |size: i64| Patch::Apply(gadget("a", json!({"size": size})));
+    let apply = |size: i64| Patch::Apply(gadget("a", &json!({"size": size})));
     let created = api.patch("a", &PatchParams::apply("one"), &apply(1)).await.unwrap();
     assert_eq!(created.data["spec"], json!({"size": 1, "color": "red"}));
     let same = api.patch("a", &PatchParams::apply("one"), &apply(1)).await.unwrap();
@@ -141,10 +142,10 @@ async fn server_side_apply_creates_owns_and_conflicts() {
 async fn a_watch_begins_with_the_state_and_follows_without_a_gap() {
     let server = server();
     let api = gadgets(&server);
-    api.create(&PostParams::default(), &gadget("a", json!({}))).await.unwrap();
+    api.create(&PostParams::default(), &gadget("a", &json!({}))).await.unwrap();
     let events = api.watch(&WatchParams::default(), "0").await.unwrap().boxed();
     let change = async {
-        api.create(&PostParams::default(), &gadget("b", json!({}))).await.unwrap();
+        api.create(&PostParams::default(), &gadget("b", &json!({}))).await.unwrap();
         api.delete("a", &kube::api::DeleteParams::default()).await.unwrap();
     };
     let (events, ()) = tokio::join!(

@@ -31,7 +31,7 @@ use crate::clock::SharedClock;
 use crate::store::{Event, Watch, WatchError};
 
 /// How often a quiet watch says how far it is.
-const BOOKMARK_INTERVAL: Duration = Duration::from_secs(60);
+const BOOKMARK_INTERVAL: Duration = Duration::from_mins(1);
 
 /// How long before its end a watch says how far it is.
 const LAST_BOOKMARK: Duration = Duration::from_secs(2);
@@ -236,12 +236,11 @@ impl Follow {
         piece.extend_from_slice(b"{\"type\":\"");
         piece.extend_from_slice(kind.as_bytes());
         piece.extend_from_slice(b"\",\"object\":");
-        match self.form {
-            Form::Object => answer::write_typed(&self.resource, bytes, piece),
-            _ => {
-                let object = load(&self.resource, bytes).unwrap_or_default();
-                self.write_transformed(object, piece);
-            }
+        if self.form == Form::Object {
+            answer::write_typed(&self.resource, bytes, piece);
+        } else {
+            let object = load(&self.resource, bytes).unwrap_or_default();
+            self.write_transformed(object, piece);
         }
         piece.extend_from_slice(b"}\n");
     }

@@ -184,24 +184,16 @@ fn begin(place: &Place<'_>, mut object: Value, now: Timestamp) -> Result<Value, 
     fields.remove("resourceVersion");
     fields.insert("uid".to_owned(), Value::from(uuid::Uuid::new_v4().to_string()));
     fields.insert("creationTimestamp".to_owned(), Value::from(metadata::time(now)));
-    match resource.core {
-        Some(core) => {
-            if core.has_generation {
-                fields.insert("generation".to_owned(), Value::from(1));
-            } else {
-                fields.remove("generation");
-            }
-            (core.prepare)(&mut object, None, None);
-            (core.default)(&mut object);
-        }
-        None => {
-            fields.insert("generation".to_owned(), Value::from(1));
-            if resource.has_status
-                && let Some(map) = object.as_object_mut()
-            {
-                map.remove("status");
-            }
-        }
+    if resource.core.is_none_or(|core| core.has_generation) {
+        fields.insert("generation".to_owned(), Value::from(1));
+    } else {
+        fields.remove("generation");
+    }
+    if let Some(core) = resource.core {
+        (core.prepare)(&mut object, None, None);
+        (core.default)(&mut object);
+    } else if resource.has_status {
+        set_or_remove(&mut object, "status", None);
     }
     let causes = violations(resource, &object, None);
     if causes.is_empty() { Ok(object) } else { Err(invalid(resource, &object, causes)) }

@@ -5,5 +5,6 @@
 
 pub mod config_repository;
 pub mod context;
+pub mod report;
 pub mod task;
 pub mod task_spawner;

@@ -16,7 +16,7 @@ use crate::clock;
 use crate::controllers::config_repository as config_repositories;
 use crate::controllers::context::Context;
 use crate::controllers::task::build::Machine;
-use crate::controllers::{task, task_spawner};
+use crate::controllers::{report, task, task_spawner};
 use crate::daemon::config::{Config, RepositoryConfig};
 use crate::daemon::embedded;
 use crate::daemon::home::{self, DataDir};
@@ -116,7 +116,14 @@ pub async fn up(
         cluster,
         all_secrets: true,
     };
-    supervisor.start("config repositories", config_repositories::run(context, settings, observed, shutdown));
+    supervisor.start(
+        "config repositories",
+        config_repositories::run(context.clone(), settings, observed, shutdown.clone()),
+    );
+
+    let settings =
+        report::Settings { repositories: data.repositories(), search_path: config.search_path.clone() };
+    supervisor.start("reports", report::run(context, settings, shutdown));
 
     if let Some(folder) = &config.announcements {
         home::announce(folder, &data.kubeconfig()).context("cannot announce the control plane")?;
@@ -155,7 +162,7 @@ async fn make_repository(client: &kube::Client, wanted: &RepositoryConfig) -> an
     if let Some(interval) = &wanted.interval {
         spec.interval.clone_from(interval);
     }
-    spec.report = Some(ReportSpec::default());
+    spec.report = Some(ReportSpec { interval: wanted.interval.clone(), ..ReportSpec::default() });
     let api: Api<ConfigRepository> = Api::namespaced(client.clone(), DEFAULT);
     let object = json!({
         "apiVersion": Kind::ConfigRepository.api_version(), "kind": Kind::ConfigRepository.as_str(),

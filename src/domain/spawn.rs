@@ -97,6 +97,10 @@ pub fn task_for(spawner: &TaskSpawner, item: &WorkItem) -> Result<Task, SpawnErr
     if let Some(at) = item.scheduled_at {
         annotations.insert(labels::SCHEDULED_AT.to_owned(), at.to_string());
     }
+    // As an annotation: with the label the Task would count as defined by the repository, and be pruned.
+    if let Some(owner) = spawner.metadata.labels.as_ref().and_then(|all| all.get(labels::OWNER_UID)) {
+        annotations.insert(labels::OWNER_UID.to_owned(), owner.clone());
+    }
     for key in [labels::CONFIG_REVISION, labels::CONFIG_FILE, labels::CONFIG_LINE] {
         if let Some(value) = spawner.metadata.annotations.as_ref().and_then(|all| all.get(key)) {
             annotations.insert(key.to_owned(), value.clone());

@@ -5,30 +5,54 @@
 //! neither case is anything asked or an unknown host believed.
 
 use std::fs::{File, OpenOptions};
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::git::error::GitError;
 use crate::git::remote::{Credential, Place, Remote};
+use crate::git::tree::printable;
 
 /// A server that is silent for this long is given up: 15 s, four times.
 const PATIENCE: &str = "-o BatchMode=yes -o ConnectTimeout=20 -o ServerAliveInterval=15 -o ServerAliveCountMax=4 \
                         -o StrictHostKeyChecking=yes";
 
+/// How much of the messages of ssh is read, in bytes.
+const MESSAGES_LIMIT: u64 = 16 << 10;
+
 /// An ssh command in the syntax of the shell. Its files go away with it.
 #[derive(Debug)]
 pub(crate) struct SshCommand {
     text: String,
-    // Held for the sake of its `Drop`.
+    // Key and host keys, held for the sake of their `Drop`.
     _files: Vec<PrivateFile>,
+    /// Where the messages of ssh go, when they are collected.
+    messages: Option<PrivateFile>,
 }
 
 impl SshCommand {
     /// Returns the command for `core.sshCommand` or `GIT_SSH_COMMAND`.
     pub(crate) fn text(&self) -> &str {
         &self.text
+    }
+
+    /// Lets ssh write its messages into a file, for a caller that does not see its standard error.
+    pub(crate) fn collecting_messages(self, folder: &Path) -> Result<Self, GitError> {
+        let file = PrivateFile::create(folder, "messages", "")?;
+        let text = format!("2>{} {}", quoted(&file.path)?, self.text);
+        Ok(Self { text, messages: Some(file), ..self })
+    }
+
+    /// Returns the last of the collected messages, on one line.
+    pub(crate) fn messages(&self) -> Option<String> {
+        let file = self.messages.as_ref()?;
+        let mut text = String::new();
+        let opened = File::open(&file.path).ok()?;
+        opened.take(MESSAGES_LIMIT).read_to_string(&mut text).ok()?;
+        let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+        let last = lines.get(lines.len().saturating_sub(4)..).unwrap_or_default().join("; ");
+        (!last.is_empty()).then(|| printable(last.as_bytes()))
     }
 }
 
@@ -38,7 +62,7 @@ pub(crate) fn command(remote: &Remote, folder: &Path) -> Result<Option<SshComman
         return Ok(None);
     }
     let Some(Credential::Ssh { identity, known_hosts }) = remote.credential() else {
-        return Ok(Some(SshCommand { text: format!("ssh {PATIENCE}"), _files: Vec::new() }));
+        return Ok(Some(SshCommand { text: format!("ssh {PATIENCE}"), _files: Vec::new(), messages: None }));
     };
     // ssh refuses a key whose last line has no end.
     let key = PrivateFile::create(folder, "key", &format!("{}\n", identity.expose().trim_end()))?;
@@ -49,21 +73,27 @@ pub(crate) fn command(remote: &Remote, folder: &Path) -> Result<Option<SshComman
         option("IdentityFile", &key.path)?,
         option("UserKnownHostsFile", &hosts.path)?,
     );
-    Ok(Some(SshCommand { text, _files: vec![key, hosts] }))
+    Ok(Some(SshCommand { text, _files: vec![key, hosts], messages: None }))
 }
 
 /// Writes `name="path"` for ssh, quoted once more for the shell.
 fn option(name: &str, path: &Path) -> Result<String, GitError> {
-    let unusable = || GitError::Storage {
+    // ssh replaces what follows a percent sign.
+    Ok(format!("'{name}=\"{}\"'", plain(path)?.replace('%', "%%")))
+}
+
+/// Quotes a path for the shell.
+fn quoted(path: &Path) -> Result<String, GitError> {
+    Ok(format!("'{}'", plain(path)?))
+}
+
+/// Returns a path that keeps its meaning inside the quotes of ssh and the shell.
+fn plain(path: &Path) -> Result<&str, GitError> {
+    let text = path.to_str().filter(|text| !text.contains(['"', '\'', '\\', '$', '\n']));
+    text.ok_or_else(|| GitError::Storage {
         path: path.to_owned(),
         detail: "ssh cannot be given a path with quotes, dollar signs or bytes that are not UTF-8".to_owned(),
-    };
-    let text = path.to_str().ok_or_else(unusable)?;
-    if text.contains(['"', '\'', '\\', '$', '\n']) {
-        return Err(unusable());
-    }
-    // ssh replaces what follows a percent sign.
-    Ok(format!("'{name}=\"{}\"'", text.replace('%', "%%")))
+    })
 }
 
 /// A file that only this user can read and that goes away with its owner.
@@ -128,6 +158,25 @@ mod tests {
         }
         drop(command);
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn messages_are_collected_in_a_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let text = "echo one >&2; echo '' >&2; printf 'two\\r\\n' >&2; echo out".to_owned();
+        let command = SshCommand { text: format!("sh -c {text:?}"), _files: Vec::new(), messages: None };
+        let command = command.collecting_messages(folder.path()).unwrap();
+        assert_eq!(command.messages(), None);
+        let output = crate::process::command("/bin/sh")
+            .env("PATH", "/usr/bin:/bin")
+            .args(["-c", command.text()])
+            .output()
+            .unwrap();
+        assert_eq!(
+            (output.stdout.as_slice(), output.stderr.as_slice()),
+            (b"out\n".as_slice(), b"".as_slice())
+        );
+        assert_eq!(command.messages().as_deref(), Some("one; two"));
     }
 
     #[test]

@@ -92,14 +92,9 @@ impl Server {
 
     /// Installs a hook that runs when somebody pushes.
     pub(crate) fn hook(&self, script: Option<&str>) {
-        use std::os::unix::fs::PermissionsExt as _;
         let path = self.path().join("hooks/pre-receive");
         match script {
-            Some(script) => {
-                std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-                std::fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
-                std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
-            }
+            Some(script) => write_script(&path, &format!("#!/bin/sh\n{script}\n")),
             None => std::fs::remove_file(&path).unwrap(),
         }
     }
@@ -110,6 +105,21 @@ impl Server {
             self.server(&["for-each-ref", "--format=%(objectname)", &format!("refs/heads/{branch}")]);
         CommitId::parse(&listed).ok()
     }
+}
+
+/// Writes a script that can be run at once.
+///
+/// A child writes it: a file that this process has open for writing may be inherited by a child that another test starts at the
+/// same moment, and cannot be run until that child is gone.
+pub(crate) fn write_script(path: &Path, text: &str) {
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    let output = process::command("/bin/sh")
+        .env("PATH", SEARCH_PATH)
+        .args(["-c", "printf %s \"$1\" > \"$2\" && chmod 755 \"$2\"", "sh", text])
+        .arg(path)
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
 /// Runs git in `folder`, which must succeed, and returns what it prints.

@@ -15,6 +15,12 @@ pub const STATUS_VERSION: u32 = 1;
 /// Most rows of each kind in `status.json`; the totals beside them are complete.
 pub const STATUS_ROWS: usize = 1_000;
 
+/// Most findings in `status.json`; the totals beside them are complete.
+pub const FINDING_ROWS: usize = 200;
+
+/// The longest text in `status.json`, in characters.
+const TEXT_LIMIT: usize = 1_000;
+
 /// Most finished runs that are repeated outside the ledger.
 pub const RECENT_RUNS: usize = 20;
 
@@ -266,13 +272,25 @@ pub fn status_file(input: &ReportInput) -> StatusFile {
     let mut status = input.status.clone();
     status.spawners.items.truncate(STATUS_ROWS);
     status.tasks.items.truncate(STATUS_ROWS);
-    status.findings.items.truncate(STATUS_ROWS);
+    status.findings.items.truncate(FINDING_ROWS);
+    let sentences = status.findings.items.iter_mut().flat_map(|finding| {
+        [Some(&mut finding.file), Some(&mut finding.message), finding.hint.as_mut()].into_iter().flatten()
+    });
+    sentences.chain([&mut status.url, &mut status.reference]).chain(&mut status.message).for_each(shorten);
     StatusFile {
         schema_version: STATUS_VERSION,
         writer: input.writer.to_string(),
         generation: input.generation,
         status,
         recent: input.recent.iter().take(RECENT_RUNS).map(LedgerLine::closed).collect(),
+    }
+}
+
+/// Cuts a text that nobody would read to its end.
+fn shorten(text: &mut String) {
+    if let Some((end, _)) = text.char_indices().nth(TEXT_LIMIT) {
+        text.truncate(end);
+        text.push('…');
     }
 }
 
@@ -296,6 +314,36 @@ mod tests {
     fn rows_are_counted_and_bounded() {
         let rows = Rows::of((0..STATUS_ROWS + 5).collect());
         assert_eq!((rows.total, rows.items.len()), (1_005, STATUS_ROWS));
+    }
+
+    #[test]
+    fn the_largest_status_file_can_be_read_by_others() {
+        let long = || "ü".repeat(100_000);
+        let finding =
+            FindingRow { message: long(), hint: Some(long()), file: long(), ..FindingRow::default() };
+        let name = "n".repeat(253);
+        let task = TaskRow { name: name.clone(), spawner: Some(name.clone()), ..TaskRow::default() };
+        let spawner = SpawnerRow { name, schedule: Some("* * * * *".to_owned()), ..SpawnerRow::default() };
+        let status = Status {
+            message: Some(long()),
+            findings: Findings { total: 5_000, errors: 5_000, items: vec![finding; 5_000] },
+            tasks: Rows::of(vec![task; 5_000]),
+            spawners: Rows::of(vec![spawner; 5_000]),
+            ..Status::default()
+        };
+        let input = ReportInput {
+            writer: WriterName::parse("a").unwrap(),
+            generation: 0,
+            time: Timestamp::UNIX_EPOCH,
+            status,
+            recent: Vec::new(),
+            retention_days: None,
+        };
+        let (_, bytes) = render(&input).pop().unwrap();
+        assert!(u64::try_from(bytes.len()).unwrap() < crate::ledger::index::STATUS_LIMIT, "{}", bytes.len());
+        let file: StatusFile = serde_json::from_slice(&bytes).unwrap();
+        assert_eq!((file.status.findings.items.len(), file.status.findings.total), (FINDING_ROWS, 5_000));
+        assert_eq!(file.status.message.unwrap().chars().count(), TEXT_LIMIT + 1);
     }
 
     #[test]

@@ -74,9 +74,13 @@ pub fn check(manifests: &[Manifest<'_>], context: &Context) -> Vec<Finding> {
         manifests.iter().flat_map(|manifest| check_object(manifest, context)).collect();
     findings.extend(check_tree(manifests, context));
     if !findings.is_empty() {
-        let places: BTreeMap<(&str, usize), usize> =
-            manifests.iter().enumerate().map(|(place, manifest)| ((manifest.file, manifest.document), place)).collect();
-        findings.sort_by_cached_key(|finding| places.get(&(finding.file.as_str(), finding.document)).copied());
+        let places: BTreeMap<(&str, usize), usize> = manifests
+            .iter()
+            .enumerate()
+            .map(|(place, manifest)| ((manifest.file, manifest.document), place))
+            .collect();
+        findings
+            .sort_by_cached_key(|finding| places.get(&(finding.file.as_str(), finding.document)).copied());
     }
     findings
 }

@@ -27,6 +27,7 @@ pub(crate) use crate::apiserver::core_kinds::definition::established;
 
 /// A kind of Kubernetes itself.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is an independent property of a kind")]
 pub(crate) struct CoreKind {
     pub(crate) group: &'static str,
     pub(crate) version: &'static str,

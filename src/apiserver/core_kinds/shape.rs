@@ -16,9 +16,9 @@ pub(crate) enum Shape {
     /// Named fields in the order in which they are written.
     Struct(&'static [Field]),
     /// Any keys, one kind of value.
-    Map(&'static Shape),
+    Map(&'static Self),
     /// Items of one kind.
-    List(&'static Shape),
+    List(&'static Self),
     /// A string.
     Text,
     /// A whole number.
@@ -32,7 +32,7 @@ pub(crate) enum Shape {
     /// An instant with microseconds.
     MicroTime,
     /// A shape that contains itself; its published schema ends here.
-    Recursive(&'static Shape),
+    Recursive(&'static Self),
     /// Anything, kept as it is.
     Any,
 }
@@ -142,9 +142,17 @@ impl Shape {
             wanted: self.go_type(),
         };
         match (self, value) {
-            (Self::Any, _) => Ok(value.clone()),
             (Self::Recursive(inner), _) => inner.decode(value, path, unknown),
-            (_, Value::Null) => Ok(Value::Null),
+            (Self::Integer, Value::Number(number)) if !number.is_i64() => Err(Mismatch::Type {
+                path: path.to_owned(),
+                found: format!("number {number}"),
+                wanted: self.go_type(),
+            }),
+            (Self::Any, _)
+            | (_, Value::Null)
+            | (Self::Integer, Value::Number(_))
+            | (Self::Text, Value::String(_))
+            | (Self::Boolean, Value::Bool(_)) => Ok(value.clone()),
             (Self::Struct(fields), Value::Object(map)) => {
                 for name in map.keys() {
                     if !fields.iter().any(|field| field.name == name) {
@@ -179,7 +187,6 @@ impl Shape {
                 }
                 Ok(Value::Array(decoded))
             }
-            (Self::Text, Value::String(_)) | (Self::Boolean, Value::Bool(_)) => Ok(value.clone()),
             (Self::Bytes, Value::String(text)) => match STANDARD.decode(text) {
                 Ok(bytes) => Ok(Value::from(STANDARD.encode(bytes))),
                 Err(_) => {
@@ -187,12 +194,6 @@ impl Shape {
                 }
             },
             (Self::Time | Self::MicroTime, Value::String(text)) => self.time(text),
-            (Self::Integer, Value::Number(number)) if number.is_i64() => Ok(value.clone()),
-            (Self::Integer, Value::Number(number)) => Err(Mismatch::Type {
-                path: path.to_owned(),
-                found: format!("number {number}"),
-                wanted: self.go_type(),
-            }),
             _ => Err(mismatch()),
         }
     }

@@ -1,11 +1,16 @@
-//! When which Event expires.
+//! Events expire.
 
 use std::collections::{BTreeSet, HashMap};
+use std::convert::Infallible;
 use std::sync::Arc;
 
+use futures::future::join_all;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::apiserver::garbage::graph::Head;
+use crate::apiserver::garbage::{AT_ONCE, Collector};
+use crate::apiserver::write;
+use crate::store::{Change, MutateError, StoreError};
 
 /// How long an Event is kept after it was last written: what a kube-apiserver does unless told otherwise.
 pub(super) const EVENT_TTL: SignedDuration = SignedDuration::from_hours(1);
@@ -51,4 +56,42 @@ impl Expiry {
 pub(super) fn last_written(head: &Head, now: Timestamp) -> Timestamp {
     let times = head.write_times().filter_map(|text| text.parse::<Timestamp>().ok());
     times.max().map_or(now, |time| time.min(now))
+}
+
+impl Collector<'_> {
+    /// Removes the Events whose time is over. One that was written again meanwhile stays.
+    pub(super) async fn expire(&self) {
+        let due = self.expiry.due(self.state.clock.now());
+        for chunk in due.chunks(AT_ONCE) {
+            let mut running = Vec::with_capacity(chunk.len());
+            for (key, expired) in chunk {
+                running.push(self.remove_event(key, *expired));
+            }
+            for result in join_all(running).await {
+                if let Err(error) = result {
+                    // They are still due at the next turn.
+                    tracing::debug!(%error, "Expired events could not be removed");
+                    return;
+                }
+            }
+        }
+    }
+
+    async fn remove_event(&self, key: &str, expired: u64) -> Result<(), StoreError> {
+        let Some((resource, ..)) = self.locate(key) else { return Ok(()) };
+        let removal = self.state.store.mutate(key, |entry, revision| {
+            let change = match entry {
+                Some(entry) if entry.revision == expired => {
+                    Change::Delete { last: write::with_revision(resource, &entry.value, revision).ok() }
+                }
+                Some(_) | None => Change::Keep,
+            };
+            Ok::<_, Infallible>((change, ()))
+        });
+        match removal.await {
+            Ok(_) => Ok(()),
+            Err(MutateError::Refused(never)) => match never {},
+            Err(MutateError::Storage(error)) => Err(error),
+        }
+    }
 }

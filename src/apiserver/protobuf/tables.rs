@@ -35,6 +35,9 @@ pub(super) fn message(api_version: &str, kind: &str) -> Option<&'static [Field]>
         ("v1", "Event") => CORE_EVENT,
         ("events.k8s.io/v1", "Event") => EVENT,
         ("coordination.k8s.io/v1", "Lease") => LEASE,
+        ("authorization.k8s.io/v1", "SelfSubjectAccessReview") => ACCESS_REVIEW,
+        ("authorization.k8s.io/v1", "SelfSubjectRulesReview") => RULES_REVIEW,
+        ("authentication.k8s.io/v1", "SelfSubjectReview") => SUBJECT_REVIEW,
         // Clients state the version of the deleted object's group.
         (_, "DeleteOptions") => DELETE_OPTIONS,
         _ => return None,
@@ -187,3 +190,26 @@ const DELETE_OPTIONS: &[Field] = &[
     many(5, "dryRun", Text),
     one(6, "ignoreStoreReadErrorWithClusterBreakingPotential", Boolean),
 ];
+
+const ACCESS_REVIEW: &[Field] =
+    &[one(1, "metadata", Message(OBJECT_META)), one(2, "spec", Message(ACCESS_REVIEW_SPEC))];
+
+const ACCESS_REVIEW_SPEC: &[Field] = &[
+    one(1, "resourceAttributes", Message(RESOURCE_ATTRIBUTES)),
+    one(2, "nonResourceAttributes", Message(&[one(1, "path", Text), one(2, "verb", Text)])),
+];
+
+const RESOURCE_ATTRIBUTES: &[Field] = &[
+    one(1, "namespace", Text),
+    one(2, "verb", Text),
+    one(3, "group", Text),
+    one(4, "version", Text),
+    one(5, "resource", Text),
+    one(6, "subresource", Text),
+    one(7, "name", Text),
+];
+
+const RULES_REVIEW: &[Field] =
+    &[one(1, "metadata", Message(OBJECT_META)), one(2, "spec", Message(&[one(1, "namespace", Text)]))];
+
+const SUBJECT_REVIEW: &[Field] = &[one(1, "metadata", Message(OBJECT_META))];

@@ -88,7 +88,7 @@ pub(super) fn coerce(object: &mut Map<String, Value>, prefix: &str) -> Result<Ve
         other => {
             return Err(format!(
                 "json: cannot unmarshal {} into Go value of type v1.ObjectMeta",
-                json_name(other)
+                spelling::json_name(other)
             ));
         }
     };
@@ -166,7 +166,9 @@ impl Place {
                     let given = match item {
                         Value::Object(given) => given,
                         Value::Null => &Map::new(),
-                        other => return Err(self.mistyped(json_name(other), &format!("v1.{go_struct}"))),
+                        other => {
+                            return Err(self.mistyped(spelling::json_name(other), &format!("v1.{go_struct}")));
+                        }
                     };
                     let (go_path, path) = (format!("{}.", field.name), format!("{}[{index}]", self.path));
                     structure(given, fields, go_struct, &go_path, &path, unknown).map(Value::Object)
@@ -174,7 +176,7 @@ impl Place {
                 let items: Vec<Value> = items.collect::<Result<_, _>>()?;
                 Ok(if items.is_empty() { None } else { Some(Value::Array(items)) })
             }
-            (kind, other) => Err(self.mistyped(json_name(other), &go_name(kind, field.go_name))),
+            (kind, other) => Err(self.mistyped(spelling::json_name(other), &go_name(kind, field.go_name))),
         }
     }
 
@@ -182,7 +184,7 @@ impl Place {
         match value {
             Value::String(_) => Ok(value.clone()),
             Value::Null => Ok(Value::from("")),
-            other => Err(self.mistyped(json_name(other), "string")),
+            other => Err(self.mistyped(spelling::json_name(other), "string")),
         }
     }
 
@@ -200,18 +202,6 @@ fn go_name(kind: Kind, text_name: &str) -> String {
         Kind::Texts => "[]string".to_owned(),
         Kind::TextMap => "map[string]string".to_owned(),
         Kind::List(name, _) => format!("[]v1.{name}"),
-    }
-}
-
-/// Returns the name that Go's decoder gives to a JSON value.
-fn json_name(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "null",
-        Value::Bool(_) => "bool",
-        Value::Number(_) => "number",
-        Value::String(_) => "string",
-        Value::Array(_) => "array",
-        Value::Object(_) => "object",
     }
 }
 

@@ -25,6 +25,8 @@ use crate::controllers::context::{Context, RETRY};
 use crate::gitops::observed::ObservedCluster;
 use crate::gitops::render::Renderer;
 
+pub(crate) use remote::{RemoteFault, remote, report_place};
+
 /// How many repositories are looked at at once.
 const CONCURRENCY: u16 = 4;
 /// The longest wait after repeated failures.

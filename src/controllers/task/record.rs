@@ -31,7 +31,7 @@ pub(crate) fn record_of(task: &Task) -> Option<RunRecord> {
         task_uid: uid.clone(),
         spawner: label(labels::TASK_SPAWNER),
         spawner_uid,
-        config_repository_uid: label(labels::OWNER_UID),
+        config_repository_uid: label(labels::OWNER_UID).or_else(|| annotation(labels::OWNER_UID)),
         work_item: annotation(labels::WORK_ITEM),
         triggered_at: annotation(labels::TRIGGERED_AT),
         scheduled_at: annotation(labels::SCHEDULED_AT).and_then(|time| time.parse().ok()).map(Time),

@@ -4,11 +4,12 @@ use std::fs::File;
 use std::num::NonZeroU32;
 use std::path::Path;
 
-use super::{Call, Git, Limits};
 use crate::git::error::GitError;
 use crate::git::id::CommitId;
+use crate::git::program::{Call, Git, Limits};
 use crate::git::reference::{RefName, Reference};
 use crate::git::remote::{Remote, RemoteUrl};
+use crate::git::repository::is_untidy;
 use crate::git::tree::printable;
 
 /// What a run's working copy is made from and how it ends up.
@@ -111,6 +112,11 @@ impl Git {
         if let Some(default) = default.filter(|name| is_branch(name)) {
             let call = Call { git_dir: Some(mirror), ..Call::new("symbolic-ref", limits) };
             self.run(&call, ["symbolic-ref", "HEAD", default])?;
+        }
+        if is_untidy(mirror) {
+            // What nothing refers to stays for git's usual two weeks: a run may be reading it.
+            let call = Call { git_dir: Some(mirror), ..Call::new("gc", limits) };
+            self.run(&call, ["gc", "--quiet"])?;
         }
         Ok(())
     }

@@ -12,7 +12,7 @@ mod tests;
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crate::git::error::GitError;
@@ -22,8 +22,8 @@ use crate::git::ssh;
 use crate::git::tree::printable;
 use crate::process::{self, FinishError, Finished};
 
-pub use self::clone::{Checkout, CloneRequest, Head, NamedRemote};
-pub use self::push::PushError;
+pub use crate::git::program::clone::{Checkout, CloneRequest, Head, NamedRemote};
+pub use crate::git::program::push::PushError;
 
 /// The oldest git whose settings we can pin by environment variables.
 pub const MINIMUM_VERSION: (u32, u32) = (2, 32);
@@ -142,6 +142,10 @@ impl Git {
         call: &Call<'_>,
         arguments: impl IntoIterator<Item = S>,
     ) -> Result<Finished, GitError> {
+        // Invariant: who was stopped before, because a lease was lost or the program ends, starts nothing.
+        if call.limits.interrupt.load(Ordering::Relaxed) {
+            return Err(GitError::Interrupted { remote: call.place() });
+        }
         // Invariant: the key files of the ssh command live until the program has ended.
         let ssh = match (call.remote, call.key_folder()) {
             (Some(remote), Some(folder)) => ssh::command(remote, folder)?,

@@ -1,8 +1,8 @@
 //! Pushing one commit to one branch, forward only.
 
-use super::{Call, Git, Limits};
 use crate::git::error::GitError;
 use crate::git::id::CommitId;
+use crate::git::program::{Call, Git, Limits};
 use crate::git::reference::RefName;
 use crate::git::remote::Remote;
 use crate::git::repository::Repository;

@@ -6,7 +6,7 @@ use crate::git::id::CommitId;
 use crate::git::reference::RefName;
 use crate::git::remote::{Credential, RemoteUrl};
 use crate::git::repository::{Change, Signature};
-use crate::git::testing::{Server, git, git_in, limits};
+use crate::git::testing::{Server, git, git_in, limits, write_script};
 use crate::secret::Secret;
 
 fn name(text: &str) -> RefName {
@@ -34,9 +34,7 @@ fn a_git_that_is_missing_or_too_old_is_named() {
     let error = Git::locate(folder.path().as_os_str()).unwrap_err();
     assert!(error.to_string().starts_with("git 2.32 or later is needed"), "{error}");
     let fake = folder.path().join("git");
-    std::fs::write(&fake, "#!/bin/sh\necho git version 2.17.1\n").unwrap();
-    use std::os::unix::fs::PermissionsExt as _;
-    std::fs::set_permissions(&fake, std::fs::Permissions::from_mode(0o755)).unwrap();
+    write_script(&fake, "#!/bin/sh\necho git version 2.17.1\n");
     let error = Git::locate(folder.path().as_os_str()).unwrap_err();
     assert!(error.to_string().ends_with("is 2.17"), "{error}");
     assert!(git().version() >= MINIMUM_VERSION);
@@ -89,10 +87,7 @@ fn hooks_and_settings_of_the_repository_do_not_run() {
     let ours = repository(&server);
     let mark = server.beside("mark");
     let hook = ours.path().join("hooks/pre-push");
-    std::fs::create_dir_all(hook.parent().unwrap()).unwrap();
-    std::fs::write(&hook, format!("#!/bin/sh\ntouch '{}'\n", mark.display())).unwrap();
-    use std::os::unix::fs::PermissionsExt as _;
-    std::fs::set_permissions(&hook, std::fs::Permissions::from_mode(0o755)).unwrap();
+    write_script(&hook, &format!("#!/bin/sh\ntouch '{}'\n", mark.display()));
     push(&server, build(&server, None, "1"), None).unwrap();
     assert!(!mark.exists());
 }
@@ -130,9 +125,7 @@ fn a_token_travels_in_the_environment_bound_to_its_host() {
     // A git that shows what it is given.
     let fake = folder.path().join("git");
     let script = "#!/bin/sh\ncase $1 in version) echo git version 2.40.0;; *) echo \"$@\"; env; echo fatal: t0ken >&2; exit 1;; esac\n";
-    std::fs::write(&fake, script).unwrap();
-    use std::os::unix::fs::PermissionsExt as _;
-    std::fs::set_permissions(&fake, std::fs::Permissions::from_mode(0o755)).unwrap();
+    write_script(&fake, script);
     let search_path =
         std::env::join_paths([folder.path(), Path::new("/usr/bin"), Path::new("/bin")]).unwrap();
     let git = Git::locate(&search_path).unwrap();
@@ -293,9 +286,7 @@ fn a_server_is_reached_by_ssh_with_the_given_key_and_hosts() {
         done\n\
         case \"$*\" in *StrictHostKeyChecking=yes*git@example.com*) eval \"$last\";; *) exit 9;; esac\n";
     let fake = programs.join("ssh");
-    std::fs::write(&fake, script).unwrap();
-    use std::os::unix::fs::PermissionsExt as _;
-    std::fs::set_permissions(&fake, std::fs::Permissions::from_mode(0o755)).unwrap();
+    write_script(&fake, script);
     let search_path = std::env::join_paths([
         programs.as_path(),
         Path::new("/usr/local/bin"),

@@ -3,10 +3,10 @@
 use gix::objs::tree::EntryKind;
 use jiff::Timestamp;
 
-use super::read::root_of;
-use super::{Repository, chain, commit_id, object_id};
 use crate::git::error::GitError;
 use crate::git::id::CommitId;
+use crate::git::repository::read::root_of;
+use crate::git::repository::{Repository, chain, commit_id, object_id};
 use crate::git::tree::{check_path, printable};
 
 /// Who writes a commit.

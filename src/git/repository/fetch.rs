@@ -11,13 +11,13 @@ use gix::protocol::handshake::Ref;
 use gix::protocol::transport::client::blocking_io::http;
 use gix::remote::{Direction, fetch};
 
-use super::{Repository, chain, commit_id, options};
 use crate::digest;
 use crate::git::error::GitError;
 use crate::git::id::CommitId;
 use crate::git::reference::Reference;
 use crate::git::remote::{Place, Remote};
-use crate::git::ssh;
+use crate::git::repository::{Repository, chain, commit_id, options};
+use crate::git::ssh::{self, SshCommand};
 
 impl Repository {
     /// Asks `remote` which commit `reference` names, in one listing of references; nothing is fetched.
@@ -104,6 +104,7 @@ impl Repository {
             return Err(GitError::NotFound { remote: remote.url().to_string() });
         }
         let ssh = ssh::command(remote, &self.path)?;
+        let ssh = ssh.map(|ssh| ssh.collecting_messages(&self.path)).transpose()?;
         let overrides = ssh
             .iter()
             .flat_map(|ssh| ["ssh.variant=ssh".to_owned(), format!("core.sshCommand={}", ssh.text())]);
@@ -121,11 +122,13 @@ impl Repository {
             }
             work(connection)
         };
-        connect().map_err(|error| self.explain(remote, &error))
+        let said = || ssh.as_ref().and_then(SshCommand::messages);
+        connect().map_err(|error| self.explain(remote, &error, said()))
     }
 
-    fn explain(&self, remote: &Remote, error: &gix::Error) -> GitError {
-        let detail = remote.blot(&chain(error));
+    /// Turns a failure into its class; `said` is what ssh wrote about it.
+    fn explain(&self, remote: &Remote, error: &gix::Error, said: Option<String>) -> GitError {
+        let detail = remote.blot(&said.unwrap_or_else(|| chain(error)));
         let seconds = remote.timeout().as_secs();
         let remote = remote.url().to_string();
         let says = |texts: &[&str]| {
@@ -137,7 +140,7 @@ impl Repository {
         }
         if error.is_unauthenticated()
             || error.is_permission_denied()
-            || says(&["host key verification failed"])
+            || says(&["host key verification failed", "permission denied"])
         {
             return GitError::Unauthenticated { remote, detail };
         }
@@ -147,6 +150,7 @@ impl Repository {
             "is a valid git directory",
             "does not appear to be a git repository",
             "repository not found",
+            "does not exist",
         ];
         if says(&no_repository) {
             return GitError::NotFound { remote };
@@ -231,7 +235,8 @@ mod tests {
     use gix::credentials::protocol::Context;
 
     use super::*;
-    use crate::git::remote::{Credential, RemoteUrl};
+    use crate::git::remote::Credential;
+    use crate::git::remote::RemoteUrl;
     use crate::secret::Secret;
 
     #[test]

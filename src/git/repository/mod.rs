@@ -18,8 +18,8 @@ use std::path::{Path, PathBuf};
 use crate::git::error::GitError;
 use crate::git::id::{BlobId, CommitId, TreeId};
 
-pub use self::commit::{Change, CommitInfo, Signature};
-pub use self::read::{Name, Revision};
+pub use crate::git::repository::commit::{Change, CommitInfo, Signature};
+pub use crate::git::repository::read::{Name, Revision};
 
 /// More packs than this are untidy.
 const PACK_LIMIT: usize = 40;
@@ -72,15 +72,7 @@ impl Repository {
     ///
     /// Every fetch leaves a pack and every status commit some loose objects; the library never tidies up.
     pub fn is_untidy(&self) -> bool {
-        let count = |folder: &str, end: Option<&str>| {
-            std::fs::read_dir(self.path.join("objects").join(folder)).map_or(0, |entries| {
-                let ends =
-                    |path: &Path| end.is_none() || path.extension().and_then(|end| end.to_str()) == end;
-                entries.flatten().filter(|entry| ends(&entry.path())).count()
-            })
-        };
-        // Names are spread evenly over 256 folders: one of them tells how many there are.
-        count("pack", Some("pack")) > PACK_LIMIT || count("17", None) > LOOSE_LIMIT
+        is_untidy(&self.path)
     }
 
     fn local(&self) -> gix::Repository {
@@ -92,6 +84,18 @@ impl Repository {
     fn corrupt(&self, error: &gix::Error) -> GitError {
         GitError::Corrupt { path: self.path.clone(), detail: chain(error) }
     }
+}
+
+/// See [`Repository::is_untidy`].
+pub(crate) fn is_untidy(path: &Path) -> bool {
+    let count = |folder: &str, end: Option<&str>| {
+        std::fs::read_dir(path.join("objects").join(folder)).map_or(0, |entries| {
+            let ends = |path: &Path| end.is_none() || path.extension().and_then(|end| end.to_str()) == end;
+            entries.flatten().filter(|entry| ends(&entry.path())).count()
+        })
+    };
+    // Names are spread evenly over 256 folders: one of them tells how many there are.
+    count("pack", Some("pack")) > PACK_LIMIT || count("17", None) > LOOSE_LIMIT
 }
 
 fn create(path: &Path) -> Result<(), GitError> {

@@ -1,10 +1,12 @@
 //! Reading commits, trees and blobs.
 
+use std::sync::{Mutex, PoisonError};
+
 use bytes::Bytes;
 
-use super::{Repository, blob_id, chain, object_id, tree_id};
 use crate::git::error::GitError;
 use crate::git::id::{BlobId, CommitId, TreeId};
+use crate::git::repository::{Repository, blob_id, chain, object_id, tree_id};
 use crate::git::tree::{
     EntryKind, Files, Oddity, OddityReason, PATH_LIMIT, Tree, TreeEntry, TreeLimits, check_name, check_path,
     printable,
@@ -90,7 +92,7 @@ impl Repository {
         limits: &TreeLimits,
     ) -> Result<Option<Revision>, GitError> {
         let tree = self.tree(commit, path, limits)?;
-        Ok(tree.map(|tree| Revision { repository: self.clone(), tree }))
+        Ok(tree.map(|tree| Revision { local: Mutex::new(self.local()), tree }))
     }
 }
 
@@ -104,10 +106,16 @@ pub struct Name {
 }
 
 /// The files of one commit, or of one folder of it.
-#[derive(Debug, Clone)]
 pub struct Revision {
-    repository: Repository,
+    // One handle for all files: it remembers what they were packed against. A panic while it is held does it no harm.
+    local: Mutex<gix::Repository>,
     tree: Tree,
+}
+
+impl std::fmt::Debug for Revision {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Revision").field("tree", &self.tree.id).finish_non_exhaustive()
+    }
 }
 
 impl Files for Revision {
@@ -116,13 +124,21 @@ impl Files for Revision {
     }
 
     fn read(&self, entry: &TreeEntry, max: u64) -> Result<Bytes, GitError> {
-        match entry.blob {
-            Some(blob) => self.repository.blob(blob, max),
-            None => Err(GitError::Object {
+        let Some(blob) = entry.blob else {
+            return Err(GitError::Object {
                 id: printable(entry.path.as_bytes()),
                 detail: "a submodule has no content here".to_owned(),
-            }),
+            });
+        };
+        let local = self.local.lock().unwrap_or_else(PoisonError::into_inner);
+        // The size was looked up with the list.
+        if entry.size > max {
+            return Err(GitError::TooLarge {
+                what: format!("the file {}", printable(entry.path.as_bytes())),
+                limit: max,
+            });
         }
+        content(&local, blob)
     }
 }
 
@@ -145,14 +161,20 @@ fn lookup(root: &gix::Tree<'_>, path: &str) -> Result<Option<Found>, GitError> {
 }
 
 fn read_blob(repository: &gix::Repository, id: BlobId, max: u64) -> Result<Bytes, GitError> {
-    let fail = |error: &gix::Error| GitError::Object { id: id.to_string(), detail: chain(error) };
     // The size is looked at first: a blob of gigabytes is never taken into memory.
-    let size = repository.find_header(object_id(id.as_bytes())).map_err(|error| fail(&error))?.size();
+    let header = repository.find_header(object_id(id.as_bytes()));
+    let size = header.map_err(|error| GitError::Object { id: id.to_string(), detail: chain(&error) })?.size();
     if size > max {
         return Err(GitError::TooLarge { what: format!("the file {id}"), limit: max });
     }
-    let mut blob = repository.find_blob(object_id(id.as_bytes())).map_err(|error| fail(&error))?;
-    Ok(Bytes::from(blob.take_data()))
+    content(repository, id)
+}
+
+fn content(repository: &gix::Repository, id: BlobId) -> Result<Bytes, GitError> {
+    match repository.find_blob(object_id(id.as_bytes())) {
+        Ok(mut blob) => Ok(Bytes::from(blob.take_data())),
+        Err(error) => Err(GitError::Object { id: id.to_string(), detail: chain(&error) }),
+    }
 }
 
 /// One walk through a tree, folder by folder.

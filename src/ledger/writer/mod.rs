@@ -204,8 +204,7 @@ struct Branch<'a> {
 impl Branch<'_> {
     /// Invariant: no report is built on one that was made under a later lease.
     fn check_generation(&self, input: &ReportInput) -> Result<(), LedgerError> {
-        let path = format!("{}/status.json", input.writer);
-        let theirs = match self.read(&path, index::STATUS_LIMIT)?.map(|bytes| index::read(&bytes)) {
+        let theirs = match self.reading(input.writer.as_str())? {
             Some(index::Reading::Known(file)) => file.generation,
             Some(index::Reading::Newer | index::Reading::Unreadable) | None => 0,
         };
@@ -292,19 +291,22 @@ impl Branch<'_> {
                 if !name.is_folder || name.name == own.writer || writers.len() >= index::WRITERS {
                     continue;
                 }
-                let path = format!("{}/status.json", name.name);
-                match self.read(&path, index::STATUS_LIMIT) {
-                    Ok(Some(bytes)) => drop(writers.insert(name.name, index::read(&bytes))),
-                    Ok(None) => {}
-                    Err(LedgerError::Git(GitError::TooLarge { .. })) => {
-                        writers.insert(name.name, index::Reading::Unreadable);
-                    }
-                    Err(error) => return Err(error),
+                if let Some(reading) = self.reading(&name.name)? {
+                    writers.insert(name.name, reading);
                 }
             }
         }
         writers.insert(own.writer.clone(), index::Reading::Known(Box::new(own)));
         Ok(index::render(&writers))
+    }
+
+    /// Reads the `status.json` of a writer; `None` when it has none.
+    fn reading(&self, writer: &str) -> Result<Option<index::Reading>, LedgerError> {
+        match self.read(&format!("{writer}/status.json"), index::STATUS_LIMIT) {
+            Ok(bytes) => Ok(bytes.map(|bytes| index::read(&bytes))),
+            Err(LedgerError::Git(GitError::TooLarge { .. })) => Ok(Some(index::Reading::Unreadable)),
+            Err(error) => Err(error),
+        }
     }
 
     fn read(&self, path: &str, max: u64) -> Result<Option<bytes::Bytes>, LedgerError> {

@@ -1,140 +1,14 @@
-//! Where a remote repository is and how we prove who we are there.
+//! Where a remote repository is.
+//!
+//! URLs reach the arguments of git and ssh and the status of objects, so only what we know to be harmless is taken: no credential, no
+//! part that could be an option, no scheme that runs a program.
 
+use std::ffi::OsStr;
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
-
-use crate::secret::Secret;
 
 /// The longest URL, in bytes.
 pub const URL_LIMIT: usize = 2_048;
-
-/// How long one request over http may take unless told otherwise.
-const TIMEOUT: Duration = Duration::from_mins(1);
-
-/// A remote repository and the credential for it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Remote {
-    url: RemoteUrl,
-    credential: Option<Credential>,
-    timeout: Duration,
-}
-
-/// Proves who we are. It is sent to the host of the remote that it was given with and to no other.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Credential {
-    /// A token of a forge, sent as the password of the user `x-access-token`.
-    Token(Secret),
-    /// A user and a password.
-    Basic { user: String, password: Secret },
-    /// A private key in OpenSSH format without a passphrase, and the host keys that are believed.
-    Ssh { identity: Secret, known_hosts: String },
-}
-
-/// A URL and a credential do not go together, or the credential is malformed.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum CredentialError {
-    /// A token or password may only travel encrypted.
-    #[error("a token or password is only sent over https, not to {0}")]
-    NeedsHttps(RemoteUrl),
-    /// A key is of use to ssh alone.
-    #[error("an ssh key is of no use for {0}")]
-    NeedsSsh(RemoteUrl),
-    /// A key without host keys would trust whoever answers.
-    #[error("an ssh key needs `known_hosts`: the host key of {0} would be unknown")]
-    NoKnownHosts(RemoteUrl),
-    /// The credential would break the header or file that it is sent in.
-    #[error("the credential is empty or holds a character that cannot be sent")]
-    Malformed,
-}
-
-impl Remote {
-    /// Joins a URL with the credential for it.
-    pub fn new(url: RemoteUrl, credential: Option<Credential>) -> Result<Self, CredentialError> {
-        match (&credential, &url.place) {
-            (None, _) => {}
-            (Some(Credential::Token(token)), Place::Http { secure: true, .. }) => {
-                check_header_text(token.expose())?;
-            }
-            (Some(Credential::Basic { user, password }), Place::Http { secure: true, .. }) => {
-                check_header_text(user)?;
-                if user.contains(':') {
-                    return Err(CredentialError::Malformed);
-                }
-                check_header_text(password.expose())?;
-            }
-            (Some(Credential::Ssh { identity, known_hosts }), Place::Ssh) => {
-                if identity.expose().trim().is_empty() || identity.expose().contains('\0') {
-                    return Err(CredentialError::Malformed);
-                }
-                if known_hosts.trim().is_empty() {
-                    return Err(CredentialError::NoKnownHosts(url));
-                }
-            }
-            (Some(Credential::Token(_) | Credential::Basic { .. }), _) => {
-                return Err(CredentialError::NeedsHttps(url));
-            }
-            (Some(Credential::Ssh { .. }), _) => return Err(CredentialError::NeedsSsh(url)),
-        }
-        Ok(Self { url, credential, timeout: TIMEOUT })
-    }
-
-    /// Sets how long one request over http may take, from the connection to the last byte of the answer.
-    ///
-    /// Servers that are reached by ssh are left when they are silent for a minute; local ones are waited for.
-    #[must_use]
-    pub fn with_timeout(self, timeout: Duration) -> Self {
-        Self { timeout, ..self }
-    }
-
-    /// Returns how long one request over http may take.
-    pub fn timeout(&self) -> Duration {
-        self.timeout
-    }
-
-    /// Returns where the remote is.
-    pub fn url(&self) -> &RemoteUrl {
-        &self.url
-    }
-
-    /// Returns the credential for it.
-    pub fn credential(&self) -> Option<&Credential> {
-        self.credential.as_ref()
-    }
-
-    /// Returns user and password for a server that asks for them, whatever the kind of the credential.
-    pub(crate) fn user_and_password(&self) -> Option<(&str, &Secret)> {
-        match &self.credential {
-            Some(Credential::Token(token)) => Some(("x-access-token", token)),
-            Some(Credential::Basic { user, password }) => Some((user, password)),
-            Some(Credential::Ssh { .. }) | None => None,
-        }
-    }
-
-    /// Replaces the credential by a mark wherever `text` repeats it.
-    ///
-    /// A server sees the credential and may write it into the messages that it sends back.
-    pub(crate) fn blot(&self, text: &str) -> String {
-        let Some((user, password)) = self.user_and_password() else {
-            return text.to_owned();
-        };
-        let encoded = basic_value(user, password);
-        text.replace(encoded.expose(), "<secret>").replace(password.expose(), "<secret>")
-    }
-}
-
-/// Returns what stands behind `Authorization: Basic`.
-pub(crate) fn basic_value(user: &str, password: &Secret) -> Secret {
-    use base64::Engine as _;
-    Secret::new(base64::engine::general_purpose::STANDARD.encode(format!("{user}:{}", password.expose())))
-}
-
-fn check_header_text(text: &str) -> Result<(), CredentialError> {
-    if text.is_empty() || text.chars().any(char::is_control) {
-        return Err(CredentialError::Malformed);
-    }
-    Ok(())
-}
 
 /// The place of a repository. It never holds a credential, so it may be shown.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -230,7 +104,7 @@ impl RemoteUrl {
     }
 
     /// Returns the form that git understands: a path for a local repository, the URL otherwise.
-    pub(crate) fn for_git(&self) -> &std::ffi::OsStr {
+    pub(crate) fn for_git(&self) -> &OsStr {
         match &self.place {
             Place::File { path } => path.as_os_str(),
             Place::Http { .. } | Place::Ssh | Place::Git => self.text.as_ref(),
@@ -517,29 +391,6 @@ mod tests {
     }
 
     #[test]
-    fn credentials_go_only_where_they_are_safe() {
-        let token = || Some(Credential::Token(Secret::new("t0ken")));
-        let key = |known_hosts: &str| {
-            Some(Credential::Ssh { identity: Secret::new("KEY"), known_hosts: known_hosts.to_owned() })
-        };
-        assert!(Remote::new(url("https://example.com/a"), token()).is_ok());
-        assert!(Remote::new(url("git@example.com:a"), key("example.com ssh-ed25519 AAAA")).is_ok());
-        assert!(Remote::new(url("/srv/a"), None).is_ok());
-        let plain = url("http://example.com/a");
-        assert_eq!(Remote::new(plain.clone(), token()), Err(CredentialError::NeedsHttps(plain)));
-        let local = url("/srv/a");
-        assert_eq!(Remote::new(local.clone(), token()), Err(CredentialError::NeedsHttps(local)));
-        let web = url("https://example.com/a");
-        assert_eq!(Remote::new(web.clone(), key("x")), Err(CredentialError::NeedsSsh(web.clone())));
-        let shell = url("git@example.com:a");
-        assert_eq!(Remote::new(shell.clone(), key(" ")), Err(CredentialError::NoKnownHosts(shell)));
-        let broken = Credential::Token(Secret::new("a\r\nX-Evil: 1"));
-        assert_eq!(Remote::new(web.clone(), Some(broken)), Err(CredentialError::Malformed));
-        let user = Credential::Basic { user: "a:b".to_owned(), password: Secret::new("p") };
-        assert_eq!(Remote::new(web, Some(user)), Err(CredentialError::Malformed));
-    }
-
-    #[test]
     fn a_credential_is_bound_to_scheme_host_and_port() {
         let place = url("https://Example.com/a/b").place().clone();
         assert!(place.is_origin_of("https://example.com/other"));
@@ -552,15 +403,5 @@ mod tests {
         ] {
             assert!(!place.is_origin_of(other), "{other}");
         }
-    }
-
-    #[test]
-    fn a_credential_is_blotted_out_of_texts() {
-        let remote =
-            Remote::new(url("https://example.com/a"), Some(Credential::Token(Secret::new("t0ken")))).unwrap();
-        let header = basic_value("x-access-token", &Secret::new("t0ken"));
-        let text = format!("remote: you sent {} that is t0ken", header.expose());
-        assert_eq!(remote.blot(&text), "remote: you sent <secret> that is <secret>");
-        assert!(!format!("{remote:?}").contains("t0ken"));
     }
 }

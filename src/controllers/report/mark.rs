@@ -1,0 +1,102 @@
+//! Marks what is on the remote: the records, and the ConfigRepository.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::ResourceExt as _;
+use kube::api::{Api, Patch, PatchParams, PostParams};
+use serde_json::json;
+
+use crate::api::condition::{self, ConditionType, Observation, Reason};
+use crate::api::config_repository::ConfigRepository;
+use crate::api::labels;
+use crate::api::run_record::RunRecord;
+use crate::controllers::context::Context;
+use crate::controllers::report::ReportError;
+use crate::controllers::report::gather::Gathered;
+use crate::ledger::writer::Written;
+
+/// Marks the records whose lines are on the remote, and tells where the report is.
+pub(super) async fn reported(
+    context: &Context,
+    repository: &ConfigRepository,
+    gathered: &Gathered,
+    written: &Written,
+) -> Result<(), ReportError> {
+    let namespace = repository.namespace().unwrap_or_default();
+    let records: Api<RunRecord> = Api::namespaced(context.client.clone(), &namespace);
+    let head = written.head.to_string();
+    let now = context.clock.now();
+    for line in gathered.lines.iter().filter(|line| written.confirmed.contains(&line.task_uid)) {
+        let patch = json!({"status": {"reportedCommit": head, "reportedTime": Time(now)}});
+        let patched = records.patch_status(&line.task_uid, &parameters(), &Patch::Merge(&patch)).await;
+        match patched {
+            Ok(_) => {}
+            // Records are kept for a time and no longer.
+            Err(kube::Error::Api(status)) if status.code == 404 => {}
+            Err(error) => return Err(ReportError::api("mark a RunRecord")(error)),
+        }
+    }
+    let message = format!("the report is on the remote as {}", head.get(..12).unwrap_or_default());
+    let observation = Observation::new(ConditionType::Reported, true, Reason::ReportPushed, message);
+    tell(context, repository, observation, Some(&head)).await
+}
+
+/// Tells why the report is not on the remote.
+pub(super) async fn failed(
+    context: &Context,
+    repository: &ConfigRepository,
+    fault: &str,
+) -> Result<(), ReportError> {
+    tracing::warn!(
+        repository = repository.name_any(),
+        error = fault,
+        "Report is not on the remote and is tried again"
+    );
+    let message = format!("the report could not be pushed and is tried again: {fault}");
+    let observation = Observation::new(ConditionType::Reported, false, Reason::ReportFailed, message);
+    tell(context, repository, observation, None).await
+}
+
+async fn tell(
+    context: &Context,
+    repository: &ConfigRepository,
+    observation: Observation,
+    head: Option<&str>,
+) -> Result<(), ReportError> {
+    let namespace = repository.namespace().unwrap_or_default();
+    let api: Api<ConfigRepository> = Api::namespaced(context.client.clone(), &namespace);
+    let current = api.get_opt(&repository.name_any()).await;
+    let Some(mut current) = current.map_err(ReportError::api("read the ConfigRepository"))? else {
+        return Ok(());
+    };
+    if current.uid() != repository.uid() {
+        return Ok(());
+    }
+    let now = context.clock.now();
+    let generation = current.metadata.generation;
+    let mut status = current.status.clone().unwrap_or_default();
+    condition::set(&mut status.conditions, observation, generation, now);
+    if let Some(head) = head
+        && status.last_report_commit.as_deref() != Some(head)
+    {
+        status.last_report_commit = Some(head.to_owned());
+        status.last_report_time = Some(Time(now));
+    }
+    if current.status.as_ref() == Some(&status) {
+        return Ok(());
+    }
+    current.status = Some(status);
+    current.metadata.managed_fields = None;
+    let parameters =
+        PostParams { dry_run: false, field_manager: Some(labels::CONTROLLER_MANAGER.to_owned()) };
+    let stored = api.replace_status(&current.name_any(), &parameters, &current).await;
+    match stored {
+        Ok(_) => Ok(()),
+        // The other writer of this status was faster; the next report tells it.
+        Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => Ok(()),
+        Err(error) => Err(ReportError::api("write the status")(error)),
+    }
+}
+
+fn parameters() -> PatchParams {
+    PatchParams { field_manager: Some(labels::CONTROLLER_MANAGER.to_owned()), ..PatchParams::default() }
+}
