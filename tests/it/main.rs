@@ -1,5 +1,6 @@
 //! The integration tests: one file per promise to users.
 
+mod examples_apply_in_name_order;
 mod run_bench;
 mod run_ends_with_a_truthful_outcome;
 mod run_leaves_nothing_behind;
@@ -11,7 +12,7 @@ mod tidy {
     mod generated_files;
     mod layers;
     mod links;
-    mod source;
+    pub(crate) mod source;
     mod yaml_is_valid;
 }
 #[cfg(test)]
