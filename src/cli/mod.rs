@@ -3,6 +3,7 @@
 mod command_error;
 mod create;
 mod delete;
+mod demo;
 mod environment;
 mod get;
 mod kinds;
@@ -53,6 +54,7 @@ struct GlobalArguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Demo(demo::DemoArguments),
     Up(up::UpArguments),
     Validate(validate::ValidateArguments),
     Reconcile(reconcile::ReconcileArguments),
@@ -99,6 +101,7 @@ fn dispatch(arguments: Arguments, printer: Printer) -> Result<ExitCode, CommandE
         // These two are started by ourselves, with no environment, and bring no runtime up.
         Command::Runner(arguments) => runner::run(&arguments),
         Command::RenderTemplates => render_templates::run(printer),
+        Command::Demo(arguments) => demo::run(&arguments, &environment, printer),
         Command::Validate(arguments) => validate::run(&arguments, &global, printer),
         Command::Up(arguments) => in_runtime(up::run(arguments, &environment, printer)),
         Command::Run(arguments) => in_runtime(run::run(&arguments, &global, &environment, printer)),
