@@ -120,10 +120,20 @@ impl Shape {
                 vec![("spec", namespace_spec()), ("status", namespace_status())],
                 json!({"metadata": {}, "spec": {}, "status": {}}),
             ),
-            ("v1", "Event") => (core_event(), json!({"metadata": {}, "involvedObject": {}, "source": {}})),
-            ("events.k8s.io/v1", "Event") => {
-                (grouped_event(), json!({"metadata": {}, "regarding": {}, "deprecatedSource": {}}))
-            }
+            ("v1", "Event") => (
+                core_event(),
+                json!({
+                    "metadata": {}, "involvedObject": {}, "source": {}, "firstTimestamp": null, "lastTimestamp": null,
+                    "eventTime": null, "reportingComponent": "", "reportingInstance": "",
+                }),
+            ),
+            ("events.k8s.io/v1", "Event") => (
+                grouped_event(),
+                json!({
+                    "metadata": {}, "regarding": {}, "eventTime": null, "deprecatedSource": {},
+                    "deprecatedFirstTimestamp": null, "deprecatedLastTimestamp": null,
+                }),
+            ),
             ("coordination.k8s.io/v1", "Lease") => {
                 (vec![("spec", lease_spec())], json!({"metadata": {}, "spec": {}}))
             }
