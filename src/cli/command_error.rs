@@ -108,6 +108,15 @@ impl From<std::io::Error> for CommandError {
 impl From<kube::Error> for CommandError {
     fn from(error: kube::Error) -> Self {
         match error {
+            kube::Error::Api(status) if status.code == 404 => {
+                let plural = status.details.as_ref().map(|details| details.kind.clone()).unwrap_or_default();
+                let error = Self::user_message(status.message.clone());
+                if plural.is_empty() {
+                    error.hint("Does this server know the kinds of kelos? On a cluster, their definitions have to be applied first")
+                } else {
+                    error.hint(format!("'kelos get {plural}' shows what is there; -n chooses the namespace"))
+                }
+            }
             kube::Error::Api(status) => Self::user_message(format!("the server refused: {}", status.message)),
             kube::Error::Service(source) => Self::user_message(format!("cannot reach the server: {source}"))
                 .hint("Is 'kelos up' running, or does --kubeconfig name a cluster that is?"),

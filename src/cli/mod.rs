@@ -1,13 +1,20 @@
 //! The command line: one file per command, and beside them what commands share.
 
 mod command_error;
+mod create;
+mod delete;
 mod environment;
 mod get;
+mod kinds;
 mod logs;
+mod output;
 mod printer;
+mod reconcile;
 mod render_templates;
+mod run;
 mod runner;
 mod server;
+mod suspend;
 mod up;
 mod validate;
 mod version;
@@ -19,6 +26,9 @@ use clap::{Args, Parser, Subcommand};
 use crate::cli::command_error::CommandError;
 use crate::cli::environment::Environment;
 use crate::cli::printer::Printer;
+
+/// Under this name commands write fields of objects.
+const FIELD_MANAGER: &str = "kelos-cli";
 
 /// Run coding agents from a git repository of YAML definitions
 #[derive(Debug, Parser)]
@@ -45,8 +55,14 @@ struct GlobalArguments {
 enum Command {
     Up(up::UpArguments),
     Validate(validate::ValidateArguments),
+    Reconcile(reconcile::ReconcileArguments),
+    Run(run::RunArguments),
+    Create(create::CreateArguments),
     Get(get::GetArguments),
     Logs(logs::LogsArguments),
+    Delete(delete::DeleteArguments),
+    Suspend(suspend::SuspendArguments),
+    Resume(suspend::ResumeArguments),
     Version(version::VersionArguments),
     #[command(hide = true)]
     Runner(runner::RunnerArguments),
@@ -85,10 +101,25 @@ fn dispatch(arguments: Arguments, printer: Printer) -> Result<ExitCode, CommandE
         Command::RenderTemplates => render_templates::run(printer),
         Command::Validate(arguments) => validate::run(&arguments, &global, printer),
         Command::Up(arguments) => in_runtime(up::run(arguments, &environment, printer)),
+        Command::Run(arguments) => in_runtime(run::run(&arguments, &global, &environment, printer)),
+        Command::Create(arguments) => in_runtime(create::run(&arguments, &global, &environment, printer)),
+        Command::Reconcile(arguments) => {
+            in_runtime(reconcile::run(&arguments, &global, &environment, printer))
+        }
         Command::Get(arguments) => in_runtime(get::run(&arguments, &global, &environment, printer)),
         Command::Logs(arguments) => in_runtime(logs::run(&arguments, &global, &environment, printer)),
+        Command::Delete(arguments) => in_runtime(delete::run(&arguments, &global, &environment, printer)),
+        Command::Suspend(arguments) => {
+            in_runtime(suspend::suspend(&arguments, &global, &environment, printer))
+        }
+        Command::Resume(arguments) => in_runtime(suspend::resume(&arguments, &global, &environment, printer)),
         Command::Version(arguments) => in_runtime(version::run(&arguments, &global, &environment, printer)),
     }
+}
+
+/// Returns five characters that make a name unlike any other.
+fn random_suffix() -> String {
+    crate::digest::short_hex(uuid::Uuid::new_v4().as_bytes(), 5)
 }
 
 fn in_runtime(

@@ -10,6 +10,7 @@ use kube::config::{KubeConfigOptions, Kubeconfig};
 use crate::cli::GlobalArguments;
 use crate::cli::command_error::CommandError;
 use crate::cli::environment::Environment;
+use crate::cli::printer::Printer;
 use crate::daemon::home;
 
 /// A server that was chosen.
@@ -22,6 +23,13 @@ pub(crate) struct Server {
     pub(crate) address: String,
     /// Why this server: the flag, variable or note that named it.
     pub(crate) source: String,
+}
+
+impl Server {
+    /// Tells the user which server is about to be changed.
+    pub(crate) fn tell(&self, printer: Printer) {
+        printer.message(format_args!("on {} (from {})", self.address, self.source));
+    }
 }
 
 /// Connects to the server that is meant.

@@ -9,7 +9,8 @@ pub enum GitErrorClass {
     Unauthenticated,
     /// There is no such repository: a person has to act.
     NotFound,
-    /// The repository has no such branch, tag or commit: a person has to act, by a push or by a change of the reference.
+    /// The repository has no such branch, tag or commit: a person has to act, by a push or by a change of the
+    /// reference.
     RefMissing,
     /// The server could not be reached or broke off: try again later.
     Unreachable,
@@ -63,8 +64,8 @@ impl GitErrorClass {
 
 /// A failed call on a repository or a remote.
 ///
-/// Remotes are named by their URL, which cannot hold a credential. `detail` is the text of the library or program below, with
-/// credentials blotted out.
+/// Remotes are named by their URL, which cannot hold a credential. `detail` is the text of the library or
+/// program below, with credentials blotted out.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum GitError {
     /// The server asked for a credential that we lack, or refused the one we sent.

@@ -1,6 +1,7 @@
 //! A folder of the file system in the shape of a tree, for checking a working copy before it is committed.
 //!
-//! Links are listed and never followed, `.git` is left out, and a file is read only if it is still the file that was listed.
+//! Links are listed and never followed, `.git` is left out, and a file is read only if it is still the file
+//! that was listed.
 
 use std::fs::Metadata;
 use std::io::Read as _;

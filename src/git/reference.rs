@@ -1,7 +1,7 @@
 //! Names of branches and tags, and what a config repository is read at.
 //!
-//! The rules are those of `git check-ref-format`, plus two of ours: no name begins with `-`, because names reach the
-//! command line of programs, and none is longer than 250 bytes, because they become file names.
+//! The rules are those of `git check-ref-format`, plus two of ours: no name begins with `-`, because names
+//! reach the command line of programs, and none is longer than 250 bytes, because they become file names.
 
 use std::fmt;
 

@@ -1,8 +1,8 @@
 //! The ssh command by which git reaches a server.
 //!
-//! With a credential, the key and the host keys lie in files that only this user can read, as long as the command is in use, and
-//! nothing of the user's own ssh settings counts. Without one, the user's keys, agent and known hosts are used; in
-//! neither case is anything asked or an unknown host believed.
+//! With a credential, the key and the host keys lie in files that only this user can read, as long as the
+//! command is in use, and nothing of the user's own ssh settings counts. Without one, the user's keys, agent
+//! and known hosts are used; in neither case is anything asked or an unknown host believed.
 
 use std::fs::{File, OpenOptions};
 use std::io::{Read as _, Write as _};
@@ -56,7 +56,8 @@ impl SshCommand {
     }
 }
 
-/// Returns the command for `remote`, or `None` when it is not reached by ssh. Its files are written into `folder`, which is ours.
+/// Returns the command for `remote`, or `None` when it is not reached by ssh. Its files are written into
+/// `folder`, which is ours.
 pub(crate) fn command(remote: &Remote, folder: &Path) -> Result<Option<SshCommand>, GitError> {
     if *remote.url().place() != Place::Ssh {
         return Ok(None);

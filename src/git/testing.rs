@@ -109,8 +109,8 @@ impl Server {
 
 /// Writes a script that can be run at once.
 ///
-/// A child writes it: a file that this process has open for writing may be inherited by a child that another test starts at the
-/// same moment, and cannot be run until that child is gone.
+/// A child writes it: a file that this process has open for writing may be inherited by a child that another
+/// test starts at the same moment, and cannot be run until that child is gone.
 pub(crate) fn write_script(path: &Path, text: &str) {
     std::fs::create_dir_all(path.parent().unwrap()).unwrap();
     let output = process::command("/bin/sh")

@@ -1,7 +1,8 @@
 //! The files of one commit, as a flat list.
 //!
-//! A tree can hold names that no honest tool writes: `..`, `.git`, names with control characters. Nothing here ever
-//! becomes a file, but names reach messages and patterns, so such an entry is set apart as an [`Oddity`].
+//! A tree can hold names that no honest tool writes: `..`, `.git`, names with control characters. Nothing
+//! here ever becomes a file, but names reach messages and patterns, so such an entry is set apart as an
+//! [`Oddity`].
 
 use std::fmt;
 

@@ -121,7 +121,8 @@ impl LedgerLine {
 
     /// Returns the line with every field that is not of its kind left out or replaced by a digest.
     ///
-    /// What remains holds no text that somebody outside could have chosen freely, and fits into [`LINE_LIMIT`].
+    /// What remains holds no text that somebody outside could have chosen freely, and fits into
+    /// [`LINE_LIMIT`].
     #[must_use]
     pub fn closed(&self) -> Self {
         let keep = |field: &Option<String>, fits: fn(&str) -> bool| field.clone().filter(|text| fits(text));

@@ -1,6 +1,7 @@
 //! Markdown in which values stay values.
 //!
-//! Everything that is not a sentence of ours stands in a code span: there nothing is a link, a mention, markup or HTML.
+//! Everything that is not a sentence of ours stands in a code span: there nothing is a link, a mention,
+//! markup or HTML.
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;

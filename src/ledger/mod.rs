@@ -7,12 +7,13 @@
 //! <writer>/ledger/YYYY/MM-DD.jsonl   one line for each run that ended on that day, written once
 //! ```
 //!
-//! [`line`], [`report`], [`page`] and [`index`] are pure: facts in, bytes out. [`writer`] makes a commit of them on whatever the branch
-//! holds now and pushes it, again and again until it lands. A writer touches its own folder and the index and nothing else; no
-//! branch moves by force; a line is written once, whoever asks how often.
+//! [`line`], [`report`], [`page`] and [`index`] are pure: facts in, bytes out. [`writer`] makes a commit of
+//! them on whatever the branch holds now and pushes it, again and again until it lands. A writer touches its
+//! own folder and the index and nothing else; no branch moves by force; a line is written once, whoever asks
+//! how often.
 //!
-//! No text of an item or an agent gets here: fields are ids, digests, words, numbers, times and texts of ours, and what
-//! does not look like its kind is left out.
+//! No text of an item or an agent gets here: fields are ids, digests, words, numbers, times and texts of
+//! ours, and what does not look like its kind is left out.
 
 pub mod index;
 pub mod line;

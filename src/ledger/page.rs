@@ -21,10 +21,8 @@ pub fn render(file: &StatusFile) -> String {
     lines.extend(coming(status));
     lines.extend(failed(status, &file.recent));
     lines.extend(recent(status, &file.recent));
-    lines.push(format!(
-        "Written by {}. For programs: [status.json](status.json), and the [ledger](ledger), one line for each run that ended.",
-        code(&status.program)
-    ));
+    let others = "For programs: [status.json](status.json), and the [ledger](ledger), one line for each run that ended.";
+    lines.push(format!("Written by {}. {others}", code(&status.program)));
     let mut text = lines.join("\n");
     text.push('\n');
     text

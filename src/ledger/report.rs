@@ -47,7 +47,8 @@ impl WriterName {
         if fits { Ok(Self(text.to_owned())) } else { Err(WriterNameError) }
     }
 
-    /// Names the writer for an object: `<namespace>.<name>`, which is unique because no namespace holds a dot.
+    /// Names the writer for an object: `<namespace>.<name>`, which is unique because no namespace holds a
+    /// dot.
     pub fn of_object(namespace: &str, name: &str) -> Result<Self, WriterNameError> {
         if namespace.contains('.') {
             return Err(WriterNameError);
@@ -67,12 +68,14 @@ impl fmt::Display for WriterName {
     }
 }
 
-/// Everything that a report says. The same input gives the same bytes: it holds no "now" but for the time of the commit.
+/// Everything that a report says. The same input gives the same bytes: it holds no "now" but for the time of
+/// the commit.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ReportInput {
     /// Who reports.
     pub writer: WriterName,
-    /// The generation of the lease under which is written; 0 without one. No report is built on one of a higher generation.
+    /// The generation of the lease under which is written; 0 without one. No report is built on one of a
+    /// higher generation.
     pub generation: u64,
     /// The time of the commit. It is in no file, so that time alone makes no commit.
     pub time: Timestamp,

@@ -16,6 +16,16 @@ mod tidy {
     mod yaml_is_valid;
 }
 #[cfg(test)]
+mod cli_changes;
+#[cfg(test)]
+mod cli_logs;
+#[cfg(test)]
+mod cli_reads;
+#[cfg(test)]
+mod cli_reconcile;
+#[cfg(test)]
+mod cli_runs;
+#[cfg(test)]
 mod conformance;
 #[cfg(test)]
 mod support;

@@ -1,4 +1,5 @@
-//! Working copies for runs: a mirror per repository that is brought up to date, and a shallow copy of it per run.
+//! Working copies for runs: a mirror per repository that is brought up to date, and a shallow copy of it per
+//! run.
 
 use std::fs::File;
 use std::num::NonZeroU32;
@@ -89,9 +90,11 @@ impl Git {
         }))
     }
 
-    /// Brings the bare mirror at `mirror` up to date with all branches and tags of `remote`, making it if need be.
+    /// Brings the bare mirror at `mirror` up to date with all branches and tags of `remote`, making it if
+    /// need be.
     ///
-    /// Several runs may call this at once: one fetches, the others wait for it. The name of the default branch is kept as `HEAD`.
+    /// Several runs may call this at once: one fetches, the others wait for it. The name of the default
+    /// branch is kept as `HEAD`.
     pub fn update_mirror(&self, mirror: &Path, remote: &Remote, limits: Limits<'_>) -> Result<(), GitError> {
         let _lock = lock_beside(mirror)?;
         if !mirror.join("HEAD").exists() {

@@ -1,8 +1,10 @@
-//! The git program: what the library cannot do (push), and what agents expect to be done as they would do it (clone).
+//! The git program: what the library cannot do (push), and what agents expect to be done as they would do it
+//! (clone).
 //!
-//! The program gets a stated environment: no prompt, no hook, no settings of the user or the system, English messages, only the
-//! protocols that we use. A credential travels in the environment, bound to its host; it never stands in an argument, a URL
-//! or a file. Every call has a time limit and ends with all that it started.
+//! The program gets a stated environment: no prompt, no hook, no settings of the user or the system, English
+//! messages, only the protocols that we use. A credential travels in the environment, bound to its host; it
+//! never stands in an argument, a URL or a file. Every call has a time limit and ends with all that it
+//! started.
 
 mod clone;
 mod push;
@@ -100,7 +102,8 @@ impl Git {
         Ok(git)
     }
 
-    /// Hands variables on to the program: `HOME` and `SSH_AUTH_SOCK` for the keys of the user, proxies, certificates.
+    /// Hands variables on to the program: `HOME` and `SSH_AUTH_SOCK` for the keys of the user, proxies,
+    /// certificates.
     #[must_use]
     pub fn with_environment(mut self, variables: impl IntoIterator<Item = (OsString, OsString)>) -> Self {
         self.inherited.extend(variables);
@@ -117,7 +120,8 @@ impl Git {
         &self.executable
     }
 
-    /// Joins the packs of `repository` and drops what nothing refers to. Call it while nobody builds a commit in it.
+    /// Joins the packs of `repository` and drops what nothing refers to. Call it while nobody builds a commit
+    /// in it.
     pub fn collect_garbage(&self, repository: &Repository, limits: Limits<'_>) -> Result<(), GitError> {
         let call = Call { git_dir: Some(repository.path()), ..Call::new("gc", limits) };
         self.run(&call, ["gc", "--quiet", "--prune=now"]).map(drop)

@@ -17,7 +17,8 @@ pub enum PushError {
     /// The server does not want the commit: a hook, a protected branch, a quota.
     #[error("the server refuses the push: {reason}")]
     Refused { reason: String },
-    /// The commit does not stand on the expected one, so the push would not be a step forward. Nothing was sent.
+    /// The commit does not stand on the expected one, so the push would not be a step forward. Nothing was
+    /// sent.
     #[error("the commit does not stand on the expected head of the branch")]
     NotForward,
     /// The push did not come that far.
@@ -26,10 +27,11 @@ pub enum PushError {
 }
 
 impl Git {
-    /// Pushes `commit` to `branch` of `remote`, provided that the branch still is at `expected`, or not there for `None`.
+    /// Pushes `commit` to `branch` of `remote`, provided that the branch still is at `expected`, or not there
+    /// for `None`.
     ///
-    /// Invariant: a branch only moves forward. The commit must have `expected` among its parents, or none at all when a branch is
-    /// made, and the server compares the branch with `expected` before it moves it.
+    /// Invariant: a branch only moves forward. The commit must have `expected` among its parents, or none at
+    /// all when a branch is made, and the server compares the branch with `expected` before it moves it.
     pub fn push(
         &self,
         repository: &Repository,

@@ -1,7 +1,7 @@
 //! Where a remote repository is.
 //!
-//! URLs reach the arguments of git and ssh and the status of objects, so only what we know to be harmless is taken: no credential, no
-//! part that could be an option, no scheme that runs a program.
+//! URLs reach the arguments of git and ssh and the status of objects, so only what we know to be harmless is
+//! taken: no credential, no part that could be an option, no scheme that runs a program.
 
 use std::ffi::OsStr;
 use std::fmt;
@@ -69,7 +69,8 @@ pub enum RemoteUrlError {
 }
 
 impl RemoteUrl {
-    /// Reads an absolute path, a `file`, `http`, `https`, `ssh` or `git` URL, or the short form `user@host:path`.
+    /// Reads an absolute path, a `file`, `http`, `https`, `ssh` or `git` URL, or the short form
+    /// `user@host:path`.
     pub fn parse(text: &str) -> Result<Self, RemoteUrlError> {
         if text.is_empty() || text.len() > URL_LIMIT {
             return Err(RemoteUrlError::Length);
@@ -269,7 +270,7 @@ fn check_user(user: &str) -> Result<(), RemoteUrlError> {
     Ok(())
 }
 
-/// The path is quoted for the far shell by git, so quotes are harmless; a percent escape is not decoded by every git.
+/// Git quotes the path for the far shell; what not every git and every server reads alike is refused.
 fn check_ssh_path(path: &str) -> Result<(), RemoteUrlError> {
     if path.trim_matches('/').is_empty() || path.contains(['\\', '%', '\'', '"', '`', '$', '!', '?', '#']) {
         return Err(RemoteUrlError::Path);

@@ -35,9 +35,11 @@ pub struct CommitInfo {
 }
 
 impl Repository {
-    /// Builds a commit that is `parent` with `changes`, and returns it, or `None` when the changes change nothing.
+    /// Builds a commit that is `parent` with `changes`, and returns it, or `None` when the changes change
+    /// nothing.
     ///
-    /// Without a parent it is the first commit of a history. No reference moves: the commit becomes visible by a push.
+    /// Without a parent it is the first commit of a history. No reference moves: the commit becomes visible
+    /// by a push.
     pub fn build_commit(
         &self,
         parent: Option<CommitId>,

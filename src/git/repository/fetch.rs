@@ -38,8 +38,8 @@ impl Repository {
 
     /// Fetches what `reference` names now, without its history, and returns the commit.
     ///
-    /// A history that was rewritten is no obstacle. What was fetched before stays readable until garbage is collected. The call
-    /// ends soon after `interrupt` is set.
+    /// A history that was rewritten is no obstacle. What was fetched before stays readable until garbage is
+    /// collected. The call ends soon after `interrupt` is set.
     pub fn fetch(
         &self,
         remote: &Remote,
@@ -52,7 +52,8 @@ impl Repository {
             return Ok(*id);
         }
         let source = reference.source();
-        // One reference of ours for each thing that is followed keeps its newest commit from the garbage collection.
+        // One reference of ours for each thing that is followed keeps its newest commit from the garbage
+        // collection.
         let kept = format!("refs/kelos/{}", digest::short_hex(format!("{} {reference}", remote.url()), 16));
         let result = self.with_connection(remote, &format!("+{source}:{kept}"), |connection| {
             let prepared =
@@ -130,6 +131,7 @@ impl Repository {
     fn explain(&self, remote: &Remote, error: &gix::Error, said: Option<String>) -> GitError {
         let detail = remote.blot(&said.unwrap_or_else(|| chain(error)));
         let seconds = remote.timeout().as_secs();
+        let is_local = remote.url().local_path().is_some();
         let remote = remote.url().to_string();
         let says = |texts: &[&str]| {
             let lower = detail.to_ascii_lowercase();
@@ -170,6 +172,12 @@ impl Repository {
         if error.is_unsupported() || error.is_validation() || says(&["not our ref", "unadvertised object"]) {
             return GitError::Unsupported { remote, detail };
         }
+        if is_local {
+            // The server side is git itself, which tells the reason to nobody.
+            let detail =
+                format!("{detail} (git serves a repository of another user only if safe.directory lists it)");
+            return GitError::Unreachable { remote, detail };
+        }
         GitError::Unreachable { remote, detail }
     }
 }
@@ -205,7 +213,8 @@ fn find(refs: &[Ref], name: &str) -> Option<CommitId> {
     })
 }
 
-/// Answers a server that asks for credentials: ours if it is the server that they are bound to, none otherwise.
+/// Answers a server that asks for credentials: ours if it is the server that they are bound to, none
+/// otherwise.
 fn answer(remote: &Remote, action: Action) -> Option<Outcome> {
     let Action::Get(context) = action else {
         return None;

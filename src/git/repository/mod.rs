@@ -1,11 +1,12 @@
 //! A bare repository of ours, read and written by library code; the home of gix.
 //!
-//! Config repositories are fetched into it, one commit deep, and read from the object database: nothing of them ever
-//! becomes a file, so links and odd names have nothing to act on. Status commits are written into it and leave it by a push.
-//! It is a cache: whoever finds it damaged throws it away with [`Repository::recreate`].
+//! Config repositories are fetched into it, one commit deep, and read from the object database: nothing of
+//! them ever becomes a file, so links and odd names have nothing to act on. Status commits are written into
+//! it and leave it by a push. It is a cache: whoever finds it damaged throws it away with
+//! [`Repository::recreate`].
 //!
-//! Settings of the user, the system and the environment are not read. Open a repository for one pass and drop it: a handle
-//! that lives through many fetches keeps every pack open.
+//! Settings of the user, the system and the environment are not read. Open a repository for one pass and drop
+//! it: a handle that lives through many fetches keeps every pack open.
 
 mod commit;
 mod fetch;
@@ -53,7 +54,8 @@ impl Repository {
 
     /// Throws away what is at `path` and makes an empty repository.
     ///
-    /// Everything in it can be fetched again, except commits that were built and not yet pushed, which are rebuilt.
+    /// Everything in it can be fetched again, except commits that were built and not yet pushed, which are
+    /// rebuilt.
     pub fn recreate(path: &Path) -> Result<Self, GitError> {
         match std::fs::remove_dir_all(path) {
             Ok(()) => {}

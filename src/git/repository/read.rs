@@ -21,7 +21,8 @@ impl Repository {
             .is_ok_and(|found| found.tree_id().is_ok_and(|tree| local.has_object(tree)))
     }
 
-    /// Returns the id of the folder at `path` in `commit`; the empty path is the root. `None` when there is no such folder.
+    /// Returns the id of the folder at `path` in `commit`; the empty path is the root. `None` when there is
+    /// no such folder.
     pub fn tree_id(&self, commit: CommitId, path: &str) -> Result<Option<TreeId>, GitError> {
         let local = self.local();
         let root = root_of(&local, commit)?;
@@ -33,7 +34,8 @@ impl Repository {
 
     /// Reads the list of all files below the folder `path` of `commit`; the empty path is the root.
     ///
-    /// Fails with [`GitError::TooLarge`] as soon as a limit is passed. Returns `None` when there is no such folder.
+    /// Fails with [`GitError::TooLarge`] as soon as a limit is passed. Returns `None` when there is no such
+    /// folder.
     pub fn tree(&self, commit: CommitId, path: &str, limits: &TreeLimits) -> Result<Option<Tree>, GitError> {
         let Some(id) = self.tree_id(commit, path)? else {
             return Ok(None);
@@ -50,7 +52,8 @@ impl Repository {
         .map(Some)
     }
 
-    /// Lists the names in the folder `path` of `commit`, without what is below them; the empty path is the root.
+    /// Lists the names in the folder `path` of `commit`, without what is below them; the empty path is the
+    /// root.
     ///
     /// Odd names are left out. At most `max` names are looked at. A missing folder is an empty one.
     pub fn names(&self, commit: CommitId, path: &str, max: usize) -> Result<Vec<Name>, GitError> {
@@ -107,7 +110,8 @@ pub struct Name {
 
 /// The files of one commit, or of one folder of it.
 pub struct Revision {
-    // One handle for all files: it remembers what they were packed against. A panic while it is held does it no harm.
+    // One handle for all files: it remembers what they were packed against. A panic while it is held does it
+    // no harm.
     local: Mutex<gix::Repository>,
     tree: Tree,
 }

@@ -1,8 +1,9 @@
 //! Puts reports and ledger lines on the branch.
 //!
-//! One attempt: ask where the branch is, fetch that commit if it is new, build ours on it, push it with a lease on it. If somebody
-//! else was faster, the attempt is repeated on what they wrote. What was written before is recognised by the uid of the Task, so
-//! a push whose answer was lost, a crash, or a second writer of the same name never doubles a line.
+//! One attempt: ask where the branch is, fetch that commit if it is new, build ours on it, push it with a
+//! lease on it. If somebody else was faster, the attempt is repeated on what they wrote. What was written
+//! before is recognised by the uid of the Task, so a push whose answer was lost, a crash, or a second writer
+//! of the same name never doubles a line.
 
 #[cfg(test)]
 mod tests;
@@ -95,7 +96,8 @@ enum Attempt {
 }
 
 impl Writer {
-    /// Returns a writer to `branch` of `remote` that keeps its copy of the branch in `folder`, which no other writer uses.
+    /// Returns a writer to `branch` of `remote` that keeps its copy of the branch in `folder`, which no other
+    /// writer uses.
     pub fn new(git: Git, folder: PathBuf, remote: Remote, branch: RefName, author: Signature) -> Self {
         Self { git, folder, remote, branch, author, attempts: 8 }
     }
@@ -108,8 +110,8 @@ impl Writer {
 
     /// Brings the branch to say what `input` and `records` say, and returns when the remote has it.
     ///
-    /// Blocks, at most for the time of `limits` in each exchange with the remote. A record whose line is on the branch already is
-    /// not written again and counts as confirmed.
+    /// Blocks, at most for the time of `limits` in each exchange with the remote. A record whose line is on
+    /// the branch already is not written again and counts as confirmed.
     pub fn write(
         &self,
         input: &ReportInput,

@@ -1,3 +1,5 @@
 //! What the tests stand on.
 
+pub(crate) mod env;
+mod filter;
 pub(crate) mod real_api_server;

@@ -57,8 +57,24 @@ pub(crate) fn assets_or_skip(test: &str) -> Option<PathBuf> {
     found
 }
 
+/// Returns the path of the real kubectl, or says on standard error how to have it.
+pub(crate) fn kubectl() -> Option<PathBuf> {
+    let path = found(&["kubectl"]).map(|folder| folder.join("kubectl"));
+    if path.is_none() {
+        let hint = "no real kubectl is there; build one with tests/envtest/build.sh (needs Go)";
+        let required = std::env::var("KELOS_REQUIRE_ORACLE").is_ok_and(|value| value == "1");
+        assert!(!required, "{hint}");
+        eprintln!("SKIPPED: {hint}");
+    }
+    path
+}
+
 fn assets() -> Option<PathBuf> {
-    let programs = ["etcd", "kube-apiserver", "kube-controller-manager"];
+    found(&["etcd", "kube-apiserver", "kube-controller-manager"])
+}
+
+/// Returns the folder that holds all these programs.
+fn found(programs: &[&str]) -> Option<PathBuf> {
     let complete = |folder: &PathBuf| programs.iter().all(|program| folder.join(program).is_file());
     if let Some(folder) = std::env::var_os("KUBEBUILDER_ASSETS") {
         return Some(PathBuf::from(folder)).filter(complete);
