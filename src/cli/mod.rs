@@ -8,6 +8,7 @@ mod environment;
 mod get;
 mod kinds;
 mod logs;
+mod new;
 mod output;
 mod printer;
 mod reconcile;
@@ -56,6 +57,7 @@ struct GlobalArguments {
 enum Command {
     Demo(demo::DemoArguments),
     Up(up::UpArguments),
+    New(new::NewArguments),
     Validate(validate::ValidateArguments),
     Reconcile(reconcile::ReconcileArguments),
     Run(run::RunArguments),
@@ -100,6 +102,7 @@ fn dispatch(arguments: Arguments, printer: Printer) -> Result<ExitCode, CommandE
     match arguments.command {
         // These two are started by ourselves, with no environment, and bring no runtime up.
         Command::Runner(arguments) => runner::run(&arguments),
+        Command::New(arguments) => new::run(&arguments, printer),
         Command::RenderTemplates => render_templates::run(printer),
         Command::Demo(arguments) => demo::run(&arguments, &environment, printer),
         Command::Validate(arguments) => validate::run(&arguments, &global, printer),

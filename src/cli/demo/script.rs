@@ -28,7 +28,7 @@ const fn refused(text: &'static str) -> Line {
 
 /// Starts the daemon; its process id is kept so that it can be killed.
 const START: &str = "kelos up --data-dir data --repo config.git --interval 1s 2>>up.log & echo $! >up.pid; \
-                     until test -f data/ready -o -f data/kubeconfig && kelos get configrepository default >/dev/null 2>&1; do sleep 0.1; done";
+                     until kelos get configrepository default >/dev/null 2>&1; do sleep 0.1; done";
 
 /// The demo.
 pub(super) const ACTS: &[Act] = &[
