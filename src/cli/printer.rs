@@ -1,7 +1,7 @@
 //! All output of the program: data on standard output, messages on standard error.
 
 use std::fmt::Display;
-use std::io::Write;
+use std::io::Write as _;
 
 use crate::cli::command_error::CommandError;
 
@@ -38,7 +38,6 @@ impl Printer {
             // The reader of standard error is gone; the work is not.
         }
     }
-
 }
 
 /// Lays out rows under headings with two or more spaces between columns, as kubectl does.

@@ -199,9 +199,9 @@ pub async fn apply(
                 Ok(object) => {
                     cluster.applied(kind, object);
                     if kind == ManagedKind::Task {
-                        applied.started.push(key)
+                        applied.started.push(key);
                     } else {
-                        applied.written.push(key)
+                        applied.written.push(key);
                     }
                 }
                 Err(error) => applied.failures.extend(failure_of(&desired[index], Some(error))),

@@ -53,7 +53,7 @@ impl Peer {
             Self::Embedded(router) => {
                 let answer = router.clone().oneshot(request.map(Body::from)).await;
                 let answer = answer.unwrap_or_else(|never| match never {});
-                Ok(answer.map(|body| chunks(body)))
+                Ok(answer.map(chunks))
             }
             Self::Real { connector, port, token } => {
                 let bearer = format!("Bearer {token}");

@@ -13,7 +13,7 @@ use super::peer::{BodyChunks, Peer};
 use super::step::{Call, Case, Look, PATHS, Step};
 
 /// How long a server may take to answer, to send the next event, or to do what it does by itself.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A masked answer, and the step that it answers.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -20,7 +20,7 @@ use tempfile::TempDir;
 const ADMIN_TOKEN: &str = "conformance-admin";
 
 /// How long a start may take. Three seconds are usual on two idle cores.
-const START_LIMIT: Duration = Duration::from_secs(120);
+const START_LIMIT: Duration = Duration::from_mins(2);
 
 /// The release that `tests/envtest/go.mod` names, so that the tests find its cache.
 const ENVTEST_MODULE: &str = include_str!("../../envtest/go.mod");
