@@ -121,3 +121,33 @@ async fn deletions_carry_the_version_of_the_deletion() {
     assert!(deleted > number(&made["metadata"]["resourceVersion"]));
     assert_eq!(deleted.to_string(), version(&server).await);
 }
+
+#[tokio::test]
+async fn the_watcher_of_the_client_library_sees_state_and_changes() {
+    use kube::runtime::watcher::{Config, Event, InitialListStrategy, watcher};
+    for strategy in [InitialListStrategy::ListWatch, InitialListStrategy::StreamingList] {
+        let server = server();
+        make(&server, "a", &json!({}), &json!({})).await;
+        make(&server, "b", &json!({}), &json!({})).await;
+        let config = Config { initial_list_strategy: strategy.clone(), ..Config::default() }.page_size(1);
+        let mut events = watcher(gadgets(&server), config).boxed();
+        let mut seen = Vec::new();
+        while let Some(event) = events.try_next().await.unwrap() {
+            let name = |object: DynamicObject| object.metadata.name.unwrap();
+            match event {
+                Event::Init => seen.push("init".to_owned()),
+                Event::InitApply(object) => seen.push(name(object)),
+                Event::InitDone => {
+                    seen.push("done".to_owned());
+                    send(&server, "DELETE", &format!("{GADGETS}/a"), &[], "").await;
+                }
+                Event::Apply(object) => seen.push(format!("+{}", name(object))),
+                Event::Delete(object) => {
+                    seen.push(format!("-{}", name(object)));
+                    break;
+                }
+            }
+        }
+        assert_eq!(seen, ["init", "a", "b", "done", "-a"], "{strategy:?}");
+    }
+}

@@ -288,3 +288,27 @@ async fn reviews_are_answered_truthfully() {
     let answer = send(&server, "POST", whoami, &[JSON], "{}").await;
     assert_eq!(answer.json()["status"]["userInfo"]["username"], "kelos");
 }
+
+#[tokio::test]
+async fn typed_clients_of_core_kinds_work_in_process() {
+    use k8s_openapi::api::core::v1::{ConfigMap, Namespace};
+    use kube::api::{Api, Patch, PatchParams};
+    let server = server();
+    let service = crate::apiserver::in_process(server.router(), "kelos/1");
+    let client = kube::Client::new(service.clone(), "default");
+    let maps: Api<ConfigMap> = Api::default_namespaced(client.clone());
+    let applied =
+        json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a"}, "data": {"k": "1"}});
+    let made = maps.patch("a", &PatchParams::apply("one"), &Patch::Apply(&applied)).await.unwrap();
+    assert_eq!(made.data.unwrap()["k"], "1");
+    let strategic = Patch::Strategic(json!({"data": {"l": "2", "k": null}}));
+    let patched = maps.patch("a", &PatchParams::default(), &strategic).await.unwrap();
+    assert_eq!(patched.data.unwrap().into_keys().collect::<Vec<_>>(), ["l"]);
+    // Who states no manager writes under the program's name.
+    let managers: Vec<_> =
+        patched.metadata.managed_fields.unwrap().into_iter().filter_map(|entry| entry.manager).collect();
+    assert!(managers.contains(&"kelos".to_owned()), "{managers:?}");
+    let namespaces: Api<Namespace> = Api::all(client);
+    assert_eq!(namespaces.list(&kube::api::ListParams::default()).await.unwrap().items.len(), 2);
+    service.finish().await;
+}
