@@ -11,10 +11,13 @@ pub(crate) mod peer;
 mod run;
 mod step;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use futures::StreamExt as _;
+use kelos::apiserver::{ApiServer, Options, Resource, in_process};
+use kelos::clock;
+use kelos::store::Store;
 use serde_json::Value;
 
 use self::difference::Report;
@@ -43,6 +46,29 @@ async fn two_real_servers_give_the_same_answers() {
     assert!(report.is_clean(), "{report}");
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_embedded_server_answers_as_the_real_one() {
+    let Some(assets) = assets_or_skip("the_embedded_server_answers_as_the_real_one") else { return };
+    let server = RealApiServer::start(&assets).await;
+    let (real, ours) = (Peer::real(&server.endpoint), Peer::Embedded(in_process(embedded_server().router(), "unknown")));
+    define_gadget(&real).await;
+    let cases = cases::all();
+    let (expected, given) = tokio::join!(answers(&real, &cases), answers(&ours, &cases));
+    write_down("real", &cases, &expected);
+    write_down("embedded", &cases, &given);
+    let report = Report::compare_with_real(&cases, &expected, &given);
+    std::fs::write(left("report"), report.to_string()).expect("cargo's folder for tests is writable");
+    assert!(report.is_clean(), "{report}");
+}
+
+/// Returns our server over an empty store in memory.
+fn embedded_server() -> ApiServer {
+    let definition: Value = serde_json::from_str(GADGET).expect("the definition is JSON");
+    let gadget = Resource::from_crd(&definition, None).expect("the definition is sound");
+    let store = Store::memory().expect("memory suffices");
+    ApiServer::new(store, vec![gadget], Options { clock: clock::system(), version: "1.0.0".to_owned() })
+}
+
 /// Leaves the masked answers in cargo's folder for tests, for the eyes of whoever mends a difference.
 fn write_down(name: &str, cases: &[Case], answers: &[Vec<Answer>]) {
     let mut text = String::new();
@@ -52,8 +78,11 @@ fn write_down(name: &str, cases: &[Case], answers: &[Vec<Answer>]) {
             text.push_str(&format!("{}\n{}\n", answer.step, answer.text));
         }
     }
-    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("conformance-{name}.txt"));
-    std::fs::write(path, text).expect("cargo's folder for tests is writable");
+    std::fs::write(left(name), text).expect("cargo's folder for tests is writable");
+}
+
+fn left(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("conformance-{name}.txt"))
 }
 
 /// Runs all cases; their answers are in the order of `cases`.

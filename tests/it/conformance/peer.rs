@@ -2,14 +2,13 @@
 
 use std::sync::Arc;
 
-use axum::Router;
-use axum::body::Body;
 use bytes::Bytes;
 use futures::StreamExt as _;
 use futures::stream::BoxStream;
 use http::{Request, Response};
 use http_body_util::{BodyExt as _, BodyStream, Full};
 use hyper_util::rt::TokioIo;
+use kelos::apiserver::InProcess;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 use tokio::net::TcpStream;
@@ -24,8 +23,8 @@ pub(crate) type BodyChunks = BoxStream<'static, Result<Bytes, String>>;
 /// A server that is asked.
 #[derive(Clone)]
 pub(crate) enum Peer {
-    /// Ours, called in process without a socket.
-    Embedded(Router),
+    /// Ours, called in process without a socket, as our controllers call it.
+    Embedded(InProcess),
     /// A kube-apiserver, over TLS with one connection per request.
     Real { connector: TlsConnector, port: u16, token: &'static str },
 }
@@ -50,8 +49,8 @@ impl Peer {
         let headers = request.headers_mut();
         headers.insert("host", "localhost".parse().expect("a host name is a header value"));
         match self {
-            Self::Embedded(router) => {
-                let answer = router.clone().oneshot(request.map(Body::from)).await;
+            Self::Embedded(service) => {
+                let answer = service.clone().oneshot(request.map(Full::new)).await;
                 let answer = answer.unwrap_or_else(|never| match never {});
                 Ok(answer.map(|body| chunks(body)))
             }

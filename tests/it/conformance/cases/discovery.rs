@@ -67,12 +67,12 @@ pub(super) fn cases() -> Vec<Case> {
                 get("/openapi/v3").look(Look::At("/paths/apis~1example.com~1v1")),
                 get(openapi).look(Look::At("/openapi")),
                 get(openapi).look(Look::At("/components/schemas/com.example.v1.Gadget")),
-                get(openapi).look(Look::At("/components/schemas/com.example.v1.GadgetList")),
+                get(openapi).look(Look::Undescribed("/components/schemas/com.example.v1.GadgetList")),
                 get(openapi).look(Look::At(
                     "/paths/~1apis~1example.com~1v1~1namespaces~1{namespace}~1gadgets~1{name}/patch",
                 )),
                 get(openapi)
-                    .look(Look::At("/paths/~1apis~1example.com~1v1~1namespaces~1{namespace}~1gadgets/post")),
+                    .look(Look::Undescribed("/paths/~1apis~1example.com~1v1~1namespaces~1{namespace}~1gadgets/post/parameters")),
                 get("/openapi/v3/apis/absent.example.com/v1"),
             ],
         ),
