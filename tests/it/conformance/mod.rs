@@ -8,6 +8,7 @@ mod cases;
 mod difference;
 mod mask;
 pub(crate) mod peer;
+mod random;
 mod run;
 mod step;
 
@@ -19,6 +20,7 @@ use kelos::apiserver::{ApiServer, Options, Resource, in_process};
 use kelos::clock;
 use kelos::store::Store;
 use serde_json::Value;
+use tokio::task::JoinSet;
 
 use self::difference::Report;
 use self::peer::Peer;
@@ -50,7 +52,8 @@ async fn two_real_servers_give_the_same_answers() {
 async fn the_embedded_server_answers_as_the_real_one() {
     let Some(assets) = assets_or_skip("the_embedded_server_answers_as_the_real_one") else { return };
     let server = RealApiServer::start(&assets).await;
-    let (real, ours) = (Peer::real(&server.endpoint), Peer::Embedded(in_process(embedded_server().router(), "unknown")));
+    let (ours, _housekeeping) = embedded_server();
+    let real = Peer::real(&server.endpoint);
     define_gadget(&real).await;
     let cases = cases::all();
     let (expected, given) = tokio::join!(answers(&real, &cases), answers(&ours, &cases));
@@ -61,12 +64,53 @@ async fn the_embedded_server_answers_as_the_real_one() {
     assert!(report.is_clean(), "{report}");
 }
 
-/// Returns our server over an empty store in memory.
-fn embedded_server() -> ApiServer {
+/// How many random sequences are run.
+const SEQUENCES: u64 = 400;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn random_sequences_end_alike() {
+    let Some(assets) = assets_or_skip("random_sequences_end_alike") else { return };
+    let server = RealApiServer::start(&assets).await;
+    let (ours, _housekeeping) = embedded_server();
+    let real = Peer::real(&server.endpoint);
+    define_gadget(&real).await;
+    let findings: Vec<String> = futures::stream::iter(0..SEQUENCES)
+        .map(|seed| first_difference(seed, &real, &ours))
+        .buffered(PARALLEL)
+        .filter_map(std::future::ready)
+        .collect()
+        .await;
+    let count = findings.len();
+    assert!(findings.is_empty(), "{count} of {SEQUENCES} sequences differ (- real, + ours)\n{}", findings.join("\n"));
+}
+
+/// Runs one random sequence on both servers, side by side, up to the first answer that differs.
+async fn first_difference(seed: u64, real: &Peer, ours: &Peer) -> Option<String> {
+    let namespace = format!("random-{seed}");
+    let (mut real, mut ours) = tokio::join!(Runner::start(real, &namespace), Runner::start(ours, &namespace));
+    let mut history = String::new();
+    for call in random::sequence(seed) {
+        let step = Step::Send(call);
+        let ((title, expected), (_, given)) = tokio::join!(real.take(&step), ours.take(&step));
+        let status = expected.lines().next().unwrap_or_default();
+        history.push_str(&format!("{title} -> {status}\n"));
+        if expected != given {
+            return Some(format!("## seed {seed}\n{history}{}", difference::changed_lines(&expected, &given)));
+        }
+    }
+    None
+}
+
+/// Returns our server over an empty store in memory, and the task that does what controllers do in a cluster.
+fn embedded_server() -> (Peer, JoinSet<()>) {
     let definition: Value = serde_json::from_str(GADGET).expect("the definition is JSON");
     let gadget = Resource::from_crd(&definition, None).expect("the definition is sound");
     let store = Store::memory().expect("memory suffices");
-    ApiServer::new(store, vec![gadget], Options { clock: clock::system(), version: "1.0.0".to_owned() })
+    let server = ApiServer::new(store, vec![gadget], Options { clock: clock::system(), version: "1.0.0".to_owned() });
+    let peer = Peer::Embedded(in_process(server.router(), "unknown"));
+    let mut housekeeping = JoinSet::new();
+    housekeeping.spawn(async move { server.keep_house().await });
+    (peer, housekeeping)
 }
 
 /// Leaves the masked answers in cargo's folder for tests, for the eyes of whoever mends a difference.

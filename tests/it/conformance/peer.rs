@@ -12,6 +12,7 @@ use kelos::apiserver::InProcess;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 use tokio::net::TcpStream;
+use tokio::task::JoinSet;
 use tokio_rustls::TlsConnector;
 use tower::ServiceExt as _;
 
@@ -63,15 +64,15 @@ impl Peer {
                 let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
                     .await
                     .map_err(|err| err.to_string())?;
-                let driver = tokio::task::spawn(connection);
+                let mut driver = JoinSet::new();
+                driver.spawn(connection);
                 let answer =
                     sender.send_request(request.map(Full::new)).await.map_err(|err| err.to_string())?;
                 // The connection lives as long as its one body, and ends when the body is dropped.
-                let guard = tokio_util::task::AbortOnDropHandle::new(driver);
                 Ok(answer.map(|body| {
                     let body = chunks(body);
-                    futures::stream::unfold((body, guard, sender), |(mut body, guard, sender)| async move {
-                        body.next().await.map(|chunk| (chunk, (body, guard, sender)))
+                    futures::stream::unfold((body, driver, sender), |(mut body, driver, sender)| async move {
+                        body.next().await.map(|chunk| (chunk, (body, driver, sender)))
                     })
                     .fuse()
                     .boxed()

@@ -213,6 +213,11 @@ fn shapes() -> Vec<Case> {
                 by("one", json!({"size": 1, "settings": {"a": null}, "blob": {"a": null}})),
             ],
         ),
+        Case::new("a null where the schema names no type", [by("one", json!({"size": 1, "anything": null}))]),
+        Case::new(
+            "empty labels",
+            [apply("one", ONE, gadget_with("one", json!({"labels": {}, "annotations": {}, "finalizers": []}), json!({"size": 1})))],
+        ),
         Case::new(
             "int or string",
             [
