@@ -195,7 +195,7 @@ fn begin(place: &Place<'_>, mut object: Value, now: Timestamp) -> Result<Value, 
     } else if resource.has_status {
         set_or_remove(&mut object, "status", None);
     }
-    let causes = violations(resource, &object, None);
+    let causes = violations(resource, &object, None, "");
     if causes.is_empty() { Ok(object) } else { Err(invalid(resource, &object, causes)) }
 }
 
@@ -467,7 +467,7 @@ fn settle(place: &Place<'_>, old: &Value, new: &mut Value) -> Result<(), ApiErro
         }
     }
     metadata::carry_over(new, old);
-    let causes = violations(resource, new, Some(old));
+    let causes = violations(resource, new, Some(old), place.subresource);
     if causes.is_empty() { Ok(()) } else { Err(invalid(resource, new, causes)) }
 }
 
@@ -490,11 +490,13 @@ fn set_or_remove(object: &mut Value, field: &str, value: Option<Value>) {
 
 fn invalid(resource: &Resource, object: &Value, causes: Vec<Cause>) -> ApiError {
     let kind = object["kind"].as_str().unwrap_or(&resource.kind);
-    ApiError::invalid(&resource.group, kind, metadata::text(object, "name"), causes)
+    // Of a kind with two faces the stored one is judged.
+    let group = resource.core.map_or(resource.group.as_str(), |core| core.storage_group);
+    ApiError::invalid(group, kind, metadata::text(object, "name"), causes)
 }
 
 /// Returns everything that is wrong with an object, given the one it replaces.
-fn violations(resource: &Resource, new: &Value, old: Option<&Value>) -> Vec<Cause> {
+fn violations(resource: &Resource, new: &Value, old: Option<&Value>, subresource: &str) -> Vec<Cause> {
     let mut causes = Vec::new();
     if let Some(core) = resource.core {
         causes.extend(metadata::violations(new, resource.namespaced, core.validate_name));
@@ -519,7 +521,7 @@ fn violations(resource: &Resource, new: &Value, old: Option<&Value>) -> Vec<Caus
         }
     }
     causes.extend(type_violations(resource, new));
-    causes.extend(schema_violations(resource, new, old));
+    causes.extend(schema_violations(resource, new, old, subresource));
     causes
 }
 
@@ -532,8 +534,11 @@ fn type_violations(resource: &Resource, object: &Value) -> Vec<Cause> {
         .collect()
 }
 
-fn schema_violations(resource: &Resource, new: &Value, old: Option<&Value>) -> Vec<Cause> {
-    let errors = resource.schema.validate(new, old);
+fn schema_violations(resource: &Resource, new: &Value, old: Option<&Value>, subresource: &str) -> Vec<Cause> {
+    let errors = match subresource {
+        "status" => resource.schema.validate_status(new, old),
+        _ => resource.schema.validate(new, old),
+    };
     let Some(rules) = resource.rules.as_ref().filter(|_| resource.has_rules) else {
         return errors.iter().map(cause).collect();
     };
