@@ -65,7 +65,7 @@ async fn the_embedded_server_answers_as_the_real_one() {
 }
 
 /// How many random sequences are run.
-const SEQUENCES: u64 = 400;
+const SEQUENCES: u64 = 100;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn random_sequences_end_alike() {
@@ -81,7 +81,11 @@ async fn random_sequences_end_alike() {
         .collect()
         .await;
     let count = findings.len();
-    assert!(findings.is_empty(), "{count} of {SEQUENCES} sequences differ (- real, + ours)\n{}", findings.join("\n"));
+    assert!(
+        findings.is_empty(),
+        "{count} of {SEQUENCES} sequences differ (- real, + ours)\n{}",
+        findings.join("\n")
+    );
 }
 
 /// Runs one random sequence on both servers, side by side, up to the first answer that differs.
@@ -93,9 +97,12 @@ async fn first_difference(seed: u64, real: &Peer, ours: &Peer) -> Option<String>
         let step = Step::Send(call);
         let ((title, expected), (_, given)) = tokio::join!(real.take(&step), ours.take(&step));
         let status = expected.lines().next().unwrap_or_default();
-        history.push_str(&format!("{title} -> {status}\n"));
+        history.extend([&title, " -> ", status, "\n"]);
         if expected != given {
-            return Some(format!("## seed {seed}\n{history}{}", difference::changed_lines(&expected, &given)));
+            return Some(format!(
+                "## seed {seed}\n{history}{}",
+                difference::changed_lines(&expected, &given)
+            ));
         }
     }
     None
@@ -106,7 +113,8 @@ fn embedded_server() -> (Peer, JoinSet<()>) {
     let definition: Value = serde_json::from_str(GADGET).expect("the definition is JSON");
     let gadget = Resource::from_crd(&definition, None).expect("the definition is sound");
     let store = Store::memory().expect("memory suffices");
-    let server = ApiServer::new(store, vec![gadget], Options { clock: clock::system(), version: "1.0.0".to_owned() });
+    let server =
+        ApiServer::new(store, vec![gadget], Options { clock: clock::system(), version: "1.0.0".to_owned() });
     let peer = Peer::Embedded(in_process(server.router(), "unknown"));
     let mut housekeeping = JoinSet::new();
     housekeeping.spawn(async move { server.keep_house().await });
@@ -117,9 +125,9 @@ fn embedded_server() -> (Peer, JoinSet<()>) {
 fn write_down(name: &str, cases: &[Case], answers: &[Vec<Answer>]) {
     let mut text = String::new();
     for (case, answers) in cases.iter().zip(answers) {
-        text.push_str(&format!("# {}\n", case.name));
+        text.extend(["# ", case.name, "\n"]);
         for answer in answers {
-            text.push_str(&format!("{}\n{}\n", answer.step, answer.text));
+            text.extend([&answer.step, "\n", &answer.text, "\n"]);
         }
     }
     std::fs::write(left(name), text).expect("cargo's folder for tests is writable");

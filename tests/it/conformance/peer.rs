@@ -53,7 +53,7 @@ impl Peer {
             Self::Embedded(service) => {
                 let answer = service.clone().oneshot(request.map(Full::new)).await;
                 let answer = answer.unwrap_or_else(|never| match never {});
-                Ok(answer.map(|body| chunks(body)))
+                Ok(answer.map(chunks))
             }
             Self::Real { connector, port, token } => {
                 let bearer = format!("Bearer {token}");

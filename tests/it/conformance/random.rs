@@ -21,7 +21,7 @@ struct Random {
 
 /// The fields of a spec and what they may hold. What is listed twice comes twice as often.
 ///
-/// Left out is what a real server stores as it was applied and drops when it reads it again, empty labels and nulls of
+/// Left out is what a real server stores as it was applied and drops when it reads it again, emptied labels and nulls of
 /// no type: the next write that changes nothing is then a write after all, which is nobody's promise.
 fn menu() -> Vec<(&'static str, Vec<Value>)> {
     vec![
@@ -30,7 +30,16 @@ fn menu() -> Vec<(&'static str, Vec<Value>)> {
         ("code", vec![json!("abc"), json!("xyz"), json!(null)]),
         ("enabled", vec![json!(true), json!(false)]),
         ("port", vec![json!(80), json!("http")]),
-        ("nested", vec![json!({}), json!({"depth": 4}), json!({"inner": {"name": "a"}}), json!({"inner": {"name": "b", "note": "c"}}), json!(null)]),
+        (
+            "nested",
+            vec![
+                json!({}),
+                json!({"depth": 4}),
+                json!({"inner": {"name": "a"}}),
+                json!({"inner": {"name": "b", "note": "c"}}),
+                json!(null),
+            ],
+        ),
         ("tags", vec![json!(["a"]), json!(["a", "b"]), json!([]), json!(null)]),
         ("keys", vec![json!(["a", "b"]), json!(["b", "c"]), json!(["c"]), json!([])]),
         ("parts", vec![json!([{"name": "a"}]), json!([{"name": "b", "count": 2}])]),
@@ -44,7 +53,16 @@ fn menu() -> Vec<(&'static str, Vec<Value>)> {
                 json!([{"name": "x"}, {"name": "x"}]),
             ],
         ),
-        ("settings", vec![json!({"a": "1"}), json!({"a": "2", "b": "1"}), json!({"b": null, "c": "1"}), json!({}), json!(null)]),
+        (
+            "settings",
+            vec![
+                json!({"a": "1"}),
+                json!({"a": "2", "b": "1"}),
+                json!({"b": null, "c": "1"}),
+                json!({}),
+                json!(null),
+            ],
+        ),
         ("selector", vec![json!({"app": "x"}), json!({"tier": "y"}), json!({})]),
         ("blob", vec![json!({"a": {"b": 1}}), json!({"a": {"c": [1, 2]}}), json!({"a": "text"}), json!({})]),
         ("template", vec![json!({"known": "a", "other": 1}), json!({"other": {"deep": 1}})]),
@@ -78,13 +96,21 @@ impl Random {
             3..5 => put(&managed, self.gadget(name, 4)),
             5..8 => merge(&managed, json!({"metadata": self.metadata(), "spec": self.spec(3)})),
             8..9 => json_patch(&managed, self.operations()),
-            9..13 => apply(manager, &path, self.gadget(name, 3)),
-            13..15 => force(manager, &path, self.gadget(name, 3)),
-            15 => merge(&format!("{path}/status?fieldManager={manager}"), json!({"status": self.status(), "spec": {"size": 9}})),
+            9..13 => apply(manager, &path, self.applied(name, manager)),
+            13..15 => force(manager, &path, self.applied(name, manager)),
+            15 => merge(
+                &format!("{path}/status?fieldManager={manager}"),
+                json!({"status": self.status(), "spec": {"size": 9}}),
+            ),
             16 => {
-                let mut object = json!({"apiVersion": "example.com/v1", "kind": "Gadget", "metadata": {"name": name}});
+                let mut object =
+                    json!({"apiVersion": "example.com/v1", "kind": "Gadget", "metadata": {"name": name}});
                 object["status"] = self.status();
-                if self.once_in(2) { force(manager, &format!("{path}/status"), object) } else { apply(manager, &format!("{path}/status"), object) }
+                if self.once_in(2) {
+                    force(manager, &format!("{path}/status"), object)
+                } else {
+                    apply(manager, &format!("{path}/status"), object)
+                }
             }
             17 => merge(&managed, json!({"metadata": {"finalizers": null}})),
             18 => {
@@ -110,8 +136,8 @@ impl Random {
             0 | 1 => post(&format!("{{configmaps}}?fieldManager={manager}"), object),
             2 => put(&managed, object),
             3 => merge(&managed, json!({"data": self.data(), "metadata": self.metadata()})),
-            4 => apply(manager, &path, object),
-            5 => force(manager, &path, object),
+            4 => apply(manager, &path, labelled(object, manager)),
+            5 => force(manager, &path, labelled(object, manager)),
             6 => merge(&managed, json!({"metadata": {"finalizers": null}})),
             _ => delete(&path),
         }
@@ -127,16 +153,29 @@ impl Random {
         object
     }
 
+    /// Returns what `manager` applies.
+    fn applied(&mut self, name: &str, manager: &str) -> Value {
+        labelled(self.gadget(name, 3), manager)
+    }
+
     fn metadata(&mut self) -> Value {
         let mut metadata = Map::new();
         if self.once_in(3) {
-            metadata.insert("labels".to_owned(), self.pick(&[json!({"a": "1"}), json!({"a": "2", "b": "1"})]).clone());
+            metadata.insert(
+                "labels".to_owned(),
+                self.pick(&[json!({"a": "1"}), json!({"a": "2", "b": "1"})]).clone(),
+            );
         }
         if self.once_in(6) {
-            metadata.insert("annotations".to_owned(), self.pick(&[json!({"n": "1"}), json!({"m": "2"})]).clone());
+            metadata
+                .insert("annotations".to_owned(), self.pick(&[json!({"n": "1"}), json!({"m": "2"})]).clone());
         }
         if self.once_in(6) {
-            let finalizers = [json!(["example.com/x"]), json!(["example.com/y"]), json!(["example.com/x", "example.com/y"])];
+            let finalizers = [
+                json!(["example.com/x"]),
+                json!(["example.com/y"]),
+                json!(["example.com/x", "example.com/y"]),
+            ];
             metadata.insert("finalizers".to_owned(), self.pick(&finalizers).clone());
         }
         Value::Object(metadata)
@@ -149,7 +188,8 @@ impl Random {
             let (field, values) = self.pick(&menu);
             // A value that no schema allows is rare, so that most writes get through.
             let value = self.pick(values).clone();
-            let is_odd = matches!(value.as_str(), Some("x" | "pink")) || value == json!(0) || *field == "unknown";
+            let is_odd =
+                matches!(value.as_str(), Some("x" | "pink")) || value == json!(0) || *field == "unknown";
             if !is_odd || self.once_in(4) {
                 spec.insert((*field).to_owned(), value);
             }
@@ -172,7 +212,14 @@ impl Random {
     }
 
     fn data(&mut self) -> Value {
-        self.pick(&[json!({"a": "1"}), json!({"a": "2", "b": "1"}), json!({"c": "3"}), json!({}), json!({"a": null, "d": "4"})]).clone()
+        self.pick(&[
+            json!({"a": "1"}),
+            json!({"a": "2", "b": "1"}),
+            json!({"c": "3"}),
+            json!({}),
+            json!({"a": null, "d": "4"}),
+        ])
+        .clone()
     }
 
     fn operations(&mut self) -> Value {
@@ -186,6 +233,16 @@ impl Random {
         ];
         self.pick(&choices).clone()
     }
+}
+
+/// Gives an applied object a label of its manager alone, and no annotations, so that neither map is ever emptied by an
+/// apply: see [`menu`].
+fn labelled(mut object: Value, manager: &str) -> Value {
+    object["metadata"]["labels"][manager] = json!("1");
+    if let Some(metadata) = object["metadata"].as_object_mut() {
+        metadata.remove("annotations");
+    }
+    object
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Runs a case against one server and writes down what it answered.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -13,7 +13,7 @@ use super::peer::{BodyChunks, Peer};
 use super::step::{Call, Case, Look, PATHS, Step, YAML};
 
 /// How long a server may take to answer, to send the next event, or to do what it does by itself.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A masked answer, and the step that it answers.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,7 +37,7 @@ pub(crate) async fn run(peer: &Peer, case: &Case, namespace: &str) -> Vec<Answer
 pub(crate) struct Runner<'a> {
     peer: &'a Peer,
     masking: Masking,
-    kept: HashMap<&'static str, String>,
+    kept: BTreeMap<&'static str, String>,
     watches: HashMap<&'static str, Watch>,
 }
 
@@ -53,7 +53,7 @@ impl<'a> Runner<'a> {
         let mut runner = Self {
             peer,
             masking: Masking::default(),
-            kept: HashMap::from([("namespace", namespace.to_owned())]),
+            kept: BTreeMap::from([("namespace", namespace.to_owned())]),
             watches: HashMap::new(),
         };
         let body =
@@ -164,7 +164,7 @@ impl<'a> Runner<'a> {
                     break;
                 }
                 Ok(Err(fault)) => {
-                    events.push_str(&format!("FAULT {fault}\n"));
+                    events.extend(["FAULT ", &fault, "\n"]);
                     break;
                 }
                 Err(_) => {
@@ -252,10 +252,13 @@ fn looked_at(look: &Look, body: &str) -> String {
             Err(err) => format!("no JSON: {err}: {body}"),
         },
         Look::Undescribed(pointer) => match parsed() {
-            Ok(mut value) => value.pointer_mut(pointer).map_or_else(|| format!("nothing at {pointer}"), |value| {
-                drop_descriptions(value);
-                value.to_string()
-            }),
+            Ok(mut value) => value.pointer_mut(pointer).map_or_else(
+                || format!("nothing at {pointer}"),
+                |value| {
+                    drop_descriptions(value);
+                    value.to_string()
+                },
+            ),
             Err(err) => format!("no JSON: {err}: {body}"),
         },
         Look::Member(list, key, text) => match parsed() {

@@ -8,7 +8,8 @@ const AGGREGATED: &str =
 // kubectl looks here for the parameter `fieldValidation` before it sends one.
 const PATCH_PARAMETERS: &str =
     "/paths/~1apis~1example.com~1v1~1namespaces~1{namespace}~1gadgets~1{name}/patch/parameters";
-const POST_PARAMETERS: &str = "/paths/~1apis~1example.com~1v1~1namespaces~1{namespace}~1gadgets/post/parameters";
+const POST_PARAMETERS: &str =
+    "/paths/~1apis~1example.com~1v1~1namespaces~1{namespace}~1gadgets/post/parameters";
 
 fn group(path: &str, name: &'static str) -> Call {
     get(path).look(Look::Member("/groups", "/name", name))
