@@ -83,10 +83,7 @@ fn found(programs: &[&str]) -> Option<PathBuf> {
         Some(cache) => PathBuf::from(cache),
         None => PathBuf::from(std::env::var_os("HOME")?).join(".cache/kelos-envtest"),
     };
-    let version = ENVTEST_MODULE
-        .lines()
-        .find_map(|line| line.trim().strip_prefix("k8s.io/kubernetes v"))
-        .expect("tests/envtest/go.mod names the release");
+    let version = ENVTEST_MODULE.lines().find_map(|line| line.trim().strip_prefix("k8s.io/kubernetes v"))?;
     Some(cache.join(version)).filter(complete)
 }
 
