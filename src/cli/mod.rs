@@ -3,10 +3,12 @@
 mod command_error;
 mod create;
 mod delete;
+mod demo;
 mod environment;
 mod get;
 mod kinds;
 mod logs;
+mod new;
 mod output;
 mod printer;
 mod reconcile;
@@ -53,7 +55,9 @@ struct GlobalArguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Demo(demo::DemoArguments),
     Up(up::UpArguments),
+    New(new::NewArguments),
     Validate(validate::ValidateArguments),
     Reconcile(reconcile::ReconcileArguments),
     Run(run::RunArguments),
@@ -98,7 +102,9 @@ fn dispatch(arguments: Arguments, printer: Printer) -> Result<ExitCode, CommandE
     match arguments.command {
         // These two are started by ourselves, with no environment, and bring no runtime up.
         Command::Runner(arguments) => runner::run(&arguments),
+        Command::New(arguments) => new::run(&arguments, printer),
         Command::RenderTemplates => render_templates::run(printer),
+        Command::Demo(arguments) => demo::run(&arguments, &environment, printer),
         Command::Validate(arguments) => validate::run(&arguments, &global, printer),
         Command::Up(arguments) => in_runtime(up::run(arguments, &environment, printer)),
         Command::Run(arguments) => in_runtime(run::run(&arguments, &global, &environment, printer)),

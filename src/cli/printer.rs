@@ -1,7 +1,7 @@
 //! All output of the program: data on standard output, messages on standard error.
 
 use std::fmt::Display;
-use std::io::{IsTerminal as _, Write};
+use std::io::Write;
 
 use crate::cli::command_error::CommandError;
 
@@ -39,10 +39,6 @@ impl Printer {
         }
     }
 
-    /// Returns whether standard output is a terminal.
-    pub(crate) fn is_terminal(self) -> bool {
-        std::io::stdout().is_terminal()
-    }
 }
 
 /// Lays out rows under headings with two or more spaces between columns, as kubectl does.
