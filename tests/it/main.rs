@@ -7,6 +7,7 @@ mod run_leaves_nothing_behind;
 mod run_survives_kill;
 mod run_works_in_its_checkout;
 mod tidy {
+    mod architecture;
     mod crate_homes;
     mod file_sizes;
     mod generated_files;
