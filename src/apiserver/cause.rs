@@ -26,7 +26,12 @@ impl Cause {
     }
 
     pub(crate) fn invalid(field: &str, value: &Value, detail: &str) -> Self {
-        Self::new("FieldValueInvalid", field, &format!("Invalid value: {}", shown(value)), detail)
+        Self::invalid_shown(field, &shown(value), detail)
+    }
+
+    /// A complaint about a value whose form in the message is given.
+    pub(crate) fn invalid_shown(field: &str, shown: &str, detail: &str) -> Self {
+        Self::new("FieldValueInvalid", field, &format!("Invalid value: {shown}"), detail)
     }
 
     pub(crate) fn required(field: &str, detail: &str) -> Self {

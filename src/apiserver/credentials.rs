@@ -83,6 +83,19 @@ impl Credentials {
     /// # Errors
     /// When a file cannot be read or written, or a key in it is broken.
     pub fn load_or_create(dir: &Path, now: Timestamp) -> Result<Self, CredentialsError> {
+        Self::load_or_create_for(dir, now, &[])
+    }
+
+    /// Does what [`Credentials::load_or_create`] does, with a certificate that is also good for `hosts`: names or
+    /// addresses under which clients reach the server.
+    ///
+    /// # Errors
+    /// As there, and when a host is neither a name nor an address.
+    pub fn load_or_create_for(
+        dir: &Path,
+        now: Timestamp,
+        hosts: &[String],
+    ) -> Result<Self, CredentialsError> {
         fs::DirBuilder::new()
             .recursive(true)
             .mode(0o700)
@@ -111,8 +124,9 @@ impl Credentials {
         };
         let key = KeyPair::generate().map_err(fault("make the server's key"))?;
         let issuer = Issuer::new(authority_params(now), authority_key);
-        let certificate =
-            server_params(now)?.signed_by(&key, &issuer).map_err(fault("make the server's certificate"))?;
+        let certificate = server_params(now, hosts)?
+            .signed_by(&key, &issuer)
+            .map_err(fault("make the server's certificate"))?;
         Ok(Self {
             authority,
             certificate: certificate.der().clone(),
@@ -206,8 +220,9 @@ fn authority_params(now: Timestamp) -> CertificateParams {
     params
 }
 
-fn server_params(now: Timestamp) -> Result<CertificateParams, CredentialsError> {
-    let names: Vec<String> = NAMES.iter().map(|&name| name.to_owned()).collect();
+fn server_params(now: Timestamp, hosts: &[String]) -> Result<CertificateParams, CredentialsError> {
+    let mut names: Vec<String> = NAMES.iter().map(|&name| name.to_owned()).collect();
+    names.extend(hosts.iter().filter(|host| !NAMES.contains(&host.as_str())).cloned());
     let mut params = CertificateParams::new(names).map_err(fault("name the server"))?;
     params.distinguished_name.push(DnType::CommonName, "kelos-apiserver");
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];

@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use serde_json::{Map, Value};
 
 use crate::apiserver::cause::Cause;
+use crate::apiserver::core_kinds::shape::{OWNER_REFERENCES, Ordered};
 use crate::apiserver::encode;
 use crate::apiserver::names;
 
@@ -205,13 +206,18 @@ fn owner_causes(object: &Value) -> Vec<Cause> {
                     let detail = format!(
                         "Only one reference can have Controller set to true. Found \"true\" in references for {first} and {this}"
                     );
-                    causes.push(Cause::invalid(path, references, &detail));
+                    causes.push(Cause::invalid_shown(path, &shown_references(references), &detail));
                 }
                 None => controller = Some(this),
             }
         }
     }
     causes
+}
+
+/// Returns owner references in the order of their fields.
+fn shown_references(references: &Value) -> String {
+    encode::to_text(&Ordered { value: references, shape: &OWNER_REFERENCES })
 }
 
 fn finalizer_causes(object: &Value) -> Vec<Cause> {

@@ -16,11 +16,12 @@ use crate::apiserver::answer;
 use crate::apiserver::body;
 use crate::apiserver::call::Call;
 use crate::apiserver::core_kinds;
+use crate::apiserver::delete;
 use crate::apiserver::discovery;
 use crate::apiserver::garbage;
 use crate::apiserver::metadata;
 use crate::apiserver::openapi::OpenApi;
-use crate::apiserver::options::{Query, WriteOptions};
+use crate::apiserver::options::{DeleteOptions, Query, WriteOptions};
 use crate::apiserver::output::Output;
 use crate::apiserver::path::{self, ObjectPath, Target};
 use crate::apiserver::resource::{Registry, Resource};
@@ -121,9 +122,27 @@ impl ApiServer {
     }
 }
 
+/// How many bytes of warnings an answer carries at most; what is beyond is left out.
+const WARNINGS_LIMIT: usize = 4_096;
+
+fn add_warnings(response: &mut Response<Body>, warnings: &[String]) {
+    let mut size = 0;
+    for warning in warnings {
+        size += warning.len();
+        if size > WARNINGS_LIMIT {
+            return;
+        }
+        let quoted = warning.replace('\\', "\\\\").replace('"', "\\\"");
+        if let Ok(value) = HeaderValue::from_str(&format!("299 - \"{quoted}\"")) {
+            response.headers_mut().append(header::WARNING, value);
+        }
+    }
+}
+
 impl State {
     async fn handle(&self, request: Request) -> Response<Body> {
         let output = Output::parse(&request);
+        let (method, uri) = (request.method().clone(), request.uri().clone());
         let mut response = match self.answer(request).await {
             Ok(response) => response,
             Err(error) => error.into_response(),
@@ -132,6 +151,8 @@ impl State {
         if !headers.contains_key(header::CACHE_CONTROL) {
             headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache, private"));
         }
+        // The query may carry nothing secret; bodies are never logged.
+        tracing::debug!(%method, path = uri.path(), query = uri.query(), code = response.status().as_u16(), "Request answered");
         output.write(response).await
     }
 
@@ -158,12 +179,7 @@ impl State {
         let result = call.run(body).await;
         let warnings = std::mem::take(&mut call.warnings);
         let mut response = result.unwrap_or_else(ApiError::into_response);
-        for warning in warnings {
-            let quoted = warning.replace('\\', "\\\\").replace('"', "\\\"");
-            if let Ok(value) = HeaderValue::from_str(&format!("299 - \"{quoted}\"")) {
-                response.headers_mut().append(header::WARNING, value);
-            }
-        }
+        add_warnings(&mut response, &warnings);
         Ok(response)
     }
 
@@ -212,6 +228,7 @@ impl State {
             .registry
             .find("apiextensions.k8s.io", "v1", "customresourcedefinitions")
             .expect("because it is always served");
+        self.forget_definitions(definitions).await?;
         for resource in self.registry.all() {
             let Some(definition) = &resource.definition else { continue };
             let name = format!("{}.{}", resource.plural, resource.group);
@@ -229,6 +246,20 @@ impl State {
                 self.refresh(definitions, &name, &found, object).await?;
             } else {
                 self.ensure(definitions, &name, object).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes the definitions of kinds that an earlier version of this program served.
+    async fn forget_definitions(&self, definitions: &Resource) -> Result<(), ApiError> {
+        for entry in self.store.list(&definitions.prefix(), None, None).entries {
+            let (_, name) = definitions.parse_key(&entry.key);
+            let is_served = self.registry.all().iter().any(|resource| {
+                resource.definition.is_some() && name == format!("{}.{}", resource.plural, resource.group)
+            });
+            if !is_served {
+                delete::delete(self, definitions, "", name, &DeleteOptions::default()).await?;
             }
         }
         Ok(())

@@ -87,10 +87,13 @@ pub(crate) static METADATA: Shape = Shape::Struct(&[
     pointer("deletionGracePeriodSeconds", &INTEGER),
     optional("labels", &TEXT_MAP),
     optional("annotations", &TEXT_MAP),
-    optional("ownerReferences", &Shape::List(&OWNER_REFERENCE)),
+    optional("ownerReferences", &OWNER_REFERENCES),
     optional("finalizers", &TEXTS),
     optional("managedFields", &Shape::List(&MANAGED_FIELDS)),
 ]);
+
+/// The owners of an object.
+pub(crate) static OWNER_REFERENCES: Shape = Shape::List(&OWNER_REFERENCE);
 
 static OWNER_REFERENCE: Shape = Shape::Struct(&[
     kept("apiVersion", &TEXT),

@@ -1,5 +1,7 @@
 //! What differs between two versions of an object, as sets of fields.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Map, Value};
 
 use super::contents::{grouped, scalar_misfit};
@@ -132,21 +134,20 @@ impl Walk {
         self.path.pop();
     }
 
-    fn list(&mut self, list: &List, old: Option<&Value>, new: Option<&Value>) -> Leaf {
+    fn list<'v>(&mut self, list: &List, old: Option<&'v Value>, new: Option<&'v Value>) -> Leaf {
         let (before, after) = (items_in(old), items_in(new));
         if list.identity == Identity::Atomic || (before.is_empty() && after.is_empty()) {
             return self.leaf(old, new);
         }
         let (before, after) = (grouped(list, before), grouped(list, after));
-        let find = |groups: &[(PathElement, Vec<&Value>)], element: &PathElement| {
-            groups.iter().position(|(other, _)| other == element)
-        };
+        let by_identity =
+            |groups: Vec<(PathElement, Vec<&'v Value>)>| groups.into_iter().collect::<BTreeMap<_, _>>();
+        let (before, after) = (by_identity(before), by_identity(after));
         for (element, old_items) in &before {
-            let new_items = find(&after, element).map_or(&[][..], |place| &after[place].1);
-            self.items(list, element, old_items, new_items);
+            self.items(list, element, old_items, after.get(element).map_or(&[], Vec::as_slice));
         }
         for (element, new_items) in &after {
-            if find(&before, element).is_none() {
+            if !before.contains_key(element) {
                 self.items(list, element, &[], new_items);
             }
         }

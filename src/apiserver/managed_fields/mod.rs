@@ -10,6 +10,8 @@ mod contents;
 mod merge;
 mod owners;
 mod path;
+#[cfg(test)]
+mod properties;
 mod remove;
 mod set;
 mod shape;
@@ -102,8 +104,11 @@ pub struct Cause {
 /// Merges `applied` into `live` and records `writer` as the applier of its fields.
 ///
 /// `live` is the stored object, none when the apply creates it. Fields that the writer applied before and leaves out
-/// now are removed unless somebody else owns them. The result still has to be defaulted and validated; an apply that
+/// now are removed unless somebody else owns them. The result still has to get its defaults, to be validated, and then
+/// to be coerced: the merge leaves null where an object lost its last field, which validation is to see. An apply that
 /// changes nothing returns an object equal to the live one.
+///
+/// `applied` is to be decoded and nothing else: unknown fields in it are errors here, and defaults would be owned.
 pub fn apply(
     shape: &Shape,
     live: Option<&Value>,
@@ -158,8 +163,9 @@ pub fn apply(
 ///
 /// `live` is none on create. For writes to the object itself, `managedFields` inside `new` are obeyed as the real
 /// server does: readable ones replace the stored ones, an empty list or one empty entry forgets all owners, and
-/// unreadable or absent ones count as the stored ones. An object whose owners were forgotten stays without until the
-/// next apply.
+/// unreadable, foreign or absent ones count as the stored ones. (An empty list gets here for built-in kinds only:
+/// custom resources lose it when [`crate::apiserver::schema::Structural::coerce`] reads their metadata.) An object
+/// whose owners were forgotten stays without until the next apply.
 pub fn update(shape: &Shape, live: Option<&Value>, mut new: Value, writer: &Writer<'_>) -> Value {
     let is_create = live.is_none();
     let live = live.unwrap_or(shape.blank());

@@ -3,6 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::*;
+use crate::apiserver::patch::merge_patch;
 use crate::apiserver::schema::{FieldError, Structural, invalid_message};
 
 /// The kind that the recordings are about: `widgets.fields.example.com`, with a status subresource.
@@ -289,9 +290,7 @@ fn with_identity(mut object: Value) -> Value {
 }
 
 fn patched(live: &Value, patch: &Value) -> Value {
-    let mut object = live.clone();
-    json_patch::merge(&mut object, patch);
-    object
+    merge_patch(live, patch).unwrap()
 }
 
 /// Reading the metadata into a typed structure and back drops what is empty.

@@ -1,9 +1,12 @@
 //! Lists that are declared sets or keyed hold each item once.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Map, Value};
 
 use super::error::{FieldError, FieldErrorKind};
 use super::structural::{Additional, ListType, Node};
+use crate::apiserver::spelling;
 
 /// Returns the items that stand in a set or keyed list for the second time.
 pub(super) fn duplicates(value: &Value, schema: &Node, path: &str) -> Vec<FieldError> {
@@ -61,8 +64,11 @@ fn repeated_keys(items: &[Value], keys: &[String], path: &str) -> Vec<FieldError
 /// Tells of each repeated value once, at its second place.
 fn repeated(items: &[Value], path: &str) -> Vec<FieldError> {
     let mut errors = Vec::new();
+    let mut counts: BTreeMap<String, usize> = BTreeMap::new();
     for (index, item) in items.iter().enumerate() {
-        if items.iter().take(index).filter(|other| *other == item).count() == 1 {
+        let count = counts.entry(spelling::json(item)).or_default();
+        *count += 1;
+        if *count == 2 {
             let path = format!("{path}[{index}]");
             errors.push(FieldError::new(FieldErrorKind::Duplicate, path, item.clone(), ""));
         }

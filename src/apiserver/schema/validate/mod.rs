@@ -11,6 +11,7 @@ use serde_json::{Map, Value};
 use self::outcome::Outcome;
 use super::error::{FieldError, FieldErrorKind};
 use super::structural::{Additional, ListType, Node};
+use crate::apiserver::spelling;
 
 /// Checks `value`. With the object that it replaces, faults of parts that are equal in both are let pass.
 pub(super) fn check(value: &Value, old: Option<&Value>, schema: &Node, path: &str) -> Vec<FieldError> {
@@ -150,8 +151,7 @@ fn type_of(value: &Value) -> (&'static str, &'static str) {
 }
 
 fn type_error(path: &str, wanted: &str, found: &str) -> (String, FieldError) {
-    let message =
-        format!("{path} in body must be of type {wanted}: {}", crate::apiserver::spelling::quoted(found));
+    let message = format!("{path} in body must be of type {wanted}: {}", spelling::quoted(found));
     (message.clone(), FieldError::new(FieldErrorKind::TypeInvalid, trimmed(path), found, message))
 }
 
@@ -164,7 +164,7 @@ fn check_enum(value: &Value, schema: &Node, path: &str) -> Outcome {
         .iter()
         .map(|choice| match choice {
             Value::String(text) => text.clone(),
-            other => crate::apiserver::spelling::json(other),
+            other => spelling::json(other),
         })
         .collect();
     let message = format!("{path} in body should be one of [{}]", names.join(" "));
@@ -272,8 +272,8 @@ fn check_items(items: &[Value], schema: &Node, path: &str, correlated: Option<Co
     if let Some(max) = rules.max_items.filter(|max| size > *max) {
         outcome.add(too_many(path, size, max, &format!("should have at most {max} items")));
     }
-    let is_repeated = |(index, item): (usize, &Value)| items[..index].contains(item);
-    if rules.unique_items && items.iter().enumerate().any(is_repeated) {
+    let mut seen = std::collections::BTreeSet::new();
+    if rules.unique_items && !items.iter().all(|item| seen.insert(spelling::json(item))) {
         outcome.add(invalid(path, "", "shouldn't contain duplicates"));
     }
     outcome.count();
@@ -348,5 +348,5 @@ fn trimmed(path: &str) -> &str {
 }
 
 fn quoted(path: &str) -> String {
-    crate::apiserver::spelling::quoted(path)
+    spelling::quoted(path)
 }

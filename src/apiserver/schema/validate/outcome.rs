@@ -1,5 +1,7 @@
 //! What a check found, and how much of a value it liked.
 
+use std::collections::BTreeSet;
+
 use crate::apiserver::schema::error::FieldError;
 
 /// The faults of a value, and how many checks were made; among alternatives that all fail, the one with most checks
@@ -8,18 +10,22 @@ use crate::apiserver::schema::error::FieldError;
 pub(super) struct Outcome {
     /// Each with the message by which repeated faults are recognised.
     faults: Vec<(String, FieldError)>,
+    /// The messages of all faults, so that a document full of faults is not searched for each.
+    messages: BTreeSet<String>,
     matches: usize,
 }
 
 impl Outcome {
     /// Returns an outcome without faults that counts as one check.
     pub(super) fn counted() -> Self {
-        Self { faults: Vec::new(), matches: 1 }
+        Self { matches: 1, ..Self::default() }
     }
 
     /// Returns an outcome with one fault.
     pub(super) fn of(fault: (String, FieldError)) -> Self {
-        Self { faults: vec![fault], matches: 0 }
+        let mut outcome = Self::default();
+        outcome.add(fault);
+        outcome
     }
 
     pub(super) fn is_valid(&self) -> bool {
@@ -37,7 +43,7 @@ impl Outcome {
 
     /// Adds a fault, unless one with the same message is there.
     pub(super) fn add(&mut self, fault: (String, FieldError)) {
-        if !self.faults.iter().any(|(message, _)| *message == fault.0) {
+        if self.messages.insert(fault.0.clone()) {
             self.faults.push(fault);
         }
     }
@@ -49,6 +55,10 @@ impl Outcome {
 
     pub(super) fn merge(&mut self, other: Self) {
         self.matches += other.matches;
+        if self.faults.is_empty() {
+            (self.faults, self.messages) = (other.faults, other.messages);
+            return;
+        }
         for fault in other.faults {
             self.add(fault);
         }
@@ -56,7 +66,7 @@ impl Outcome {
 
     /// Returns the outcome with its faults let pass.
     pub(super) fn forgiven(self) -> Self {
-        Self { faults: Vec::new(), matches: self.matches }
+        Self { matches: self.matches, ..Self::default() }
     }
 
     pub(super) fn into_errors(self) -> Vec<FieldError> {
