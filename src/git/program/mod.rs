@@ -8,6 +8,7 @@ mod clone;
 mod push;
 #[cfg(test)]
 mod tests;
+mod working_copy;
 
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
@@ -24,6 +25,7 @@ use crate::process::{self, FinishError, Finished};
 
 pub use self::clone::{Checkout, CloneRequest, Head, NamedRemote};
 pub use self::push::PushError;
+pub use self::working_copy::WorkingCopy;
 
 /// The oldest git whose settings we can pin by environment variables.
 pub const MINIMUM_VERSION: (u32, u32) = (2, 32);
