@@ -4,6 +4,7 @@ mod command_error;
 mod create;
 mod delete;
 mod demo;
+mod diff;
 mod environment;
 mod get;
 mod kinds;
@@ -59,6 +60,7 @@ enum Command {
     Up(up::UpArguments),
     New(new::NewArguments),
     Validate(validate::ValidateArguments),
+    Diff(diff::DiffArguments),
     Reconcile(reconcile::ReconcileArguments),
     Run(run::RunArguments),
     Create(create::CreateArguments),
@@ -108,6 +110,7 @@ fn dispatch(arguments: Arguments, printer: Printer) -> Result<ExitCode, CommandE
         Command::Validate(arguments) => validate::run(&arguments, &global, printer),
         Command::Up(arguments) => in_runtime(up::run(arguments, &environment, printer)),
         Command::Run(arguments) => in_runtime(run::run(&arguments, &global, &environment, printer)),
+        Command::Diff(arguments) => in_runtime(diff::run(&arguments, &global, &environment, printer)),
         Command::Create(arguments) => in_runtime(create::run(&arguments, &global, &environment, printer)),
         Command::Reconcile(arguments) => {
             in_runtime(reconcile::run(&arguments, &global, &environment, printer))

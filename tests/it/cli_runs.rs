@@ -124,10 +124,11 @@ fn a_wrong_command_line_says_what_to_do() {
     For more information, try '--help'.
     ");
     insta::assert_snapshot!(env.kelos(&["run", "-p", "x"]), @"
-    exit: 1
+    exit: 2
     --- stderr
-    Error: no server is known
-    Hint: Start one with 'kelos up', or name a cluster with --kubeconfig
+    Error: claude-code needs credentials and no Secret is named
+    Hint: Make one with 'kubectl create secret generic NAME --from-literal=ANTHROPIC_API_KEY=…' and pass --secret NAME
+    Hint: An agent that needs none runs with --credential-type none
     ");
     insta::assert_snapshot!(env.kelos(&["run", "-p", "x", "-t", "clippy"]), @r#"
     exit: 2
@@ -139,8 +140,8 @@ fn a_wrong_command_line_says_what_to_do() {
     insta::assert_snapshot!(env.kelos(&["run", "-t", "shell", "--prompt-file", "missing.md"]), @"
     exit: 1
     --- stderr
-    Error: no server is known
-    Hint: Start one with 'kelos up', or name a cluster with --kubeconfig
+    Error: cannot read missing.md
+    Caused by: No such file or directory (os error 2)
     ");
     insta::assert_snapshot!(env.kelos(&["run", "-p", "x", "--env", "A"]), @"
     exit: 2

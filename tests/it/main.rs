@@ -19,6 +19,8 @@ mod tidy {
 #[cfg(test)]
 mod cli_changes;
 #[cfg(test)]
+mod cli_diffs;
+#[cfg(test)]
 mod cli_logs;
 #[cfg(test)]
 mod cli_reads;

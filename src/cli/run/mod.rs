@@ -109,13 +109,17 @@ pub(super) async fn run(
     environment: &Environment,
     printer: Printer,
 ) -> Result<ExitCode, CommandError> {
-    let server = match (&arguments.from, arguments.dry_run) {
-        (None, true) => None,
-        (Some(_), _) | (None, false) => Some(server::connect(global, environment).await?),
+    // Faults of the command line come before those of the server.
+    let described = if arguments.from.is_none() { Some(task(arguments)?) } else { None };
+    let server = if described.is_some() && arguments.dry_run {
+        None
+    } else {
+        Some(server::connect(global, environment).await?)
     };
-    let mut task = match (&arguments.from, &server) {
-        (Some(spawner), Some(server)) => from_spawner::task(server, spawner, arguments).await?,
-        (Some(_), None) | (None, _) => task(arguments)?,
+    let mut task = match (described, &arguments.from, &server) {
+        (None, Some(spawner), Some(server)) => from_spawner::task(server, spawner, arguments).await?,
+        (Some(task), _, _) => task,
+        (None, _, _) => unreachable!("because the flags describe a Task unless they name a spawner"),
     };
     let namespace =
         server.as_ref().map(|server| server.namespace.clone()).or_else(|| global.namespace.clone());
