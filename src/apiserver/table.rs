@@ -122,7 +122,8 @@ fn columns(resource: &Resource) -> Vec<ColumnDefinition<'_>> {
 }
 
 fn row(resource: &Resource, object: &Value, version: MetaVersion, include: Include, now: Timestamp) -> Row {
-    let name = object["metadata"]["name"].clone();
+    // A bookmark's object has no name.
+    let name = Value::from(object["metadata"]["name"].as_str().unwrap_or_default());
     let mut cells = match resource.core {
         Some(core) => (core.cells)(object, now),
         None => resource.columns.iter().map(|column| cell(column, object, now)).collect(),

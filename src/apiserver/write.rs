@@ -16,7 +16,7 @@ use crate::apiserver::core_kinds::shape::Ordered;
 use crate::apiserver::encode;
 use crate::apiserver::managed_fields::{self, RESET_BY_MAIN, RESET_BY_STATUS, Writer};
 use crate::apiserver::metadata;
-use crate::apiserver::options::{WriteOptions, bad_revision};
+use crate::apiserver::options::WriteOptions;
 use crate::apiserver::resource::{Resource, ViolationReason};
 use crate::apiserver::schema;
 use crate::apiserver::server::State;
@@ -409,7 +409,7 @@ fn check_revision(place: &Place<'_>, old: &Value, new: &mut Value) -> Result<(),
         return Err(ApiError::invalid(&resource.group, &resource.plural, place.name, vec![cause]));
     }
     if given.parse::<u64>().is_err() {
-        return Err(bad_revision("resourceVersion", &given));
+        return Err(ApiError::plain(format!("strconv.ParseUint: parsing {given:?}: invalid syntax")));
     }
     if given == current { Ok(()) } else { Err(ApiError::stale(resource.subject(), place.name)) }
 }
@@ -504,6 +504,10 @@ fn violations(resource: &Resource, new: &Value, old: Option<&Value>, subresource
         causes.extend((core.validate)(new, old));
         return causes;
     }
+    let type_faults = type_violations(resource, new);
+    if !type_faults.is_empty() {
+        return type_faults;
+    }
     match old {
         None => {
             let names = crate::apiserver::names::dns_subdomain;
@@ -520,7 +524,6 @@ fn violations(resource: &Resource, new: &Value, old: Option<&Value>, subresource
             causes.extend(metadata::update_violations(new, old));
         }
     }
-    causes.extend(type_violations(resource, new));
     causes.extend(schema_violations(resource, new, old, subresource));
     causes
 }
