@@ -12,9 +12,9 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 use tower::{ServiceExt as _, service_fn};
 
 use crate::apiserver::credentials::{Credentials, CredentialsError};
@@ -46,12 +46,15 @@ pub async fn serve(
 ) -> Result<(), CredentialsError> {
     let acceptor = TlsAcceptor::from(Arc::new(credentials.tls()?));
     let guard = Arc::new(Guard::new(credentials, router));
-    let connections = TaskTracker::new();
+    // Owns every connection: what does not end in time is aborted with it.
+    let mut connections = JoinSet::new();
     let stopping = CancellationToken::new();
     tokio::pin!(shutdown);
     loop {
         let accepted = tokio::select! {
             () = &mut shutdown => break,
+            // Takes ended connections out of the set; how they ended was logged.
+            Some(_) = connections.join_next() => continue,
             accepted = listener.accept() => accepted,
         };
         match accepted {
@@ -70,10 +73,12 @@ pub async fn serve(
         }
     }
     stopping.cancel();
-    connections.close();
-    if tokio::time::timeout(GRACE, connections.wait()).await.is_err() {
-        tracing::warn!(open = connections.len(), "Connections were cut that did not end in time");
+    let all_ended = async { while connections.join_next().await.is_some() {} };
+    if tokio::time::timeout(GRACE, all_ended).await.is_err() {
+        tracing::warn!(open = connections.len(), "Connections are cut that did not end in time");
+        connections.shutdown().await;
     }
+    guard.service.finish().await;
     Ok(())
 }
 

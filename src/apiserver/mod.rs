@@ -22,6 +22,7 @@ mod garbage;
 mod go_json;
 mod in_process;
 mod jsonpath;
+mod judging;
 mod list;
 mod listen;
 pub mod managed_fields;

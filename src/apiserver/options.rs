@@ -48,9 +48,9 @@ impl Query {
         self.pairs.iter().filter(|(key, _)| key == name).map(|(_, value)| value.as_str()).collect()
     }
 
-    /// A flag is true unless it says `false`: what apimachinery's conversion does.
+    /// A flag is true unless it says `false` or `0`: what apimachinery's conversion does.
     fn flag(&self, name: &str) -> Option<bool> {
-        self.get(name).map(|value| !value.eq_ignore_ascii_case("false"))
+        self.get(name).map(|value| value != "0" && !value.eq_ignore_ascii_case("false"))
     }
 
     fn number(&self, name: &str) -> Result<Option<i64>, ApiError> {

@@ -122,7 +122,6 @@ fn columns(resource: &Resource) -> Vec<ColumnDefinition<'_>> {
 }
 
 fn row(resource: &Resource, object: &Value, version: MetaVersion, include: Include, now: Timestamp) -> Row {
-    // A bookmark's object has no name.
     let name = Value::from(object["metadata"]["name"].as_str().unwrap_or_default());
     let mut cells = match resource.core {
         Some(core) => (core.cells)(object, now),

@@ -14,11 +14,11 @@ use serde_json::Value;
 use crate::apiserver::cause::Cause;
 use crate::apiserver::core_kinds::shape::Ordered;
 use crate::apiserver::encode;
+use crate::apiserver::judging::violations;
 use crate::apiserver::managed_fields::{self, RESET_BY_MAIN, RESET_BY_STATUS, Writer};
 use crate::apiserver::metadata;
 use crate::apiserver::options::WriteOptions;
-use crate::apiserver::resource::{Resource, ViolationReason};
-use crate::apiserver::schema;
+use crate::apiserver::resource::Resource;
 use crate::apiserver::server::State;
 use crate::apiserver::status::{ApiError, Subject};
 use crate::store::{Change, Entry, MutateError, StoreError, View};
@@ -493,97 +493,6 @@ fn invalid(resource: &Resource, object: &Value, causes: Vec<Cause>) -> ApiError 
     // Of a kind with two faces the stored one is judged.
     let group = resource.core.map_or(resource.group.as_str(), |core| core.storage_group);
     ApiError::invalid(group, kind, metadata::text(object, "name"), causes)
-}
-
-/// Returns everything that is wrong with an object, given the one it replaces.
-fn violations(resource: &Resource, new: &Value, old: Option<&Value>, subresource: &str) -> Vec<Cause> {
-    let mut causes = Vec::new();
-    if let Some(core) = resource.core {
-        causes.extend(metadata::violations(new, resource.namespaced, core.validate_name));
-        causes.extend(old.map(|old| metadata::update_violations(new, old)).unwrap_or_default());
-        causes.extend((core.validate)(new, old));
-        return causes;
-    }
-    let type_faults = type_violations(resource, new);
-    if !type_faults.is_empty() {
-        return type_faults;
-    }
-    match old {
-        None => {
-            let names = crate::apiserver::names::dns_subdomain;
-            causes.extend(metadata::violations(new, resource.namespaced, names));
-        }
-        Some(old) => {
-            // The real server checks the changes of metadata twice and lists them twice.
-            causes.extend(metadata::violations(
-                new,
-                resource.namespaced,
-                crate::apiserver::names::path_segment,
-            ));
-            causes.extend(metadata::update_violations(new, old));
-            causes.extend(metadata::update_violations(new, old));
-        }
-    }
-    causes.extend(schema_violations(resource, new, old, subresource));
-    causes
-}
-
-fn type_violations(resource: &Resource, object: &Value) -> Vec<Cause> {
-    let expectations = [("apiVersion", resource.api_version()), ("kind", resource.kind.clone())];
-    expectations
-        .into_iter()
-        .filter(|(field, expected)| object[*field] != expected.as_str())
-        .map(|(field, expected)| Cause::invalid(field, &object[field], &format!("must be {expected}")))
-        .collect()
-}
-
-fn schema_violations(resource: &Resource, new: &Value, old: Option<&Value>, subresource: &str) -> Vec<Cause> {
-    let errors = match subresource {
-        "status" => resource.schema.validate_status(new, old),
-        _ => resource.schema.validate(new, old),
-    };
-    let Some(rules) = resource.rules.as_ref().filter(|_| resource.has_rules) else {
-        return errors.iter().map(cause).collect();
-    };
-    let errors = schema::with_rules(errors, || {
-        rules(new, old)
-            .into_iter()
-            .map(|violation| match violation.reason {
-                ViolationReason::Invalid => {
-                    let value = value_at(new, &violation.path);
-                    schema::FieldError::invalid(violation.path, value, violation.message)
-                }
-                ViolationReason::Forbidden => {
-                    schema::FieldError::forbidden(violation.path, violation.message)
-                }
-                ViolationReason::Required => schema::FieldError::required(violation.path, violation.message),
-                ViolationReason::Duplicate => {
-                    let value = value_at(new, &violation.path);
-                    schema::FieldError::new(schema::FieldErrorKind::Duplicate, violation.path, value, "")
-                }
-            })
-            .collect()
-    });
-    errors.iter().map(cause).collect()
-}
-
-fn cause(error: &schema::FieldError) -> Cause {
-    Cause { reason: error.kind.reason().to_owned(), message: error.body(), field: error.path.clone() }
-}
-
-/// Returns the value that a field path such as `spec.items[0].name` leads to, null when there is none.
-fn value_at(object: &Value, path: &str) -> Value {
-    let mut value = object;
-    for part in path.split(['.', '[']).map(|part| part.trim_end_matches(']')).filter(|part| !part.is_empty())
-    {
-        let inner = match value {
-            Value::Array(items) => part.parse::<usize>().ok().and_then(|index| items.get(index)),
-            other => other.get(part),
-        };
-        let Some(inner) = inner else { return Value::Null };
-        value = inner;
-    }
-    value.clone()
 }
 
 /// Returns the answer to a write that was not stored.

@@ -229,6 +229,11 @@ fn no_rules(_: &Value, _: Option<&Value>) -> Vec<Cause> {
     Vec::new()
 }
 
+/// Returns a text the way tables show it: empty where there is none.
+fn text_cell(value: &Value) -> Value {
+    Value::from(value.as_str().unwrap_or_default())
+}
+
 /// Returns the age of an object the way tables show it.
 fn age_cell(object: &Value, now: Timestamp) -> Value {
     Value::from(crate::apiserver::table::age(&object["metadata"]["creationTimestamp"], now))

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use crate::apiserver::core_kinds::shape::{METADATA, Shape, TEXT, TEXTS, TIME, kept, optional};
 use crate::apiserver::core_kinds::{
-    CREATED, Column, CoreKind, Selectable, age_cell, column, no_rules, selectable,
+    CREATED, Column, CoreKind, Selectable, age_cell, column, no_rules, selectable, text_cell,
 };
 use crate::apiserver::names;
 
@@ -64,7 +64,7 @@ pub(super) static KIND: CoreKind = CoreKind {
 };
 
 fn cells(object: &Value, now: Timestamp) -> Vec<Value> {
-    vec![object["status"]["phase"].clone(), age_cell(object, now)]
+    vec![text_cell(&object["status"]["phase"]), age_cell(object, now)]
 }
 
 /// Every Namespace carries its own name as a label, so that selectors can mean it.

@@ -11,7 +11,7 @@ use crate::apiserver::core_kinds::shape::{
     BOOLEAN, BYTES_MAP, METADATA, Shape, TEXT, TEXT_MAP, kept, optional, pointer,
 };
 use crate::apiserver::core_kinds::{
-    CREATED, Column, CoreKind, Selectable, age_cell, column, keep_all, selectable,
+    CREATED, Column, CoreKind, Selectable, age_cell, column, keep_all, selectable, text_cell,
 };
 use crate::apiserver::names;
 
@@ -83,7 +83,7 @@ pub(super) fn decoded_length(text: &str) -> usize {
 
 fn cells(object: &Value, now: Timestamp) -> Vec<Value> {
     let data = object["data"].as_object().map_or(0, Map::len);
-    vec![object["type"].clone(), Value::from(data), age_cell(object, now)]
+    vec![text_cell(&object["type"]), Value::from(data), age_cell(object, now)]
 }
 
 fn default(object: &mut Value) {

@@ -1,9 +1,13 @@
 //! The server as a client sees it: through its routes, over a store in memory.
 
+mod reads;
+mod watches;
+mod writes;
+
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::http::{Method, Request, StatusCode, header};
+use axum::http::{HeaderMap, Request, StatusCode};
 use futures::{StreamExt as _, TryStreamExt as _};
 use http_body_util::BodyExt as _;
 use kube::api::{Api, DynamicObject, ListParams, Patch, PatchParams, PostParams, WatchEvent, WatchParams};
@@ -52,9 +56,13 @@ fn gadget_definition() -> Value {
 }
 
 fn server() -> ApiServer {
+    server_on(Store::memory().unwrap())
+}
+
+fn server_on(store: Store) -> ApiServer {
     let gadget = Resource::from_crd(&gadget_definition(), None).unwrap();
     let clock = Arc::new(ManualClock::at("2026-03-01T09:00:00Z".parse().unwrap()));
-    ApiServer::new(Store::memory().unwrap(), vec![gadget], Options { clock, version: "0.0.0".to_owned() })
+    ApiServer::new(store, vec![gadget], Options { clock, version: "0.0.0".to_owned() })
 }
 
 fn gadgets(server: &ApiServer) -> Api<DynamicObject> {
@@ -70,24 +78,60 @@ fn gadget(name: &str, spec: &Value) -> DynamicObject {
     serde_json::from_value(object).unwrap()
 }
 
-/// Sends one request and returns the status code, the content type and the body.
+/// What a request was answered.
+struct Answer {
+    code: StatusCode,
+    headers: HeaderMap,
+    body: String,
+}
+
+impl Answer {
+    fn json(&self) -> Value {
+        serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {}", self.body))
+    }
+
+    fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
+    }
+}
+
+/// Sends one request. Headers are given as pairs.
 async fn send(
     server: &ApiServer,
-    method: Method,
+    method: &str,
     path: &str,
-    headers: &[(header::HeaderName, &str)],
-    body: &str,
-) -> (StatusCode, String, String) {
+    headers: &[(&str, &str)],
+    body: impl Into<Vec<u8>>,
+) -> Answer {
     let mut request = Request::builder().method(method).uri(path);
     for (name, value) in headers {
-        request = request.header(name, *value);
+        request = request.header(*name, *value);
     }
-    let response = server.router().oneshot(request.body(Body::from(body.to_owned())).unwrap()).await.unwrap();
-    let code = response.status();
-    let content_type =
-        response.headers().get(header::CONTENT_TYPE).map_or("", |value| value.to_str().unwrap()).to_owned();
-    let bytes = response.into_body().collect().await.unwrap().to_bytes();
-    (code, content_type, String::from_utf8(bytes.to_vec()).unwrap())
+    let response = server.router().oneshot(request.body(Body::from(body.into())).unwrap()).await.unwrap();
+    let (parts, body) = response.into_parts();
+    let bytes = body.collect().await.unwrap().to_bytes();
+    Answer { code: parts.status, headers: parts.headers, body: String::from_utf8(bytes.to_vec()).unwrap() }
+}
+
+const GADGETS: &str = "/apis/example.com/v1/namespaces/default/gadgets";
+
+const JSON: (&str, &str) = ("content-type", "application/json");
+
+const MERGE: (&str, &str) = ("content-type", "application/merge-patch+json");
+
+/// Creates a gadget with these labels and this spec, and returns it.
+async fn make(server: &ApiServer, name: &str, labels: &Value, spec: &Value) -> Value {
+    let object = json!({
+        "apiVersion": "example.com/v1", "kind": "Gadget",
+        "metadata": {"name": name, "labels": labels}, "spec": spec,
+    });
+    let answer = send(server, "POST", GADGETS, &[JSON], object.to_string()).await;
+    assert_eq!(answer.code, StatusCode::CREATED, "{}", answer.body);
+    answer.json()
+}
+
+async fn get(server: &ApiServer, path: &str) -> Answer {
+    send(server, "GET", path, &[], "").await
 }
 
 #[tokio::test]
@@ -166,24 +210,4 @@ async fn a_watch_begins_with_the_state_and_follows_without_a_gap() {
         })
         .collect();
     assert_eq!(seen, ["+a", "+b", "-a"]);
-}
-
-#[tokio::test]
-async fn an_expired_version_is_an_error_event() {
-    let server = server();
-    let path = "/apis/example.com/v1/gadgets?watch=true&resourceVersion=999999&timeoutSeconds=1";
-    let (code, _, body) = send(&server, Method::GET, path, &[], "").await;
-    assert_eq!((code, body.as_str()), (StatusCode::OK, ""));
-}
-
-#[tokio::test]
-async fn discovery_is_found_in_both_forms() {
-    let server = server();
-    let accept = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,application/json";
-    let (_, content_type, body) = send(&server, Method::GET, "/apis", &[(header::ACCEPT, accept)], "").await;
-    assert_eq!(content_type, "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList");
-    assert!(body.contains("\"resource\":\"gadgets\""), "{body}");
-    let (_, content_type, body) = send(&server, Method::GET, "/apis/example.com/v1", &[], "").await;
-    assert_eq!(content_type, "application/json");
-    assert!(body.contains("\"name\":\"gadgets/status\""), "{body}");
 }

@@ -1,0 +1,193 @@
+//! Gets, lists, tables, discovery, forms of answers.
+
+use super::*;
+use crate::store;
+
+#[tokio::test]
+async fn discovery_is_found_in_both_forms() {
+    let server = server();
+    let accept =
+        ("accept", "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,application/json");
+    let answer = send(&server, "GET", "/apis", &[accept], "").await;
+    assert_eq!(
+        answer.header("content-type"),
+        "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
+    );
+    let groups = answer.json();
+    let gadgets = &groups["items"].as_array().unwrap().last().unwrap()["versions"][0]["resources"][0];
+    assert_eq!(gadgets["resource"], "gadgets");
+    assert_eq!(gadgets["subresources"][0]["subresource"], "status");
+    let answer = get(&server, "/apis/example.com/v1").await;
+    assert_eq!(answer.header("content-type"), "application/json");
+    assert_eq!(answer.json()["resources"][1]["name"], "gadgets/status");
+    // Computed by a real server for the same group, version and kind.
+    assert_eq!(answer.json()["resources"][0]["storageVersionHash"], "ggWp2HxsL0Q=");
+    assert_eq!(get(&server, "/apis/nothing.example.com").await.body, "404 page not found\n");
+    assert_eq!(get(&server, "/openapi/v2").await.code, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn documents_are_pinned_by_their_digest() {
+    let server = server();
+    let index = get(&server, "/openapi/v3").await.json();
+    let url = index["paths"]["apis/example.com/v1"]["serverRelativeURL"].as_str().unwrap().to_owned();
+    let answer = get(&server, &url).await;
+    assert!(answer.header("cache-control").contains("immutable"), "{}", answer.header("cache-control"));
+    let document = answer.json();
+    let schema = &document["components"]["schemas"]["com.example.v1.Gadget"];
+    assert_eq!(schema["x-kubernetes-group-version-kind"][0]["kind"], "Gadget");
+    let patch = &document["paths"]["/apis/example.com/v1/namespaces/{namespace}/gadgets/{name}"]["patch"];
+    let parameters = patch["parameters"].as_array().unwrap();
+    assert!(parameters.iter().any(|parameter| parameter["name"] == "fieldValidation"));
+    let known = ("if-none-match", answer.header("etag"));
+    assert_eq!(send(&server, "GET", &url, &[known], "").await.code, StatusCode::NOT_MODIFIED);
+}
+
+#[tokio::test]
+async fn a_list_in_pieces_is_one_state() {
+    let server = server();
+    for name in ["a", "b", "c"] {
+        make(&server, name, &json!({}), &json!({})).await;
+    }
+    let first = get(&server, &format!("{GADGETS}?limit=2")).await.json();
+    assert_eq!(first["metadata"]["remainingItemCount"], 1);
+    assert_eq!(first["items"].as_array().unwrap().len(), 2);
+    send(&server, "DELETE", &format!("{GADGETS}/c"), &[], "").await;
+    make(&server, "d", &json!({}), &json!({})).await;
+    let token = first["metadata"]["continue"].as_str().unwrap();
+    let second = get(&server, &format!("{GADGETS}?limit=2&continue={token}")).await.json();
+    let names: Vec<&Value> =
+        second["items"].as_array().unwrap().iter().map(|item| &item["metadata"]["name"]).collect();
+    assert_eq!(names, ["c"]);
+    assert_eq!(second["metadata"]["resourceVersion"], first["metadata"]["resourceVersion"]);
+    assert_eq!(second["metadata"]["continue"], "");
+    let climbing = "eyJ2IjoibWV0YS5rOHMuaW8vdjEiLCJydiI6MSwic3RhcnQiOiIvLi4vLi4vY29yZSJ9";
+    assert_eq!(get(&server, &format!("{GADGETS}?continue={climbing}")).await.code, StatusCode::BAD_REQUEST);
+}
+
+#[tokio::test]
+async fn the_past_ends_where_the_history_ends() {
+    let options = store::Options { history_events: 2, ..store::Options::default() };
+    let server = server_on(Store::memory_with(&options));
+    let first = make(&server, "a", &json!({}), &json!({})).await;
+    make(&server, "b", &json!({}), &json!({})).await;
+    let page = get(&server, &format!("{GADGETS}?limit=1")).await.json();
+    for name in ["c", "d", "e", "f"] {
+        make(&server, name, &json!({}), &json!({})).await;
+    }
+    let old = first["metadata"]["resourceVersion"].as_str().unwrap();
+    let exact = format!("{GADGETS}?resourceVersion={old}&resourceVersionMatch=Exact");
+    let answer = get(&server, &exact).await;
+    assert_eq!((answer.code, &answer.json()["reason"]), (StatusCode::GONE, &json!("Expired")));
+    let token = page["metadata"]["continue"].as_str().unwrap();
+    let answer = get(&server, &format!("{GADGETS}?limit=9&continue={token}")).await;
+    assert_eq!(answer.code, StatusCode::GONE);
+    // The refusal carries a token that goes on in the latest state.
+    let body = answer.json();
+    let token = body["metadata"]["continue"].as_str().unwrap();
+    let rest = get(&server, &format!("{GADGETS}?limit=9&continue={token}")).await.json();
+    assert_eq!(rest["items"].as_array().unwrap().len(), 5);
+    let watch = get(&server, &format!("{GADGETS}?watch=true&resourceVersion={old}&timeoutSeconds=1")).await;
+    assert_eq!(watch.code, StatusCode::OK);
+    assert_eq!((&watch.json()["type"], &watch.json()["object"]["code"]), (&json!("ERROR"), &json!(410)));
+}
+
+#[tokio::test]
+async fn versions_of_the_future_are_refused() {
+    let server = server();
+    for path in [format!("{GADGETS}?resourceVersion=99999"), format!("{GADGETS}/a?resourceVersion=99999")] {
+        let answer = get(&server, &path).await;
+        let causes = answer.json()["details"]["causes"].clone();
+        assert_eq!(answer.code, StatusCode::GATEWAY_TIMEOUT);
+        assert_eq!(causes[0]["reason"], "ResourceVersionTooLarge");
+    }
+    // A watch from there is patient.
+    let watch = get(&server, &format!("{GADGETS}?watch=true&resourceVersion=99999&timeoutSeconds=1")).await;
+    assert_eq!((watch.code, watch.body.as_str()), (StatusCode::OK, ""));
+}
+
+#[tokio::test]
+async fn tables_show_the_columns_of_the_definition() {
+    let server = server();
+    make(&server, "a", &json!({}), &json!({"size": 3})).await;
+    let accept = ("accept", "application/json;as=Table;v=v1;g=meta.k8s.io,application/json");
+    let table = send(&server, "GET", GADGETS, &[accept], "").await.json();
+    let columns: Vec<&Value> =
+        table["columnDefinitions"].as_array().unwrap().iter().map(|column| &column["name"]).collect();
+    assert_eq!(columns, ["Name", "Size", "Age"]);
+    assert_eq!(table["rows"][0]["cells"], json!(["a", 3, "0s"]));
+    assert_eq!(table["rows"][0]["object"]["kind"], "PartialObjectMetadata");
+    let answer = send(&server, "GET", &format!("{GADGETS}?includeObject=None"), &[accept], "").await;
+    assert_eq!(answer.json()["rows"][0]["object"], Value::Null);
+    let answer = send(&server, "GET", &format!("{GADGETS}?includeObject=Foo"), &[accept], "").await;
+    assert_eq!(answer.code, StatusCode::BAD_REQUEST);
+    let accept = ("accept", "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io");
+    let list = send(&server, "GET", GADGETS, &[accept], "").await.json();
+    assert_eq!(
+        (&list["kind"], &list["items"][0]["spec"]),
+        (&json!("PartialObjectMetadataList"), &Value::Null)
+    );
+}
+
+#[tokio::test]
+async fn bytes_are_those_of_the_real_server() {
+    let server = server();
+    make(&server, "a", &json!({"x": "1"}), &json!({"size": 3})).await;
+    let answer = get(&server, &format!("{GADGETS}/a")).await;
+    assert!(answer.body.starts_with(
+        "{\"apiVersion\":\"example.com/v1\",\"kind\":\"Gadget\",\"metadata\":{\"creationTimestamp\":"
+    ));
+    assert!(answer.body.ends_with("\"spec\":{\"color\":\"red\",\"size\":3}}\n"), "{}", answer.body);
+    let body = r#"{"metadata":{"name":"c"},"data":{"k":"<&>"},"immutable":false}"#;
+    let path = "/api/v1/namespaces/default/configmaps";
+    let answer = send(&server, "POST", path, &[], body).await;
+    assert!(
+        answer.body.starts_with("{\"kind\":\"ConfigMap\",\"apiVersion\":\"v1\",\"metadata\":{\"name\":\"c\"")
+    );
+    assert!(answer.body.ends_with("\"immutable\":false,\"data\":{\"k\":\"\\u003c\\u0026\\u003e\"}}\n"));
+    let list = get(&server, path).await.body;
+    assert!(
+        list.starts_with(
+            "{\"kind\":\"ConfigMapList\",\"apiVersion\":\"v1\",\"metadata\":{\"resourceVersion\":"
+        )
+    );
+    assert!(list.contains("\"items\":[{\"metadata\":{\"name\":\"c\""), "{list}");
+}
+
+#[tokio::test]
+async fn people_get_indented_json_and_yaml_on_request() {
+    let server = server();
+    make(&server, "a", &json!({}), &json!({})).await;
+    let path = format!("{GADGETS}/a");
+    let pretty = send(&server, "GET", &path, &[("user-agent", "curl/8")], "").await.body;
+    assert!(pretty.starts_with("{\n  \"apiVersion\": \"example.com/v1\",\n"), "{pretty}");
+    let answer = send(&server, "GET", &path, &[("accept", "application/yaml")], "").await;
+    assert_eq!(answer.header("content-type"), "application/yaml");
+    assert!(answer.body.starts_with("apiVersion: example.com/v1\nkind: Gadget\n"), "{}", answer.body);
+    assert_eq!(send(&server, "GET", &path, &[("accept", "text/html")], "").await.code.as_u16(), 406);
+}
+
+#[tokio::test]
+async fn standing_objects_are_there_and_definitions_are_read_only() {
+    let store = Store::memory().unwrap();
+    let server = server_on(store.clone());
+    assert_eq!(get(&server, "/api/v1/namespaces/default").await.json()["status"]["phase"], "Active");
+    let path = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
+    let definition = get(&server, &format!("{path}/gadgets.example.com")).await.json();
+    let conditions: Vec<&Value> = definition["status"]["conditions"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|condition| &condition["type"])
+        .collect();
+    assert_eq!(conditions, ["NamesAccepted", "Established"]);
+    let refused = send(&server, "DELETE", &format!("{path}/gadgets.example.com"), &[], "").await;
+    assert_eq!(refused.code, StatusCode::METHOD_NOT_ALLOWED);
+    let before = store.revision();
+    server_on(store.clone()).prepare().await.unwrap();
+    assert_eq!(store.revision(), before, "a restart with the same kinds writes nothing");
+    let clock = Arc::new(ManualClock::at("2026-03-02T09:00:00Z".parse().unwrap()));
+    let smaller = ApiServer::new(store, Vec::new(), Options { clock, version: "0.0.0".to_owned() });
+    let list = get(&smaller, path).await.json();
+    assert_eq!(list["items"], json!([]), "the definition of a kind that is gone goes");
+}
