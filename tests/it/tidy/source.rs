@@ -46,7 +46,10 @@ pub(crate) fn library() -> Vec<Source> {
         |path: &str| path.split('/').any(|part| ["tests", "tests.rs", "testing.rs"].contains(&part));
     let sources = files("src", ".rs").into_iter().filter(|path| !is_test(path));
     let sources: Vec<Source> = sources
-        .map(|path| Source { code: production_code(&text(&path)), path: path.trim_start_matches("src/").to_owned() })
+        .map(|path| Source {
+            code: production_code(&text(&path)),
+            path: path.trim_start_matches("src/").to_owned(),
+        })
         .collect();
     assert!(sources.len() > 100, "the library's files are found");
     sources
