@@ -16,3 +16,4 @@ pub mod load;
 pub mod observed;
 pub mod pass;
 pub mod render;
+mod requests;

@@ -1,5 +1,7 @@
 //! The integration tests: one file per promise to users.
 
+mod manifest_rejected_with_location;
+mod removed_manifest_is_pruned;
 mod run_bench;
 mod run_ends_with_a_truthful_outcome;
 mod run_leaves_nothing_behind;
