@@ -132,7 +132,7 @@ fn all() -> Vec<Broken> {
             (12, 7),
             "no file '../../../../etc/passwd'",
         ),
-        broken("a.yaml", TASK, "duplicate-object", (4, 9), "another Task \"hello\""),
+        broken("zz.yaml", TASK, "duplicate-object", (4, 9), "another Task \"hello\""),
         broken("a.yaml.tera", "kind: Task\n[% if %]\n", "render-failed", (2, 7), "expected"),
         broken("kelos.yaml", "includ: []\n", "invalid-repository-file", (1, 1), "includ"),
     ]
