@@ -39,8 +39,22 @@ const HOMES: [(&str, &[&str]); 29] = [
 
 /// Crates of no particular place: what they are for is the same everywhere.
 const EVERYWHERE: [&str; 16] = [
-    "base64", "bytes", "futures", "hex", "http", "jiff", "k8s_openapi", "kube", "serde", "serde_json", "strsim",
-    "thiserror", "tokio", "tokio_util", "tracing", "kelos",
+    "base64",
+    "bytes",
+    "futures",
+    "hex",
+    "http",
+    "jiff",
+    "k8s_openapi",
+    "kube",
+    "serde",
+    "serde_json",
+    "strsim",
+    "thiserror",
+    "tokio",
+    "tokio_util",
+    "tracing",
+    "kelos",
 ];
 
 /// Where the cluster is reached; everybody else knows no more of kube than its types.
@@ -87,7 +101,8 @@ fn every_dependency_has_a_place_in_these_tables() {
     let known: Vec<&str> = HOMES.iter().map(|(name, _)| *name).chain(EVERYWHERE).collect();
     let homeless: Vec<&String> = declared.iter().filter(|name| !known.contains(&name.as_str())).collect();
     assert!(homeless.is_empty(), "give each a home: {homeless:?}");
-    let gone: Vec<&&str> = known.iter().filter(|name| **name != "kelos" && !declared.contains(**name)).collect();
+    let gone: Vec<&&str> =
+        known.iter().filter(|name| **name != "kelos" && !declared.contains(**name)).collect();
     assert!(gone.is_empty(), "no longer dependencies: {gone:?}");
 }
 
@@ -99,6 +114,8 @@ fn has_own(source: &Source, name: &str) -> bool {
 }
 
 fn lies_in(path: &str, homes: &[&str]) -> bool {
-    homes.iter().any(|home| path.strip_prefix(home).is_some_and(|rest| rest.is_empty() || rest.starts_with('/')))
+    homes
+        .iter()
+        .any(|home| path.strip_prefix(home).is_some_and(|rest| rest.is_empty() || rest.starts_with('/')))
         || homes.iter().any(|home| path.strip_suffix(".rs") == Some(home))
 }

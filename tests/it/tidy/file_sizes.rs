@@ -23,9 +23,7 @@ fn no_file_is_too_long_to_read() {
 #[test]
 fn modules_are_called_after_what_they_hold() {
     const VAGUE: [&str; 7] = ["util", "utils", "common", "helpers", "core", "types", "manager"];
-    let is_vague = |path: &String| {
-        path.split('/').any(|part| VAGUE.contains(&part.trim_end_matches(".rs")))
-    };
+    let is_vague = |path: &String| path.split('/').any(|part| VAGUE.contains(&part.trim_end_matches(".rs")));
     let vague: Vec<String> = files("src", ".rs").into_iter().filter(is_vague).collect();
     assert!(vague.is_empty(), "{vague:?}");
 }

@@ -24,11 +24,24 @@ const MAY_NAME: [(&str, &[&str]); 14] = [
     (
         "daemon",
         &[
-            "api", "apiserver", "controllers", "domain", "executor", "git", "gitops", "lang", "ledger", "runner",
-            "store", "validate",
+            "api",
+            "apiserver",
+            "controllers",
+            "domain",
+            "executor",
+            "git",
+            "gitops",
+            "lang",
+            "ledger",
+            "runner",
+            "store",
+            "validate",
         ],
     ),
-    ("cli", &["api", "daemon", "domain", "executor", "git", "gitops", "lang", "ledger", "runner", "validate"]),
+    (
+        "cli",
+        &["api", "daemon", "domain", "executor", "git", "gitops", "lang", "ledger", "runner", "validate"],
+    ),
 ];
 
 /// Modules that decide: the same question has the same answer, whatever the machine.
@@ -36,7 +49,14 @@ const PURE: [&str; 4] = ["api", "domain", "lang", "validate"];
 
 /// What has no place in a module that decides.
 const EFFECTS: [&str; 8] = [
-    "tokio::", "tracing::", "std::fs", "std::env", "std::net", "std::process", "Timestamp::now", "SystemTime::now",
+    "tokio::",
+    "tracing::",
+    "std::fs",
+    "std::env",
+    "std::net",
+    "std::process",
+    "Timestamp::now",
+    "SystemTime::now",
 ];
 
 #[test]

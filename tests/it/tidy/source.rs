@@ -40,9 +40,8 @@ pub(crate) fn text(path: &str) -> String {
 
 /// Returns the library's files; those that hold tests alone are left out.
 pub(crate) fn library() -> Vec<Source> {
-    let is_test = |path: &str| {
-        path.split('/').any(|part| ["tests", "tests.rs", "testing.rs"].contains(&part))
-    };
+    let is_test =
+        |path: &str| path.split('/').any(|part| ["tests", "tests.rs", "testing.rs"].contains(&part));
     let sources = files("src", ".rs").into_iter().filter(|path| !is_test(path));
     let sources: Vec<Source> = sources
         .map(|path| Source { code: production_code(&text(&path)), path: path["src/".len()..].to_owned() })
@@ -77,7 +76,8 @@ pub(crate) fn paths(code: &str, first: &str) -> Vec<Vec<String>> {
     let mut found = Vec::new();
     let start = format!("{first}::");
     for (at, _) in code.match_indices(&start) {
-        let is_inside = code[..at].ends_with(|before: char| before.is_alphanumeric() || "_:".contains(before));
+        let is_inside =
+            code[..at].ends_with(|before: char| before.is_alphanumeric() || "_:".contains(before));
         if !is_inside {
             expand(&mut code[at..].chars().peekable(), &[], &mut found);
         }
