@@ -200,6 +200,20 @@ impl Resource {
         self
     }
 
+    /// Brings an object on its way to the store into the form in which it is read again: without empty metadata, and
+    /// without nulls that mean nothing. Only an apply still has them then, and validation has seen them: an applied null
+    /// is a fault where the schema names a type, and nothing where it names none.
+    pub(crate) fn read_back(&self, object: &mut Value) {
+        if self.core.is_some() {
+            return;
+        }
+        self.schema.prune_nulls(object);
+        if let Value::Object(fields) = object {
+            // Metadata that cannot be read was refused when it came in.
+            drop(Structural::coerce_metadata(fields));
+        }
+    }
+
     /// Returns `group/version`, or the version alone for the core group.
     pub fn api_version(&self) -> String {
         if self.group.is_empty() { self.version.clone() } else { format!("{}/{}", self.group, self.version) }

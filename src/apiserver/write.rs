@@ -310,6 +310,7 @@ where
         // A version that nothing has yet is no precondition here.
         metadata::of(&mut new).remove("resourceVersion");
         let mut new = begin(place, new, now)?;
+        resource.read_back(&mut new);
         if let Some(revision) = revision {
             metadata::set_revision(&mut new, revision);
         }
@@ -338,6 +339,7 @@ where
         };
         return Ok((Change::Delete { last }, written));
     }
+    resource.read_back(&mut new);
     managed_fields::keep_times_of_unchanged(&old, &mut new);
     let unchanged = stored_form(resource, &new);
     if unchanged == entry.value {

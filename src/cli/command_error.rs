@@ -1,6 +1,5 @@
 //! The one place where an error becomes what a person reads and an exit status.
 
-use std::fmt::Write as _;
 use std::process::ExitCode;
 
 /// What an error means for the caller of the program.
@@ -72,10 +71,10 @@ impl CommandError {
     pub(crate) fn render(&self) -> String {
         let mut text = format!("Error: {}\n", self.error);
         for cause in self.error.chain().skip(1) {
-            let _ = writeln!(text, "Caused by: {cause}");
+            text.push_str(&format!("Caused by: {cause}\n"));
         }
         for hint in &self.hints {
-            let _ = writeln!(text, "Hint: {hint}");
+            text.push_str(&format!("Hint: {hint}\n"));
         }
         if self.kind == ErrorKind::Internal {
             text.push_str("This is a fault in kelos; please report it with the command that you ran.\n");

@@ -1,14 +1,20 @@
 //! The command line: one file per command, and beside them what commands share.
 
 mod command_error;
+mod create;
 mod delete;
+mod demo;
+mod diff;
 mod environment;
 mod get;
 mod kinds;
 mod logs;
+mod new;
 mod output;
 mod printer;
+mod reconcile;
 mod render_templates;
+mod run;
 mod runner;
 mod server;
 mod suspend;
@@ -50,8 +56,14 @@ struct GlobalArguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Demo(demo::DemoArguments),
     Up(up::UpArguments),
+    New(new::NewArguments),
     Validate(validate::ValidateArguments),
+    Diff(diff::DiffArguments),
+    Reconcile(reconcile::ReconcileArguments),
+    Run(run::RunArguments),
+    Create(create::CreateArguments),
     Get(get::GetArguments),
     Logs(logs::LogsArguments),
     Delete(delete::DeleteArguments),
@@ -92,9 +104,17 @@ fn dispatch(arguments: Arguments, printer: Printer) -> Result<ExitCode, CommandE
     match arguments.command {
         // These two are started by ourselves, with no environment, and bring no runtime up.
         Command::Runner(arguments) => runner::run(&arguments),
+        Command::New(arguments) => new::run(&arguments, printer),
         Command::RenderTemplates => render_templates::run(printer),
+        Command::Demo(arguments) => demo::run(&arguments, &environment, printer),
         Command::Validate(arguments) => validate::run(&arguments, &global, printer),
         Command::Up(arguments) => in_runtime(up::run(arguments, &environment, printer)),
+        Command::Run(arguments) => in_runtime(run::run(&arguments, &global, &environment, printer)),
+        Command::Diff(arguments) => in_runtime(diff::run(&arguments, &global, &environment, printer)),
+        Command::Create(arguments) => in_runtime(create::run(&arguments, &global, &environment, printer)),
+        Command::Reconcile(arguments) => {
+            in_runtime(reconcile::run(&arguments, &global, &environment, printer))
+        }
         Command::Get(arguments) => in_runtime(get::run(&arguments, &global, &environment, printer)),
         Command::Logs(arguments) => in_runtime(logs::run(&arguments, &global, &environment, printer)),
         Command::Delete(arguments) => in_runtime(delete::run(&arguments, &global, &environment, printer)),
@@ -104,6 +124,11 @@ fn dispatch(arguments: Arguments, printer: Printer) -> Result<ExitCode, CommandE
         Command::Resume(arguments) => in_runtime(suspend::resume(&arguments, &global, &environment, printer)),
         Command::Version(arguments) => in_runtime(version::run(&arguments, &global, &environment, printer)),
     }
+}
+
+/// Returns five characters that make a name unlike any other.
+fn random_suffix() -> String {
+    crate::digest::short_hex(uuid::Uuid::new_v4().as_bytes(), 5)
 }
 
 fn in_runtime(

@@ -1,7 +1,7 @@
 //! All output of the program: data on standard output, messages on standard error.
 
 use std::fmt::Display;
-use std::io::{IsTerminal as _, Write};
+use std::io::Write as _;
 
 use crate::cli::command_error::CommandError;
 
@@ -37,11 +37,6 @@ impl Printer {
         if writeln!(output, "{text}").is_err() {
             // The reader of standard error is gone; the work is not.
         }
-    }
-
-    /// Returns whether standard output is a terminal.
-    pub(crate) fn is_terminal(self) -> bool {
-        std::io::stdout().is_terminal()
     }
 }
 

@@ -159,6 +159,48 @@ pub async fn dry_run(target: &Target, desired: &[Desired], actions: &[Action], m
     answers.into_iter().flatten().collect()
 }
 
+/// Asks the server what it would make of everything that `actions` write, and changes nothing.
+///
+/// Returns, by index of the desired object, the object as it would be, or why it is refused. Of a Task that runs again
+/// nothing can be asked while the old one is there.
+pub async fn preview(
+    target: &Target,
+    desired: &[Desired],
+    actions: &[Action],
+) -> Vec<(usize, Result<Value, Failure>)> {
+    let questions: Vec<BoxFuture<'_, (usize, Result<Value, Failure>)>> = actions
+        .iter()
+        .filter_map(|action| match action {
+            Action::Apply { desired: index, keep_suspended, .. } => {
+                let asked = target.apply(&desired[*index], *keep_suspended, true);
+                Some(preview_of(&desired[*index], *index, asked).boxed())
+            }
+            Action::Run { desired: index } => {
+                let asked = target.create(&desired[*index], true);
+                Some(preview_of(&desired[*index], *index, asked).boxed())
+            }
+            Action::RunAgain { .. } | Action::Prune { .. } => None,
+        })
+        .collect();
+    stream::iter(questions).buffered(CONCURRENCY).collect().await
+}
+
+async fn preview_of(
+    desired: &Desired,
+    index: usize,
+    asked: impl Future<Output = Result<DynamicObject, kube::Error>>,
+) -> (usize, Result<Value, Failure>) {
+    let failed = |error: kube::Error| Failure {
+        key: desired.key.clone(),
+        file: desired.file.to_string(),
+        line: desired.line,
+        refused: is_refusal(&error),
+        message: text_of(&error),
+    };
+    let result = asked.await.and_then(|object| serde_json::to_value(object).map_err(kube::Error::SerdeError));
+    (index, result.map_err(failed))
+}
+
 async fn ask(target: &Target, desired: &[Desired], action: &Action) -> Option<Failure> {
     match action {
         Action::Apply { desired: index, keep_suspended, .. } => {
@@ -199,9 +241,9 @@ pub async fn apply(
                 Ok(object) => {
                     cluster.applied(kind, object);
                     if kind == ManagedKind::Task {
-                        applied.started.push(key)
+                        applied.started.push(key);
                     } else {
-                        applied.written.push(key)
+                        applied.written.push(key);
                     }
                 }
                 Err(error) => applied.failures.extend(failure_of(&desired[index], Some(error))),

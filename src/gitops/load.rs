@@ -250,17 +250,11 @@ impl Loader<'_> {
 
     fn text(&mut self, file: &TreeEntry) -> Option<String> {
         let bytes = self.bytes(file)?;
-        match String::from_utf8(bytes) {
-            Ok(text) => Some(text),
-            Err(_) => {
-                self.find_in_file(
-                    &file.path,
-                    FindingCode::NotAPlainFile,
-                    "the file is not text in UTF-8",
-                    None,
-                );
-                None
-            }
+        if let Ok(text) = String::from_utf8(bytes) {
+            Some(text)
+        } else {
+            self.find_in_file(&file.path, FindingCode::NotAPlainFile, "the file is not text in UTF-8", None);
+            None
         }
     }
 
@@ -361,11 +355,11 @@ impl Loader<'_> {
 
     fn fill_in(&mut self, value: &mut Value, pointer: &mut String, faults: &mut Vec<(String, String)>) {
         if let Some(wanted) = file_reference(value) {
-            let wanted = wanted.map(str::to_owned);
-            match wanted
-                .ok_or_else(|| "$file takes the path of a file as a string".to_owned())
-                .and_then(|path| self.string_from(&path))
-            {
+            let filled = match wanted.as_str().map(str::to_owned) {
+                Some(path) => self.string_from(&path),
+                None => Err("$file takes the path of a file as a string".to_owned()),
+            };
+            match filled {
                 Ok(text) => *value = Value::String(text),
                 Err(message) => faults.push((pointer.clone(), message)),
             }
@@ -435,11 +429,10 @@ impl Loader<'_> {
     }
 }
 
-/// Returns the path of `{ $file: path }`; `Some(None)` when the value of `$file` is no string.
-fn file_reference(value: &Value) -> Option<Option<&str>> {
+/// Returns what stands behind `$file` in `{ $file: … }`.
+fn file_reference(value: &Value) -> Option<&Value> {
     let fields = value.as_object()?;
-    let path = fields.get("$file")?;
-    (fields.len() == 1).then(|| path.as_str())
+    fields.get("$file").filter(|_| fields.len() == 1)
 }
 
 fn mentions_files(value: &Value) -> bool {

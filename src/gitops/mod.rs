@@ -9,6 +9,7 @@
 //! ```
 
 pub mod apply;
+pub mod diff;
 pub mod evaluate;
 pub mod finding;
 pub mod layout;

@@ -1,5 +1,7 @@
 //! What commands that only read print, and with which exit status.
 
+#![expect(clippy::too_many_lines, reason = "a test tells one story, outputs and all")]
+
 use crate::support::env::TestEnv;
 
 #[test]
@@ -104,7 +106,7 @@ fn objects_are_listed_as_tables() {
     exit: 0
     --- stdout
     NAMESPACE   NAME   SOURCE   PHASE   DISCOVERED   TASKS   AGE
-    default   yearly   cron   Running   -   -   [SPAN]
+    default   yearly   cron: 0 0 1 1 *   Running   0   0   [SPAN]
     ");
     insta::assert_snapshot!(env.kelos(&["get", "ws"]), @"
     exit: 0
@@ -123,6 +125,23 @@ fn objects_are_listed_as_tables() {
     --- stdout
     NAME   URL   READY   REASON   REVISION   AGE
     default   [DIR]/config   True   Applied   [SHORT]   [SPAN]
+    ");
+    insta::assert_snapshot!(env.kelos(&["get", "task", "--phase", "failed"]), @"
+    exit: 0
+    --- stderr
+    No tasks in phase Failed in default
+    ");
+    insta::assert_snapshot!(env.kelos(&["get", "task", "--phase", "done"]), @"
+    exit: 2
+    --- stderr
+    error: invalid value 'done' for '--phase <PHASE>': no phase is called so; known are Waiting, Pending, Running, Succeeded, Failed
+
+    For more information, try '--help'.
+    ");
+    insta::assert_snapshot!(env.kelos(&["get", "tasks", "-o", "name"]), @"
+    exit: 0
+    --- stdout
+    task.kelos.dev/hello
     ");
     insta::assert_snapshot!(env.kelos(&["get", "workspace", "app", "-o", "yaml"]), @"
     exit: 0
@@ -147,5 +166,130 @@ fn objects_are_listed_as_tables() {
     spec:
       ref: main
       repo: https://example.com/team/app.git
+    ");
+    insta::assert_snapshot!(env.kelos(&["get", "workspace", "-A", "-o", "json"]), @r#"
+    exit: 0
+    --- stdout
+    {
+      "apiVersion": "kelos.dev/v1alpha1",
+      "items": [
+        {
+          "apiVersion": "kelos.dev/v1alpha1",
+          "kind": "Workspace",
+          "metadata": {
+            "annotations": {
+              "gitops.kelos.dev/manifest-digest": "[DIGEST]",
+              "kelos.dev/config-file": "objects.yaml",
+              "kelos.dev/config-line": "1",
+              "kelos.dev/config-revision": "[COMMIT]"
+            },
+            "creationTimestamp": "[TIME]",
+            "generation": 1,
+            "labels": {
+              "gitops.kelos.dev/owner": "default",
+              "gitops.kelos.dev/owner-uid": "[UID]"
+            },
+            "name": "app",
+            "namespace": "default",
+            "resourceVersion": "[VERSION]",
+            "uid": "[UID]"
+          },
+          "spec": {
+            "ref": "main",
+            "repo": "https://example.com/team/app.git"
+          }
+        }
+      ],
+      "kind": "WorkspaceList",
+      "metadata": {}
+    }
+    "#);
+    insta::assert_snapshot!(env.kelos(&["get", "task", "missing"]), @r#"
+    exit: 1
+    --- stderr
+    Error: tasks.kelos.dev "missing" not found
+    Hint: 'kelos get tasks' shows what is there; -n chooses the namespace
+    "#);
+    insta::assert_snapshot!(env.kelos(&["get", "pods"]), @"
+    exit: 2
+    --- stderr
+    error: invalid value 'pods' for '<KIND>': there is no kind 'pods'; known are task, taskspawner, workspace, agentconfig, configrepository, runrecord
+
+    For more information, try '--help'.
+    ");
+}
+
+#[test]
+fn objects_are_shown_in_detail() {
+    let env = TestEnv::up_with(FILES);
+    let commit = env.git("config", &["rev-parse", "HEAD"]);
+    env.applied(&commit);
+    env.task_ended("hello");
+    insta::assert_snapshot!(env.kelos(&["get", "task", "hello", "-d"]), @"
+    exit: 0
+    --- stdout
+    Name:   hello
+    Namespace:   default
+    Type:   shell
+    Phase:   Succeeded
+    Prompt:   echo hello
+    Start Time:   [TIME]
+    Completion Time:   [TIME]
+    Duration:   [SPAN]
+    Message:   the agent ended well
+    Defined In:   tasks/hello.yaml:1 at [SHORT]
+    Age:   [SPAN]
+    ");
+    insta::assert_snapshot!(env.kelos(&["get", "taskspawner", "yearly", "--detail"]), @"
+    exit: 0
+    --- stdout
+    Name:   yearly
+    Namespace:   default
+    Phase:   Running
+    Source:   Cron
+    Schedule:   0 0 1 1 *
+    Next Tick:   [TIME]
+    Task Type:   shell
+    Poll Interval:   [SPAN]
+    Discovered:   0
+    Tasks Created:   0
+    Message:   fires next at [TIME]
+    Defined In:   objects.yaml:18 at [SHORT]
+    Age:   [SPAN]
+    ");
+    insta::assert_snapshot!(env.kelos(&["get", "workspace", "-d"]), @"
+    exit: 0
+    --- stdout
+    Name:   app
+    Namespace:   default
+    Repo:   https://example.com/team/app.git
+    Ref:   main
+    Defined In:   objects.yaml:1 at [SHORT]
+    Age:   [SPAN]
+    ");
+    insta::assert_snapshot!(env.kelos(&["get", "agentconfig", "-d"]), @"
+    exit: 0
+    --- stdout
+    Name:   house-rules
+    Namespace:   default
+    Agents MD:   Be brief.
+    Skills:   team/skills
+    Defined In:   objects.yaml:9 at [SHORT]
+    Age:   [SPAN]
+    ");
+    insta::assert_snapshot!(env.kelos(&["get", "configrepository", "default", "-d"]), @"
+    exit: 0
+    --- stdout
+    Name:   default
+    Namespace:   default
+    URL:   [DIR]/config
+    Interval:   [SPAN]
+    Ready:   True
+    Reason:   Applied
+    Message:   4 objects of [SHORT] are applied
+    Applied:   [COMMIT]
+    Attempted:   [COMMIT]
+    Objects:   1 AgentConfig, 1 Task, 1 TaskSpawner, 1 Workspace
+    Age:   [SPAN]
     ");
 }

@@ -1,23 +1,37 @@
 //! The integration tests: one file per promise to users.
 
+mod examples_apply_in_name_order;
 mod run_bench;
 mod run_ends_with_a_truthful_outcome;
 mod run_leaves_nothing_behind;
 mod run_survives_kill;
 mod run_works_in_its_checkout;
 mod tidy {
+    mod architecture;
     mod crate_homes;
     mod file_sizes;
     mod generated_files;
     mod layers;
     mod links;
-    mod source;
+    pub(crate) mod source;
     mod yaml_is_valid;
 }
 #[cfg(test)]
+mod cli_changes;
+#[cfg(test)]
+mod cli_diffs;
+#[cfg(test)]
+mod cli_logs;
+#[cfg(test)]
 mod cli_reads;
+#[cfg(test)]
+mod cli_reconcile;
+#[cfg(test)]
+mod cli_runs;
 #[cfg(test)]
 mod conformance;
 #[cfg(test)]
 mod support;
+#[cfg(test)]
+mod kubectl_works_unmodified;
 mod upstream_admission_verdicts;

@@ -63,6 +63,11 @@ impl Structural {
         unknown
     }
 
+    /// Takes out nulls that are neither allowed nor replaced by a default.
+    pub fn prune_nulls(&self, object: &mut Value) {
+        prune::prune_nulls(object, Some(self.root()));
+    }
+
     /// Puts the defaults of the schema where values are missing.
     pub fn fill_defaults(&self, object: &mut Value) {
         defaults::fill(object, self.root());

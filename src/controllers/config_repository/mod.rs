@@ -30,7 +30,7 @@ pub(crate) use remote::{RemoteFault, remote, report_place};
 /// How many repositories are looked at at once.
 const CONCURRENCY: u16 = 4;
 /// The longest wait after repeated failures.
-const LONGEST_BACKOFF: Duration = Duration::from_secs(15 * 60);
+const LONGEST_BACKOFF: Duration = Duration::from_mins(15);
 /// How soon a pass is tried again that waits for a Task to end.
 const SOON: Duration = Duration::from_secs(1);
 
@@ -133,7 +133,7 @@ async fn reconcile(
     // Our own status writes wake us as well; they are no reason to ask the remote.
     if due || memory.asked != asked {
         memory.asked = asked;
-        let interval = duration::parse(&repository.spec.interval).unwrap_or(Duration::from_secs(60));
+        let interval = duration::parse(&repository.spec.interval).unwrap_or(Duration::from_mins(1));
         let wait = match controlled.attempt(&repository, &mut memory).await? {
             attempt::Verdict::Settled => {
                 memory.failures = 0;
@@ -171,7 +171,7 @@ mod tests {
     fn waits_grow_and_stay_bounded() {
         assert_eq!(backoff(1), Duration::from_millis(1_500));
         assert_eq!(backoff(u32::MAX), LONGEST_BACKOFF);
-        let minute = Duration::from_secs(60);
+        let minute = Duration::from_mins(1);
         for uid in ["a", "b", "0b5bdb2f"] {
             let wait = jittered(minute, uid);
             assert!(wait >= minute && wait <= minute * 11 / 10, "{wait:?}");

@@ -167,7 +167,7 @@ impl Controlled {
             let note = next.message.as_deref().unwrap_or_default();
             tracing::info!(
                 task = task.name_any(),
-                phase = next.phase.map(|phase| phase.as_str()),
+                phase = next.phase.map(crate::api::phase::TaskPhase::as_str),
                 reason = next.reason,
                 "Task advanced"
             );

@@ -99,19 +99,22 @@ fn obstacle(
 mod tests {
     use super::*;
 
-    fn branch(name: &str) -> Option<BranchKey> {
-        Some(BranchKey { namespace: "n".to_owned(), repository: "r".to_owned(), branch: name.to_owned() })
+    fn branch(name: &str) -> BranchKey {
+        BranchKey { namespace: "n".to_owned(), repository: "r".to_owned(), branch: name.to_owned() }
     }
 
     #[test]
     fn one_task_works_on_a_branch() {
         let claims = Claims::new(10);
-        assert_eq!(claims.claim("1", "first", branch("main")), Ok(()));
-        assert_eq!(claims.claim("1", "first", branch("main")), Ok(()), "its own claim is no obstacle");
-        assert_eq!(claims.claim("2", "second", branch("main")), Err(Obstacle::Branch("first".to_owned())));
-        assert_eq!(claims.claim("3", "third", branch("other")), Ok(()));
+        assert_eq!(claims.claim("1", "first", Some(branch("main"))), Ok(()));
+        assert_eq!(claims.claim("1", "first", Some(branch("main"))), Ok(()), "its own claim is no obstacle");
+        assert_eq!(
+            claims.claim("2", "second", Some(branch("main"))),
+            Err(Obstacle::Branch("first".to_owned()))
+        );
+        assert_eq!(claims.claim("3", "third", Some(branch("other"))), Ok(()));
         assert!(claims.release("1"));
-        assert_eq!(claims.claim("2", "second", branch("main")), Ok(()));
+        assert_eq!(claims.claim("2", "second", Some(branch("main"))), Ok(()));
     }
 
     #[test]

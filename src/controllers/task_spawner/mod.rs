@@ -160,8 +160,7 @@ async fn create_pending(
     now: Timestamp,
 ) -> Result<bool, SpawnerError> {
     let Some(tick) = next.pending_ticks.first().cloned() else { return Ok(false) };
-    let limit =
-        |limit: Option<i32>| limit.and_then(|limit| i64::try_from(limit).ok()).filter(|limit| *limit > 0);
+    let limit = |limit: Option<i32>| limit.map(i64::from).filter(|limit| *limit > 0);
     let total = next.total_tasks_created.unwrap_or_default();
     if limit(spawner.spec.max_total_tasks).is_some_and(|most| total >= most) {
         status::skip(&mut next, 1, "maxTotalTasks is reached");

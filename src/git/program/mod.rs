@@ -10,6 +10,7 @@ mod clone;
 mod push;
 #[cfg(test)]
 mod tests;
+mod working_copy;
 
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
@@ -26,6 +27,7 @@ use crate::process::{self, FinishError, Finished};
 
 pub use crate::git::program::clone::{Checkout, CloneRequest, Head, NamedRemote};
 pub use crate::git::program::push::PushError;
+pub use crate::git::program::working_copy::WorkingCopy;
 
 /// The oldest git whose settings we can pin by environment variables.
 pub const MINIMUM_VERSION: (u32, u32) = (2, 32);

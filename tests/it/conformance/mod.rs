@@ -8,14 +8,19 @@ mod cases;
 mod difference;
 mod mask;
 pub(crate) mod peer;
+mod random;
 mod run;
 mod step;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use futures::StreamExt as _;
+use kelos::apiserver::{ApiServer, Options, Resource, in_process};
+use kelos::clock;
+use kelos::store::Store;
 use serde_json::Value;
+use tokio::task::JoinSet;
 
 use self::difference::Report;
 use self::peer::Peer;
@@ -43,17 +48,93 @@ async fn two_real_servers_give_the_same_answers() {
     assert!(report.is_clean(), "{report}");
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_embedded_server_answers_as_the_real_one() {
+    let Some(assets) = assets_or_skip("the_embedded_server_answers_as_the_real_one") else { return };
+    let server = RealApiServer::start(&assets).await;
+    let (ours, _housekeeping) = embedded_server();
+    let real = Peer::real(&server.endpoint);
+    define_gadget(&real).await;
+    let cases = cases::all();
+    let (expected, given) = tokio::join!(answers(&real, &cases), answers(&ours, &cases));
+    write_down("real", &cases, &expected);
+    write_down("embedded", &cases, &given);
+    let report = Report::compare_with_real(&cases, &expected, &given);
+    std::fs::write(left("report"), report.to_string()).expect("cargo's folder for tests is writable");
+    assert!(report.is_clean(), "{report}");
+}
+
+/// How many random sequences are run.
+const SEQUENCES: u64 = 100;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn random_sequences_end_alike() {
+    let Some(assets) = assets_or_skip("random_sequences_end_alike") else { return };
+    let server = RealApiServer::start(&assets).await;
+    let (ours, _housekeeping) = embedded_server();
+    let real = Peer::real(&server.endpoint);
+    define_gadget(&real).await;
+    let findings: Vec<String> = futures::stream::iter(0..SEQUENCES)
+        .map(|seed| first_difference(seed, &real, &ours))
+        .buffered(PARALLEL)
+        .filter_map(std::future::ready)
+        .collect()
+        .await;
+    let count = findings.len();
+    assert!(
+        findings.is_empty(),
+        "{count} of {SEQUENCES} sequences differ (- real, + ours)\n{}",
+        findings.join("\n")
+    );
+}
+
+/// Runs one random sequence on both servers, side by side, up to the first answer that differs.
+async fn first_difference(seed: u64, real: &Peer, ours: &Peer) -> Option<String> {
+    let namespace = format!("random-{seed}");
+    let (mut real, mut ours) = tokio::join!(Runner::start(real, &namespace), Runner::start(ours, &namespace));
+    let mut history = String::new();
+    for call in random::sequence(seed) {
+        let step = Step::Send(call);
+        let ((title, expected), (_, given)) = tokio::join!(real.take(&step), ours.take(&step));
+        let status = expected.lines().next().unwrap_or_default();
+        history.extend([&title, " -> ", status, "\n"]);
+        if expected != given {
+            return Some(format!(
+                "## seed {seed}\n{history}{}",
+                difference::changed_lines(&expected, &given)
+            ));
+        }
+    }
+    None
+}
+
+/// Returns our server over an empty store in memory, and the task that does what controllers do in a cluster.
+fn embedded_server() -> (Peer, JoinSet<()>) {
+    let definition: Value = serde_json::from_str(GADGET).expect("the definition is JSON");
+    let gadget = Resource::from_crd(&definition, None).expect("the definition is sound");
+    let store = Store::memory().expect("memory suffices");
+    let server =
+        ApiServer::new(store, vec![gadget], Options { clock: clock::system(), version: "1.0.0".to_owned() });
+    let peer = Peer::Embedded(in_process(server.router(), "unknown"));
+    let mut housekeeping = JoinSet::new();
+    housekeeping.spawn(async move { server.keep_house().await });
+    (peer, housekeeping)
+}
+
 /// Leaves the masked answers in cargo's folder for tests, for the eyes of whoever mends a difference.
 fn write_down(name: &str, cases: &[Case], answers: &[Vec<Answer>]) {
     let mut text = String::new();
     for (case, answers) in cases.iter().zip(answers) {
-        text.push_str(&format!("# {}\n", case.name));
+        text.extend(["# ", case.name, "\n"]);
         for answer in answers {
-            text.push_str(&format!("{}\n{}\n", answer.step, answer.text));
+            text.extend([&answer.step, "\n", &answer.text, "\n"]);
         }
     }
-    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("conformance-{name}.txt"));
-    std::fs::write(path, text).expect("cargo's folder for tests is writable");
+    std::fs::write(left(name), text).expect("cargo's folder for tests is writable");
+}
+
+fn left(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("conformance-{name}.txt"))
 }
 
 /// Runs all cases; their answers are in the order of `cases`.

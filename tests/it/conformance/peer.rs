@@ -2,17 +2,17 @@
 
 use std::sync::Arc;
 
-use axum::Router;
-use axum::body::Body;
 use bytes::Bytes;
 use futures::StreamExt as _;
 use futures::stream::BoxStream;
 use http::{Request, Response};
 use http_body_util::{BodyExt as _, BodyStream, Full};
 use hyper_util::rt::TokioIo;
+use kelos::apiserver::InProcess;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 use tokio::net::TcpStream;
+use tokio::task::JoinSet;
 use tokio_rustls::TlsConnector;
 use tower::ServiceExt as _;
 
@@ -24,8 +24,8 @@ pub(crate) type BodyChunks = BoxStream<'static, Result<Bytes, String>>;
 /// A server that is asked.
 #[derive(Clone)]
 pub(crate) enum Peer {
-    /// Ours, called in process without a socket.
-    Embedded(Router),
+    /// Ours, called in process without a socket, as our controllers call it.
+    Embedded(InProcess),
     /// A kube-apiserver, over TLS with one connection per request.
     Real { connector: TlsConnector, port: u16, token: &'static str },
 }
@@ -50,10 +50,10 @@ impl Peer {
         let headers = request.headers_mut();
         headers.insert("host", "localhost".parse().expect("a host name is a header value"));
         match self {
-            Self::Embedded(router) => {
-                let answer = router.clone().oneshot(request.map(Body::from)).await;
+            Self::Embedded(service) => {
+                let answer = service.clone().oneshot(request.map(Full::new)).await;
                 let answer = answer.unwrap_or_else(|never| match never {});
-                Ok(answer.map(|body| chunks(body)))
+                Ok(answer.map(chunks))
             }
             Self::Real { connector, port, token } => {
                 let bearer = format!("Bearer {token}");
@@ -64,15 +64,15 @@ impl Peer {
                 let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
                     .await
                     .map_err(|err| err.to_string())?;
-                let driver = tokio::task::spawn(connection);
+                let mut driver = JoinSet::new();
+                driver.spawn(connection);
                 let answer =
                     sender.send_request(request.map(Full::new)).await.map_err(|err| err.to_string())?;
                 // The connection lives as long as its one body, and ends when the body is dropped.
-                let guard = tokio_util::task::AbortOnDropHandle::new(driver);
                 Ok(answer.map(|body| {
                     let body = chunks(body);
-                    futures::stream::unfold((body, guard, sender), |(mut body, guard, sender)| async move {
-                        body.next().await.map(|chunk| (chunk, (body, guard, sender)))
+                    futures::stream::unfold((body, driver, sender), |(mut body, driver, sender)| async move {
+                        body.next().await.map(|chunk| (chunk, (body, driver, sender)))
                     })
                     .fuse()
                     .boxed()

@@ -1,6 +1,6 @@
 //! Runs a case against one server and writes down what it answered.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -10,10 +10,10 @@ use serde_json::Value;
 
 use super::mask::{Masking, header_counts};
 use super::peer::{BodyChunks, Peer};
-use super::step::{Call, Case, Look, PATHS, Step};
+use super::step::{Call, Case, Look, PATHS, Step, YAML};
 
 /// How long a server may take to answer, to send the next event, or to do what it does by itself.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A masked answer, and the step that it answers.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,7 +37,7 @@ pub(crate) async fn run(peer: &Peer, case: &Case, namespace: &str) -> Vec<Answer
 pub(crate) struct Runner<'a> {
     peer: &'a Peer,
     masking: Masking,
-    kept: HashMap<&'static str, String>,
+    kept: BTreeMap<&'static str, String>,
     watches: HashMap<&'static str, Watch>,
 }
 
@@ -53,7 +53,7 @@ impl<'a> Runner<'a> {
         let mut runner = Self {
             peer,
             masking: Masking::default(),
-            kept: HashMap::from([("namespace", namespace.to_owned())]),
+            kept: BTreeMap::from([("namespace", namespace.to_owned())]),
             watches: HashMap::new(),
         };
         let body =
@@ -125,7 +125,7 @@ impl<'a> Runner<'a> {
             };
             self.kept.insert(name, text);
         }
-        let body = looked_at(&call.look, &body);
+        let body = looked_at(&call.look, &unquoted(&parts, body));
         Ok(self.masking.mask(&format!("{}{body}\n", head(&parts))))
     }
 
@@ -164,7 +164,7 @@ impl<'a> Runner<'a> {
                     break;
                 }
                 Ok(Err(fault)) => {
-                    events.push_str(&format!("FAULT {fault}\n"));
+                    events.extend(["FAULT ", &fault, "\n"]);
                     break;
                 }
                 Err(_) => {
@@ -219,6 +219,27 @@ fn head(parts: &http::response::Parts) -> String {
     format!("{}\n{}\n", parts.status.as_u16(), lines.concat())
 }
 
+fn drop_descriptions(value: &mut Value) {
+    match value {
+        Value::Object(members) => {
+            members.retain(|key, member| !(key == "description" && member.is_string()));
+            members.values_mut().for_each(drop_descriptions);
+        }
+        Value::Array(members) => members.iter_mut().for_each(drop_descriptions),
+        _ => {}
+    }
+}
+
+/// Returns a YAML body as JSON: our writer quotes every text that some reader of YAML could take for something else,
+/// so only the values can be equal.
+fn unquoted(parts: &http::response::Parts, body: String) -> String {
+    let is_yaml = parts.headers.get("content-type").is_some_and(|value| value == YAML);
+    match serde_yaml::from_str::<Value>(&body) {
+        Ok(value) if is_yaml => value.to_string(),
+        _ => body,
+    }
+}
+
 fn looked_at(look: &Look, body: &str) -> String {
     let parsed = || serde_json::from_str::<Value>(body);
     match look {
@@ -228,6 +249,16 @@ fn looked_at(look: &Look, body: &str) -> String {
             Ok(value) => {
                 value.pointer(pointer).map_or_else(|| format!("nothing at {pointer}"), Value::to_string)
             }
+            Err(err) => format!("no JSON: {err}: {body}"),
+        },
+        Look::Undescribed(pointer) => match parsed() {
+            Ok(mut value) => value.pointer_mut(pointer).map_or_else(
+                || format!("nothing at {pointer}"),
+                |value| {
+                    drop_descriptions(value);
+                    value.to_string()
+                },
+            ),
             Err(err) => format!("no JSON: {err}: {body}"),
         },
         Look::Member(list, key, text) => match parsed() {

@@ -32,6 +32,9 @@ pub(crate) enum Look {
     Whole,
     /// The value at a JSON pointer, written anew.
     At(&'static str),
+    /// The value at a JSON pointer without the descriptions in it, written anew: how the API's documentation is worded
+    /// is not its behaviour.
+    Undescribed(&'static str),
     /// The member of the list at the pointer whose value at the second pointer is the text, written anew.
     Member(&'static str, &'static str, &'static str),
     /// Nothing.

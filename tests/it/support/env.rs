@@ -117,6 +117,13 @@ impl TestEnv {
         self.ran(self.command().args(arguments))
     }
 
+    /// Runs `kelos` with `input` on its standard input.
+    pub(crate) fn kelos_with_input(&self, arguments: &[&str], input: &str) -> Ran {
+        self.write("standard-input", input);
+        let input = File::open(self.path("standard-input")).unwrap();
+        self.ran(self.command().args(arguments).stdin(input))
+    }
+
     /// Returns the command `kelos` in the user's environment and folder, for what the other functions cannot do.
     pub(crate) fn command(&self) -> Command {
         self.with_environment(process::command(env!("CARGO_BIN_EXE_kelos")))
@@ -127,6 +134,17 @@ impl TestEnv {
         let mut command = self.with_environment(process::command(kubectl()?));
         command.env("KUBECONFIG", self.data_dir().join("kubeconfig")).args(arguments);
         Some(self.ran(&mut command))
+    }
+
+    /// Returns another program's command in the user's environment and folder; programs of `first` are found before
+    /// all others.
+    pub(crate) fn program(&self, program: &Path, first: Option<&Path>) -> Command {
+        let mut command = self.with_environment(process::command(program));
+        if let Some(first) = first {
+            command.env("PATH", format!("{}:{SEARCH_PATH}", first.display()));
+        }
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
     }
 
     /// Runs git in `folder`, which must succeed, and returns what it prints.
@@ -213,7 +231,8 @@ impl TestEnv {
         command
     }
 
-    fn ran(&self, command: &mut Command) -> Ran {
+    /// Runs a command to its end.
+    pub(crate) fn ran(&self, command: &mut Command) -> Ran {
         let child = command.spawn().unwrap();
         Ran::of(finish(child), &self.root)
     }

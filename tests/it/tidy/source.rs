@@ -1,5 +1,7 @@
 //! The project's own files as text, for the tests that read them: no comments, no test code, paths spelled out.
 
+#![expect(clippy::unwrap_used, clippy::panic, reason = "it is part of tests")]
+
 use std::path::{Path, PathBuf};
 
 /// A file of the library, without comments and tests.
@@ -44,7 +46,10 @@ pub(crate) fn library() -> Vec<Source> {
         |path: &str| path.split('/').any(|part| ["tests", "tests.rs", "testing.rs"].contains(&part));
     let sources = files("src", ".rs").into_iter().filter(|path| !is_test(path));
     let sources: Vec<Source> = sources
-        .map(|path| Source { code: production_code(&text(&path)), path: path["src/".len()..].to_owned() })
+        .map(|path| Source {
+            code: production_code(&text(&path)),
+            path: path.trim_start_matches("src/").to_owned(),
+        })
         .collect();
     assert!(sources.len() > 100, "the library's files are found");
     sources
@@ -76,10 +81,10 @@ pub(crate) fn paths(code: &str, first: &str) -> Vec<Vec<String>> {
     let mut found = Vec::new();
     let start = format!("{first}::");
     for (at, _) in code.match_indices(&start) {
-        let is_inside =
-            code[..at].ends_with(|before: char| before.is_alphanumeric() || "_:".contains(before));
+        let (before, from) = code.split_at(at);
+        let is_inside = before.ends_with(|last: char| last.is_alphanumeric() || "_:".contains(last));
         if !is_inside {
-            expand(&mut code[at..].chars().peekable(), &[], &mut found);
+            expand(&mut from.chars().peekable(), &[], &mut found);
         }
     }
     found

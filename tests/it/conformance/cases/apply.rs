@@ -213,6 +213,19 @@ fn shapes() -> Vec<Case> {
                 by("one", json!({"size": 1, "settings": {"a": null}, "blob": {"a": null}})),
             ],
         ),
+        Case::new("a null where the schema names no type", [by("one", json!({"size": 1, "anything": null}))]),
+        Case::new(
+            "empty labels",
+            [apply(
+                "one",
+                ONE,
+                gadget_with(
+                    "one",
+                    json!({"labels": {}, "annotations": {}, "finalizers": []}),
+                    json!({"size": 1}),
+                ),
+            )],
+        ),
         Case::new(
             "int or string",
             [
@@ -347,20 +360,20 @@ fn metadata() -> Vec<Case> {
                     ONE,
                     meta(
                         json!({"labels": {"l": "1"}, "annotations": {"a": "1"}, "finalizers": ["example.com/f"],
-                    "ownerReferences": [{"apiVersion": "v1", "kind": "ConfigMap", "name": "o", "uid": "123"}]}),
+                    "ownerReferences": [{"apiVersion": "example.org/v1", "kind": "Unserved", "name": "o", "uid": "123"}]}),
                     ),
                 ),
                 apply(
                     "other",
                     ONE,
                     meta(json!({"labels": {"l": "2", "m": "1"}, "finalizers": ["example.com/g"],
-                    "ownerReferences": [{"apiVersion": "v1", "kind": "ConfigMap", "name": "p", "uid": "124"}]})),
+                    "ownerReferences": [{"apiVersion": "example.org/v1", "kind": "Unserved", "name": "p", "uid": "124"}]})),
                 ),
                 force(
                     "other",
                     ONE,
                     meta(json!({"labels": {"l": "2", "m": "1"}, "finalizers": ["example.com/g"],
-                    "ownerReferences": [{"apiVersion": "v1", "kind": "ConfigMap", "name": "p", "uid": "124"}]})),
+                    "ownerReferences": [{"apiVersion": "example.org/v1", "kind": "Unserved", "name": "p", "uid": "124"}]})),
                 ),
                 apply("meta", ONE, meta(json!({}))),
                 apply("other", ONE, meta(json!({}))),
