@@ -156,7 +156,11 @@ impl Call<'_> {
             return Ok(());
         }
         let mut error = ApiError::verb_not_supported(self.resource.subject(), verb);
-        error.message = format!("{}: the kinds of this server are built in", error.message);
+        let reason = match self.resource.kind.as_str() {
+            "Service" => "nothing here could serve one",
+            _ => "the kinds of this server are built in",
+        };
+        error.message = format!("{}: {reason}", error.message);
         Err(error)
     }
 

@@ -30,6 +30,7 @@ mod metadata;
 mod names;
 mod negotiate;
 mod openapi;
+mod openapi_v2;
 mod options;
 mod output;
 pub mod patch;

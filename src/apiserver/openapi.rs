@@ -39,11 +39,7 @@ impl OpenApi {
         let mut documents = BTreeMap::new();
         for (group, versions) in registry.groups() {
             for (version, resources) in versions {
-                let path = if group.is_empty() {
-                    format!("api/{version}")
-                } else {
-                    format!("apis/{group}/{version}")
-                };
+                let path = path(group, version);
                 let bytes: Bytes = encode::to_vec(&render(&path, &resources)).into();
                 let digest = digest::sha256_hex(&bytes).to_uppercase();
                 documents.insert(path, Document { bytes, digest });
@@ -98,7 +94,13 @@ impl OpenApi {
     }
 }
 
-fn render(path: &str, resources: &[&std::sync::Arc<Resource>]) -> Value {
+/// Returns the path, without its first slash, under which a group's version is served.
+pub(crate) fn path(group: &str, version: &str) -> String {
+    if group.is_empty() { format!("api/{version}") } else { format!("apis/{group}/{version}") }
+}
+
+/// Returns the document of one group and version; `path` is its [`path`].
+pub(crate) fn render(path: &str, resources: &[&std::sync::Arc<Resource>]) -> Value {
     let mut paths = Map::new();
     let mut schemas = Map::new();
     for resource in resources {

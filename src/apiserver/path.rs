@@ -18,6 +18,8 @@ pub(crate) enum Target {
     Group(String),
     /// `/api/VERSION` or `/apis/GROUP/VERSION`
     GroupVersion { group: String, version: String },
+    /// `/openapi/v2`
+    OpenApiV2,
     /// `/openapi/v3`
     OpenApiIndex,
     /// `/openapi/v3/PATH`
@@ -70,6 +72,7 @@ pub(crate) fn parse(path: &str) -> Target {
         }
         ["api", version, rest @ ..] => objects("", version, rest),
         ["apis", group, version, rest @ ..] => objects(group, version, rest),
+        ["openapi", "v2"] => Target::OpenApiV2,
         ["openapi", "v3"] => Target::OpenApiIndex,
         ["openapi", "v3", rest @ ..] => Target::OpenApiDocument(rest.join("/")),
         ["version"] => Target::Version,

@@ -21,6 +21,7 @@ use crate::apiserver::discovery;
 use crate::apiserver::garbage;
 use crate::apiserver::metadata;
 use crate::apiserver::openapi::OpenApi;
+use crate::apiserver::openapi_v2::OpenApiV2;
 use crate::apiserver::options::{DeleteOptions, Query, WriteOptions};
 use crate::apiserver::output::Output;
 use crate::apiserver::path::{self, ObjectPath, Target};
@@ -48,6 +49,7 @@ pub(crate) struct State {
     pub(crate) clock: SharedClock,
     pub(crate) version: String,
     pub(crate) open_api: OpenApi,
+    pub(crate) open_api_v2: OpenApiV2,
     /// Cancelled when the server stops; every watch ends then.
     pub(crate) stopping: CancellationToken,
     /// Whether namespaces and definitions were written; the first request does it.
@@ -77,6 +79,7 @@ impl ApiServer {
                 clock: options.clock,
                 version: options.version,
                 open_api,
+                open_api_v2: OpenApiV2::default(),
                 stopping: CancellationToken::new(),
                 prepared: OnceCell::new(),
             }),
@@ -199,6 +202,7 @@ impl State {
             Target::Groups => discovery::groups(&self.registry, &parts.headers),
             Target::Group(group) => discovery::group(&self.registry, group),
             Target::GroupVersion { group, version } => discovery::resources(&self.registry, group, version),
+            Target::OpenApiV2 => self.open_api_v2.answer(&self.registry, parts),
             Target::OpenApiIndex => self.open_api.index(),
             Target::OpenApiDocument(path) => self.open_api.document(path, parts),
             Target::Version => discovery::version(&self.version),

@@ -37,4 +37,6 @@ mod cli_runs;
 mod conformance;
 #[cfg(test)]
 mod support;
+#[cfg(test)]
+mod kubectl_works_unmodified;
 mod upstream_admission_verdicts;

@@ -1,14 +1,16 @@
 //! The few kinds of Kubernetes itself that our kinds need: Namespace, Secret, ConfigMap, Event, Lease,
-//! CustomResourceDefinition.
+//! CustomResourceDefinition; and Service, of which there are none.
 //!
 //! Each is a [`CoreKind`]: the shape of its struct, its rules, and the cells of its table.
 
 mod config_map;
 mod definition;
+mod descriptions;
 mod event;
 mod lease;
 mod namespace;
 mod secret;
+mod service;
 pub(crate) mod shape;
 
 use std::collections::BTreeMap;
@@ -117,7 +119,7 @@ const fn wide_column(name: &'static str, kind: &'static str, description: &'stat
 /// What `kubectl explain` says of the creation timestamp; table columns for ages repeat it.
 pub(crate) const CREATED: &str = "CreationTimestamp is a timestamp representing the server time when this object was created. It is not guaranteed to be set in happens-before order across separate operations. Clients may not set this value. It is represented in RFC3339 form and is in UTC.\n\nPopulated by the system. Read-only. Null for lists. More info: https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md#metadata";
 
-static KINDS: [&CoreKind; 7] = [
+static KINDS: [&CoreKind; 8] = [
     &config_map::KIND,
     &definition::KIND,
     &event::KIND,
@@ -125,6 +127,7 @@ static KINDS: [&CoreKind; 7] = [
     &lease::KIND,
     &namespace::KIND,
     &secret::KIND,
+    &service::KIND,
 ];
 
 /// Whether a kind is one of these.
@@ -144,7 +147,9 @@ pub(crate) fn metadata_schema() -> Value {
     let Shape::Struct(fields) = &shape::METADATA else { return json!({"type": "object"}) };
     let properties: serde_json::Map<String, Value> =
         fields.iter().map(|field| (field.name.to_owned(), field.shape.open_api())).collect();
-    json!({"type": "object", "properties": properties})
+    let mut schema = json!({"type": "object", "properties": properties});
+    descriptions::describe_metadata(&mut schema);
+    schema
 }
 
 /// Returns the prefixes of the store's keys under which secrets lie; what they held is to leave the disk at once.
@@ -159,7 +164,8 @@ pub(crate) fn resources() -> Vec<Resource> {
 
 impl CoreKind {
     fn resource(&'static self) -> Resource {
-        let open_api = self.shape.open_api();
+        let mut open_api = self.shape.open_api();
+        descriptions::describe(self.kind, &mut open_api);
         let schema = Structural::parse(&open_api).expect("because shapes make structural schemas");
         let api_version = if self.group.is_empty() {
             self.version.to_owned()

@@ -136,6 +136,17 @@ impl TestEnv {
         Some(self.ran(&mut command))
     }
 
+    /// Returns another program's command in the user's environment and folder; programs of `first` are found before
+    /// all others.
+    pub(crate) fn program(&self, program: &Path, first: Option<&Path>) -> Command {
+        let mut command = self.with_environment(process::command(program));
+        if let Some(first) = first {
+            command.env("PATH", format!("{}:{SEARCH_PATH}", first.display()));
+        }
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    }
+
     /// Runs git in `folder`, which must succeed, and returns what it prints.
     pub(crate) fn git(&self, folder: &str, arguments: &[&str]) -> String {
         let mut command = self.with_environment(process::command("git"));
@@ -220,7 +231,8 @@ impl TestEnv {
         command
     }
 
-    fn ran(&self, command: &mut Command) -> Ran {
+    /// Runs a command to its end.
+    pub(crate) fn ran(&self, command: &mut Command) -> Ran {
         let child = command.spawn().unwrap();
         Ran::of(finish(child), &self.root)
     }

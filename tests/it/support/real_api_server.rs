@@ -38,6 +38,8 @@ pub(crate) struct Endpoint {
 #[derive(Debug)]
 pub(crate) struct RealApiServer {
     pub(crate) endpoint: Endpoint,
+    /// The file with which kubectl finds the server.
+    pub(crate) kubeconfig: PathBuf,
     // Order matters: fields drop from the top, and the folder must outlive the processes.
     _processes: Vec<Process>,
     _folder: TempDir,
@@ -110,7 +112,8 @@ impl RealApiServer {
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
         processes.push(controller_manager(assets, folder.path()));
-        Self { endpoint, _processes: processes, _folder: folder }
+        let kubeconfig = folder.path().join("kubeconfig");
+        Self { endpoint, kubeconfig, _processes: processes, _folder: folder }
     }
 }
 
