@@ -172,7 +172,7 @@ fn variables(folder: &Path) -> [(&'static str, String); 8] {
 }
 
 fn temporary_folder() -> Result<PathBuf, CommandError> {
-    let folder = std::env::temp_dir().join(format!("kelos-demo-{}", uuid::Uuid::new_v4().simple()));
+    let folder = std::env::temp_dir().join(format!("kelos-demo-{}", std::process::id()));
     let mut builder = fs::DirBuilder::new();
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
     builder.create(&folder)?;
