@@ -1,10 +1,7 @@
 //! What the tests stand on.
 
-<<<<<<< HEAD
 pub(crate) mod api;
-=======
 pub(crate) mod clients;
->>>>>>> clients
 pub(crate) mod env;
 mod filter;
 pub(crate) mod real_api_server;
