@@ -1,7 +1,7 @@
 //! The integration tests: one file per promise to users.
 
-mod examples_apply_in_name_order;
 mod drift_is_reported_and_corrected;
+mod examples_apply_in_name_order;
 mod manifest_rejected_with_location;
 mod removed_manifest_is_pruned;
 mod run_bench;
@@ -36,7 +36,7 @@ mod cli_runs;
 #[cfg(test)]
 mod conformance;
 #[cfg(test)]
-mod support;
-#[cfg(test)]
 mod kubectl_works_unmodified;
+#[cfg(test)]
+mod support;
 mod upstream_admission_verdicts;

@@ -20,8 +20,8 @@ enum Kind {
     /// A map: pairs of a name and a message.
     Named(&'static Message),
     /// One of two forms, each a message in a field of its own.
-    OneOf(fn(&Value) -> (u32, Kind)),
-    OneOfs(fn(&Value) -> (u32, Kind)),
+    OneOf(fn(&Value) -> (u32, Self)),
+    OneOfs(fn(&Value) -> (u32, Self)),
 }
 
 /// A message: the name, number and kind of its fields.
@@ -275,7 +275,7 @@ mod tests {
             &[0x0A, 3][..],
             b"2.0",                          // swagger
             &[0x4A, 24, 0x0A, 22],           // definitions, one pair
-            &[0x0A, 1, b'a', 0x12, 17 + 0],  // its name, its schema
+            &[0x0A, 1, b'a', 0x12, 17],      // its name, its schema
             &[0x49, 0, 0, 0, 0, 0, 0, 0xF0], // minimum, in eight bytes
             &[0x3F, 0x58, 0xAC, 0x02],       // maxLength
             &[0xB2, 0x01],                   // type, a list of texts
