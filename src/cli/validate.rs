@@ -71,7 +71,7 @@ fn print(evaluation: &Evaluation, path: &Path, printer: Printer) -> Result<(), C
     match (evaluation.errors(), evaluation.findings.len()) {
         (0, 0) => printer.message(format_args!("{}: {objects} objects, no findings", path.display())),
         (0, warnings) => {
-            printer.message(format_args!("{}: {objects} objects, {warnings} warnings", path.display()))
+            printer.message(format_args!("{}: {objects} objects, {warnings} warnings", path.display()));
         }
         (errors, all) => {
             let warnings = all - errors;

@@ -295,7 +295,11 @@ fn observe(kind: ManagedKind, mut object: DynamicObject) -> Observed {
             Value::Null
         } else {
             json!({
-                "metadata": {"labels": object.metadata.labels.take(), "annotations": object.metadata.annotations.take()},
+                "apiVersion": kind.in_api().api_version(), "kind": kind.as_str(),
+                "metadata": {
+                    "name": object.metadata.name.take(), "labels": object.metadata.labels.take(),
+                    "annotations": object.metadata.annotations.take(),
+                },
                 "spec": object.data["spec"].take(),
             })
         }),

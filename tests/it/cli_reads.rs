@@ -28,6 +28,17 @@ fn a_running_daemon_is_found_by_itself() {
         No resources found in default namespace.
         ");
     }
+    insta::assert_snapshot!(env.kelos(&["version"]), @"
+    exit: 0
+    --- stdout
+    kelos 0.1.0
+    server v1.37.0+kelos.0.1.0 at [SERVER]
+    ");
+    insta::assert_snapshot!(env.kelos(&["version", "--client"]), @"
+    exit: 0
+    --- stdout
+    kelos 0.1.0
+    ");
     assert_eq!(env.stop(), Some(0));
     insta::assert_snapshot!(env.kelos(&["version"]), @"
     exit: 0
@@ -124,6 +135,13 @@ fn objects_are_listed_as_tables() {
     NAME   URL   READY   REASON   REVISION   AGE
     default   [DIR]/config   True   Applied   [SHORT]   [SPAN]
     ");
+}
+
+#[test]
+fn objects_are_chosen_and_printed_for_programs() {
+    let env = TestEnv::up_with(FILES);
+    env.applied(&env.git("config", &["rev-parse", "HEAD"]));
+    env.task_ended("hello");
     insta::assert_snapshot!(env.kelos(&["get", "task", "--phase", "failed"]), @"
     exit: 0
     --- stderr
