@@ -72,10 +72,10 @@ impl CommandError {
     pub(crate) fn render(&self) -> String {
         let mut text = format!("Error: {}\n", self.error);
         for cause in self.error.chain().skip(1) {
-            let _infallible = writeln!(text, "Caused by: {cause}");
+            let _ = writeln!(text, "Caused by: {cause}");
         }
         for hint in &self.hints {
-            let _infallible = writeln!(text, "Hint: {hint}");
+            let _ = writeln!(text, "Hint: {hint}");
         }
         if self.kind == ErrorKind::Internal {
             text.push_str("This is a fault in kelos; please report it with the command that you ran.\n");
