@@ -24,6 +24,8 @@ mod tidy {
 #[cfg(test)]
 mod cli_changes;
 #[cfg(test)]
+mod cli_completes;
+#[cfg(test)]
 mod cli_diffs;
 #[cfg(test)]
 mod cli_logs;
