@@ -31,7 +31,7 @@ mod cli_runs;
 #[cfg(test)]
 mod conformance;
 #[cfg(test)]
-mod support;
-#[cfg(test)]
 mod kubectl_works_unmodified;
+#[cfg(test)]
+mod support;
 mod upstream_admission_verdicts;
