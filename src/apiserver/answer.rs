@@ -120,7 +120,7 @@ pub(crate) fn list(
         Form::Partial { version, list: true } => partial_list(resource, listed, version)?,
         Form::Partial { .. } => {
             return Err(ApiError::not_acceptable_form(
-                "you requested PartialObjectMetadata, but the requested object is a list",
+                "you requested PartialObjectMetadata, but the requested object is a list (*unstructured.UnstructuredList)",
             ));
         }
         Form::Table(version) => {

@@ -52,6 +52,9 @@ pub(crate) fn decode(resource: &Resource, bytes: &[u8], encoding: Encoding) -> R
     };
     complete_type(resource, &mut object);
     check_type(resource, bytes, &object)?;
+    if object["apiVersion"].as_str().unwrap_or_default().is_empty() {
+        return Ok(Incoming { strict_errors, object });
+    }
     if object["apiVersion"] != resource.api_version() {
         return Ok(Incoming { strict_errors: misplaced(&object), object });
     }
@@ -68,6 +71,10 @@ fn json(bytes: &[u8]) -> Result<(Value, Vec<String>), String> {
         let fault = go_json::fault(bytes).unwrap_or_else(|| error.to_string());
         format!("{about}: {fault}")
     })?;
+    if decoded.value.is_null() {
+        // Go reads null into anything, and finds nothing in it.
+        return Ok((Value::Object(Map::new()), Vec::new()));
+    }
     if !decoded.value.is_object() {
         return Err(format!(
             "{about}: json: cannot unmarshal {} into Go value of type struct {{ APIVersion string \"json:\\\"apiVersion,omitempty\\\"\"; Kind string \"json:\\\"kind,omitempty\\\"\" }}",
@@ -187,7 +194,7 @@ pub(crate) fn wrong_version(resource: &Resource, api_version: &str) -> ApiError 
 }
 
 /// Returns the complaints about an object in an unknown version: nothing of it has a schema.
-fn misplaced(object: &Value) -> Vec<String> {
+pub(crate) fn misplaced(object: &Value) -> Vec<String> {
     let known = ["apiVersion", "kind", "metadata"];
     let fields = object.as_object().into_iter().flatten().map(|(name, _)| name);
     fields.filter(|name| !known.contains(&name.as_str())).map(|name| unknown(name)).collect()
@@ -252,6 +259,9 @@ fn go_mismatch(kind: &str, mismatch: &Mismatch) -> String {
     let field = match path.strip_prefix("metadata.") {
         Some(inner) if kind == "ObjectMeta" => format!("ObjectMeta.{inner}"),
         Some(inner) => format!("ObjectMeta.metadata.{inner}"),
+        None if path == "metadata" && kind == "ObjectMeta" => {
+            return format!("json: cannot unmarshal {found} into Go value of type {wanted}");
+        }
         None => format!("{kind}.{path}"),
     };
     format!("json: cannot unmarshal {found} into Go struct field {field} of type {wanted}")
@@ -311,6 +321,13 @@ pub(crate) fn delete_options(bytes: &[u8], encoding: Encoding) -> Result<Value, 
     if kind != "DeleteOptions" {
         return Err(ApiError::bad_request(format!(
             "no kind \"{kind}\" is registered for version \"{api_version}\" in scheme \"pkg/runtime/scheme.go:111\""
+        )));
+    }
+    let grace = &options["gracePeriodSeconds"];
+    if !grace.is_null() && !grace.is_i64() {
+        return Err(ApiError::bad_request(format!(
+            "json: cannot unmarshal {} into Go struct field DeleteOptions.gracePeriodSeconds of type int64",
+            json_type(grace)
         )));
     }
     Ok(options)

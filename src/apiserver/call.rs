@@ -72,7 +72,12 @@ impl Call<'_> {
             ("update", Some(name)) => self.replace(name, "", body).await,
             ("patch", Some(name)) => self.patch(name, "", body).await,
             ("delete", Some(name)) => self.delete(name, body).await,
-            ("update" | "patch", None) if !is_core => Err(ApiError::bad_request("name must be provided")),
+            ("update" | "patch", None) if !is_core => {
+                if verb == "patch" {
+                    PatchType::parse(negotiate::content_type(&self.parts.headers), self.resource)?;
+                }
+                Err(ApiError::bad_request("name must be provided"))
+            }
             _ => Err(self.unsupported(verb)),
         }
     }

@@ -2,6 +2,7 @@
 
 use axum::body::Body;
 use axum::http::{HeaderMap, HeaderValue, Response, StatusCode, header};
+use axum::response::IntoResponse as _;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::Serialize;
@@ -11,6 +12,7 @@ use crate::apiserver::answer;
 use crate::apiserver::encode;
 use crate::apiserver::negotiate;
 use crate::apiserver::resource::{Registry, Resource};
+use crate::apiserver::status::ApiError;
 use crate::digest;
 
 /// The version of the Kubernetes API whose answers these are.
@@ -98,8 +100,8 @@ struct CoreVersions {
 
 #[derive(Serialize)]
 struct ResponseKind<'a> {
-    group: &'static str,
-    version: &'static str,
+    group: &'a str,
+    version: &'a str,
     kind: &'a str,
 }
 
@@ -179,16 +181,20 @@ fn body(value: &impl Serialize) -> Response<Body> {
 
 /// Answers `/api`.
 pub(crate) fn core_versions(registry: &Registry, headers: &HeaderMap) -> Response<Body> {
-    if let Some(version) = aggregated(headers) {
-        return aggregated_list(registry, version, str::is_empty);
+    match aggregated(headers) {
+        Ok(Some(version)) => return aggregated_list(registry, version, str::is_empty),
+        Ok(None) => {}
+        Err(refusal) => return refusal.into_response(),
     }
     body(&CoreVersions { kind: "APIVersions", versions: ["v1"], server_addresses: [] })
 }
 
 /// Answers `/apis`.
 pub(crate) fn groups(registry: &Registry, headers: &HeaderMap) -> Response<Body> {
-    if let Some(version) = aggregated(headers) {
-        return aggregated_list(registry, version, |group| !group.is_empty());
+    match aggregated(headers) {
+        Ok(Some(version)) => return aggregated_list(registry, version, |group| !group.is_empty()),
+        Ok(None) => {}
+        Err(refusal) => return refusal.into_response(),
     }
     let groups = registry
         .groups()
@@ -227,7 +233,12 @@ fn group_of<'a>(name: &'a str, versions: impl Iterator<Item = &'a str>, is_alone
 pub(crate) fn resources(registry: &Registry, group: &str, version: &str) -> Response<Body> {
     let groups = registry.groups();
     let Some(found) = groups.get(group).and_then(|versions| versions.get(version)) else {
-        return answer::not_found();
+        // The core group says in an object what it does not know.
+        return if group.is_empty() {
+            ApiError::unknown_resource().into_response()
+        } else {
+            answer::not_found()
+        };
     };
     let mut resources = Vec::new();
     for resource in found {
@@ -279,21 +290,20 @@ fn storage_version_hash(resource: &Resource) -> String {
 }
 
 /// Returns the version of aggregated discovery that a client asks for.
-fn aggregated(headers: &HeaderMap) -> Option<&'static str> {
-    for clause in negotiate::accept(headers) {
-        if clause.media_type != "application/json" {
-            continue;
-        }
-        let is_list = clause.parameter("g") == "apidiscovery.k8s.io"
+fn aggregated(headers: &HeaderMap) -> Result<Option<&'static str>, ApiError> {
+    let clauses = negotiate::accept(headers);
+    for clause in &clauses {
+        let is_list = clause.media_type == "application/json"
+            && clause.parameter("g") == "apidiscovery.k8s.io"
             && clause.parameter("as") == "APIGroupDiscoveryList";
         match (is_list, clause.parameter("v")) {
-            (true, "v2") => return Some("v2"),
-            (true, "v2beta1") => return Some("v2beta1"),
-            (false, _) if clause.parameter("as").is_empty() => return None,
+            (true, "v2") => return Ok(Some("v2")),
+            (true, "v2beta1") => return Ok(Some("v2beta1")),
+            (false, _) if clause.parameter("as").is_empty() && clause.is_readable() => return Ok(None),
             _ => {}
         }
     }
-    None
+    if clauses.is_empty() { Ok(None) } else { Err(negotiate::refusal()) }
 }
 
 fn aggregated_list(
@@ -341,7 +351,12 @@ fn aggregated_list(
 }
 
 fn discovered(resource: &Resource) -> DiscoveredResource<'_> {
-    let kind = || ResponseKind { group: "", version: "", kind: &resource.kind };
+    // A kind of Kubernetes itself answers in the group and version of its list.
+    let (group, version) = match resource.core {
+        Some(_) => ("", ""),
+        None => (resource.group.as_str(), resource.version.as_str()),
+    };
+    let kind = || ResponseKind { group, version, kind: &resource.kind };
     DiscoveredResource {
         resource: &resource.plural,
         response_kind: kind(),

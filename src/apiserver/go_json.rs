@@ -45,7 +45,8 @@ impl Scanner<'_> {
                     b'\t' => "'\\t'".to_owned(),
                     b'\r' => "'\\r'".to_owned(),
                     byte if byte < 0x80 => format!("'\\x{byte:02x}'"),
-                    // Go shows the byte as the character of that number.
+                    // Go shows the byte as the character of that number, or its number if nothing can be seen.
+                    byte if byte < 0xa0 || byte == 0xad => format!("'\\u{byte:04x}'"),
                     byte => format!("'{}'", char::from(byte)),
                 };
                 format!("invalid character {shown} {context}")

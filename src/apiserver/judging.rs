@@ -22,6 +22,11 @@ pub(crate) fn violations(
         causes.extend((core.validate)(new, old));
         return causes;
     }
+    // Whatever else is wrong with an object of another type is not worth saying.
+    let type_faults = type_violations(resource, new);
+    if !type_faults.is_empty() {
+        return type_faults;
+    }
     match old {
         None => {
             let names = names::dns_subdomain;
@@ -34,7 +39,6 @@ pub(crate) fn violations(
             causes.extend(metadata::update_violations(new, old));
         }
     }
-    causes.extend(type_violations(resource, new));
     causes.extend(schema_violations(resource, new, old, subresource));
     causes
 }

@@ -5,6 +5,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use crate::apiserver::go_json;
 use crate::apiserver::options::ListOptions;
 use crate::apiserver::resource::Resource;
 use crate::apiserver::server::State;
@@ -59,8 +60,9 @@ impl Token {
         let bytes = URL_SAFE_NO_PAD
             .decode(text)
             .map_err(|error| fault(&format!("continue key is not valid: {error}")))?;
-        let token: Self = serde_json::from_slice(&bytes)
-            .map_err(|_| fault(&format!("continue key is not valid: {}", unreadable(&bytes))))?;
+        let token: Self = serde_json::from_slice(&bytes).map_err(|_| {
+            fault(&format!("continue key is not valid: {}", go_json::fault(&bytes).unwrap_or_default()))
+        })?;
         if token.version != TOKEN_VERSION {
             return Err(fault(&format!(
                 "continue key is not valid: server does not recognize this encoded version {}",
@@ -81,14 +83,6 @@ impl Token {
             return Err(fault(&format!("continue key is not valid: {}", token.start)));
         }
         Ok((format!("{prefix}{start}"), token.revision))
-    }
-}
-
-fn unreadable(bytes: &[u8]) -> String {
-    let text = String::from_utf8_lossy(bytes);
-    match text.chars().next() {
-        Some(first) => format!("invalid character '{first}' looking for beginning of value"),
-        None => "unexpected end of JSON input".to_owned(),
     }
 }
 

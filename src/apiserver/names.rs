@@ -56,7 +56,7 @@ pub(crate) fn dns_label(value: &str) -> Vec<String> {
 pub(crate) fn dns_subdomain(value: &str) -> Vec<String> {
     let mut errors = Vec::new();
     if value.len() > MAX_SUBDOMAIN {
-        errors.push(too_long(MAX_SUBDOMAIN));
+        errors.push(format!("must be no more than {MAX_SUBDOMAIN} characters"));
     }
     if !SUBDOMAIN.is_match(value) {
         errors.push(regex_message(

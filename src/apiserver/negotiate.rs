@@ -57,6 +57,11 @@ impl Clause {
         self.parameters.iter().find(|(key, _)| key == name).map_or("", |(_, value)| value)
     }
 
+    /// Whether an encoding that answers have satisfies the clause.
+    pub(crate) fn is_readable(&self) -> bool {
+        self.takes_json() || self.media_type == "application/yaml"
+    }
+
     /// Whether JSON satisfies the clause.
     pub(crate) fn takes_json(&self) -> bool {
         matches!(self.media_type.as_str(), "application/json" | "application/*" | "*/*")
@@ -97,8 +102,7 @@ pub(crate) fn form(headers: &HeaderMap) -> Result<Form, ApiError> {
     if clauses.is_empty() {
         return Ok(Form::Object);
     }
-    let is_readable = |clause: &&Clause| clause.takes_json() || clause.media_type == "application/yaml";
-    for clause in clauses.iter().filter(is_readable) {
+    for clause in clauses.iter().filter(|clause| clause.is_readable()) {
         let stream = clause.parameter("stream");
         if !stream.is_empty() && stream != "watch" {
             continue;
@@ -116,7 +120,12 @@ pub(crate) fn form(headers: &HeaderMap) -> Result<Form, ApiError> {
             _ => {}
         }
     }
-    Err(ApiError::not_acceptable(&ANSWERS))
+    Err(refusal())
+}
+
+/// Returns the refusal of a request none of whose forms can be answered.
+pub(crate) fn refusal() -> ApiError {
+    ApiError::not_acceptable(&ANSWERS)
 }
 
 /// The encodings of request bodies.

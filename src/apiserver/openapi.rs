@@ -63,7 +63,11 @@ impl OpenApi {
 
     /// Answers `/openapi/v3/PATH`.
     pub(crate) fn document(&self, path: &str, parts: &Parts) -> Response<Body> {
-        let Some(document) = self.documents.get(path) else { return answer::not_found() };
+        let Some(document) = self.documents.get(path) else {
+            let mut response = Response::new(Body::empty());
+            *response.status_mut() = StatusCode::NOT_FOUND;
+            return response;
+        };
         let tag = format!("\"{}\"", document.digest);
         let known = parts.headers.get(header::IF_NONE_MATCH).and_then(|value| value.to_str().ok());
         let mut response = if known == Some(tag.as_str()) {

@@ -21,6 +21,8 @@ pub(crate) enum Output {
     Indented,
     /// YAML.
     Yaml,
+    /// Nothing that can be written: a refusal is answered in the one form that needs no negotiation.
+    Unnegotiated,
 }
 
 /// Programs whose reader is a person.
@@ -29,6 +31,9 @@ const PEOPLE: [&str; 3] = ["curl", "Wget", "Mozilla/5.0"];
 impl Output {
     /// Returns what a request asks for.
     pub(crate) fn parse(request: &Request) -> Self {
+        if negotiate::form(request.headers()).is_err() {
+            return Self::Unnegotiated;
+        }
         let query = Query::parse(request.uri().query());
         if query.get("watch").is_some_and(|flag| !flag.eq_ignore_ascii_case("false")) {
             return Self::Compact;
@@ -54,9 +59,8 @@ impl Output {
             .headers()
             .get(header::CONTENT_TYPE)
             .is_some_and(|value| value.as_bytes().starts_with(b"application/json"));
-        // What cannot be negotiated is answered in the one form that needs no negotiation.
-        let is_raw = response.status() == StatusCode::NOT_ACCEPTABLE;
-        if !is_json || (self == Self::Compact && !is_raw) {
+        let is_refusal = response.status() == StatusCode::NOT_ACCEPTABLE;
+        if !is_json || self == Self::Compact || (self == Self::Unnegotiated && !is_refusal) {
             return response;
         }
         let (mut parts, body) = response.into_parts();
@@ -65,14 +69,14 @@ impl Output {
         };
         let bytes = collected.to_bytes();
         let body = match self {
-            Self::Yaml if !is_raw => match serde_json::from_slice::<Value>(&bytes) {
+            Self::Yaml => match serde_json::from_slice::<Value>(&bytes) {
                 Ok(value) => {
                     parts.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/yaml"));
                     yaml::write(&value).into_bytes()
                 }
                 Err(_) => bytes.to_vec(),
             },
-            Self::Yaml | Self::Compact | Self::Indented => indent(bytes.trim_ascii_end()),
+            Self::Compact | Self::Indented | Self::Unnegotiated => indent(bytes.trim_ascii_end()),
         };
         parts.headers.remove(header::CONTENT_LENGTH);
         Response::from_parts(parts, Body::from(body))

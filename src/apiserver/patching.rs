@@ -101,8 +101,7 @@ impl Change {
         let decoded = schema::decode(bytes).map_err(|error| {
             let fault = go_json::fault(bytes).unwrap_or_else(|| error.to_string());
             ApiError::bad_request(match patch_type {
-                PatchType::Merge => "invalid JSON patch".to_owned(),
-                PatchType::Strategic => fault,
+                PatchType::Merge | PatchType::Strategic => "invalid JSON patch".to_owned(),
                 PatchType::Json | PatchType::Apply => format!("error decoding patch: {fault}"),
             })
         })?;
@@ -137,7 +136,12 @@ impl Change {
             ApiError::invalid("", "", "", vec![Cause::invalid("patch", &Value::from(text), message)])
         };
         let mut new = patched.clone();
-        let unknown = body::normalize(resource, &mut new).map_err(|error| refuse(&error))?;
+        let unknown =
+            if resource.core.is_none() && new.is_object() && new["apiVersion"] != resource.api_version() {
+                body::misplaced(&new)
+            } else {
+                body::normalize(resource, &mut new).map_err(|error| refuse(&error))?
+            };
         let strict_errors: Vec<String> = self.strict_errors.iter().cloned().chain(unknown).collect();
         match validation {
             FieldValidation::Strict if !strict_errors.is_empty() => {
@@ -224,9 +228,12 @@ fn read_applied(patch: &Bytes) -> Result<(Value, Vec<String>), ApiError> {
             return Ok((decoded.value, duplicates));
         }
         return Err(ApiError::bad_request(format!(
-            "error decoding YAML: error unmarshaling JSON: while decoding JSON: json: cannot unmarshal {} into Go value of type map[string]interface {{}}",
+            "error decoding patch: error unmarshaling JSON: while decoding JSON: json: cannot unmarshal {} into Go value of type map[string]interface {{}}",
             body::json_type(&decoded.value)
         )));
+    }
+    if patch.trim_ascii().is_empty() {
+        return Err(ApiError::bad_request("invalid object type: /, Kind="));
     }
     match body::yaml(patch) {
         Ok(value) => Ok((value, Vec::new())),

@@ -104,8 +104,8 @@ fn objects(group: &str, version: &str, rest: &[&str]) -> Target {
     let (name, subresource) = match rest {
         [] => (None, None),
         [name] => (Some((*name).to_owned()), None),
-        [name, subresource] => (Some((*name).to_owned()), Some((*subresource).to_owned())),
-        _ => return Target::Unknown,
+        // What follows a subresource makes it one that nobody serves.
+        [name, subresource @ ..] => (Some((*name).to_owned()), Some(subresource.join("/"))),
     };
     Target::Objects(ObjectPath {
         group: group.to_owned(),
@@ -163,6 +163,7 @@ mod tests {
                 watch: false,
             }
         );
+        assert_eq!(object("/api/v1/a/b/c/d").subresource.as_deref(), Some("c/d"));
         assert_eq!(object("/api/v1/namespaces").name, None);
         assert_eq!(object("/api/v1/namespaces/team").name.as_deref(), Some("team"));
         assert_eq!(object("/api/v1/namespaces/team").namespace, None);
@@ -186,9 +187,7 @@ mod tests {
 
     #[test]
     fn odd_paths_name_nothing() {
-        for path in
-            ["/nothing", "/api/v1/a/b/c/d", "/api/v1//x", "/api/v1/secrets/a%2Fb", "/api/v1/x/%ff%", "//"]
-        {
+        for path in ["/nothing", "/api/v1//x", "/api/v1/secrets/a%2Fb", "/api/v1/x/%ff%", "//"] {
             let target = parse(path);
             assert!(matches!(target, Target::Unknown | Target::Root), "{path} is {target:?}");
         }

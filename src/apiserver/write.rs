@@ -17,7 +17,7 @@ use crate::apiserver::encode;
 use crate::apiserver::judging::violations;
 use crate::apiserver::managed_fields::{self, RESET_BY_MAIN, RESET_BY_STATUS, Writer};
 use crate::apiserver::metadata;
-use crate::apiserver::options::{WriteOptions, bad_revision};
+use crate::apiserver::options::WriteOptions;
 use crate::apiserver::resource::Resource;
 use crate::apiserver::server::State;
 use crate::apiserver::status::{ApiError, Subject};
@@ -409,7 +409,7 @@ fn check_revision(place: &Place<'_>, old: &Value, new: &mut Value) -> Result<(),
         return Err(ApiError::invalid(&resource.group, &resource.plural, place.name, vec![cause]));
     }
     if given.parse::<u64>().is_err() {
-        return Err(bad_revision("resourceVersion", &given));
+        return Err(ApiError::plain(format!("strconv.ParseUint: parsing {given:?}: invalid syntax")));
     }
     if given == current { Ok(()) } else { Err(ApiError::stale(resource.subject(), place.name)) }
 }

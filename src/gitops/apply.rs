@@ -66,6 +66,8 @@ pub struct Applied {
     pub written: Vec<ObjectKey>,
     /// Tasks created.
     pub started: Vec<ObjectKey>,
+    /// Tasks of older requests that were deleted; the new ones can be created once they are gone.
+    pub replaced: Vec<ObjectKey>,
     /// Objects deleted.
     pub pruned: Vec<ObjectKey>,
     /// Objects that failed.
@@ -144,17 +146,27 @@ impl Target {
     }
 }
 
-/// Asks the server whether it would take what the plan writes; at most `most` objects are asked about, each kind among them.
+/// Asks the server whether it would take what the plan writes; at most `most` objects are asked about, each kind among
+/// them, and all of which somebody else holds a part: only the server knows what becomes of those.
 ///
 /// Returns the objects that it would not take.
-pub async fn dry_run(target: &Target, desired: &[Desired], actions: &[Action], most: usize) -> Vec<Failure> {
-    let writes: Vec<&Action> = actions
-        .iter()
-        .filter(|action| !matches!(action, Action::Prune { .. } | Action::RunAgain { .. }))
-        .collect();
-    let asked = sample(&writes, desired, most);
+pub async fn dry_run(
+    target: &Target,
+    cluster: &ObservedCluster,
+    desired: &[Desired],
+    actions: &[Action],
+    most: usize,
+) -> Vec<Failure> {
+    let live = cluster.namespace(&target.namespace);
+    let writes =
+        actions.iter().filter(|action| !matches!(action, Action::Prune { .. } | Action::RunAgain { .. }));
+    let (shared, own): (Vec<&Action>, Vec<&Action>) = writes.partition(|action| match action {
+        Action::Apply { desired: index, .. } => live.is_shared(&desired[*index].key),
+        Action::Run { .. } | Action::RunAgain { .. } | Action::Prune { .. } => false,
+    });
+    let asked = shared.into_iter().chain(sample(&own, desired, most));
     let questions: Vec<BoxFuture<'_, Option<Failure>>> =
-        asked.into_iter().map(|action| ask(target, desired, action).boxed()).collect();
+        asked.map(|action| ask(target, desired, action).boxed()).collect();
     let answers: Vec<Option<Failure>> = stream::iter(questions).buffered(CONCURRENCY).collect().await;
     answers.into_iter().flatten().collect()
 }
@@ -238,7 +250,8 @@ pub async fn apply(
         while let Some((index, outcome)) = outcomes.next().await {
             let key = desired[index].key.clone();
             match outcome {
-                Ok(object) => {
+                Ok(None) => applied.replaced.push(key),
+                Ok(Some(object)) => {
                     cluster.applied(kind, object);
                     if kind == ManagedKind::Task {
                         applied.started.push(key);
@@ -269,22 +282,18 @@ pub async fn apply(
     applied
 }
 
-/// Which desired object was written, and what the server answered.
-type Written = (usize, Result<DynamicObject, kube::Error>);
+/// Which desired object was written, and what the server has now; nothing when an older one was deleted.
+type Written = (usize, Result<Option<DynamicObject>, kube::Error>);
 
 async fn write(target: &Target, desired: &[Desired], action: &Action) -> Written {
     match action {
         Action::Apply { desired: index, keep_suspended, .. } => {
-            (*index, target.apply(&desired[*index], *keep_suspended, false).await)
+            (*index, target.apply(&desired[*index], *keep_suspended, false).await.map(Some))
         }
-        Action::Run { desired: index } => (*index, target.create(&desired[*index], false).await),
+        Action::Run { desired: index } => (*index, target.create(&desired[*index], false).await.map(Some)),
+        // The old Task has a finalizer: it stands until its end is recorded, and so long no other can have its name.
         Action::RunAgain { desired: index, uid } => {
-            let result = match target.delete(&desired[*index].key, uid).await {
-                // The old Task has a finalizer; while it stands, the create is refused and the next pass tries again.
-                Ok(()) => target.create(&desired[*index], false).await,
-                Err(error) => Err(error),
-            };
-            (*index, result)
+            (*index, target.delete(&desired[*index].key, uid).await.map(|()| None))
         }
         Action::Prune { .. } => unreachable!("because prunes are carried out apart from writes"),
     }

@@ -117,7 +117,15 @@ fn desired_of(document: &LoadedDocument) -> Option<Desired> {
         .filter(|(key, value)| matches!(key.as_str(), "name" | "labels" | "annotations") && !value.is_null())
         .map(|(key, value)| (key.clone(), value.clone()))
         .collect();
-    let spec = document.value.get("spec").cloned().unwrap_or_else(|| Value::Object(Map::new()));
+    let mut spec = document.value.get("spec").cloned().unwrap_or_else(|| Value::Object(Map::new()));
+    // Invariant: git never sends `suspend: false`, which is the same as nothing: it would undo a suspend by hand that
+    // was set while the pass was under way.
+    if kind == ManagedKind::TaskSpawner
+        && let Some(fields) = spec.as_object_mut()
+        && fields.get("suspend") == Some(&Value::Bool(false))
+    {
+        fields.remove("suspend");
+    }
     let spec_digest = digest_of(&spec);
     let depends_on = match kind {
         ManagedKind::Task => spec

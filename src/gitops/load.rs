@@ -20,6 +20,8 @@ use crate::yaml::{self, Limits, Locator, Position, Side};
 pub const LARGEST_FILE: u64 = 1024 * 1024;
 /// The most definition files of one repository.
 const MOST_FILES: usize = 50_000;
+/// The most bytes of all definition files and templates together, and of all that `$file` pulls in.
+const MOST_BYTES: u64 = 64 * 1024 * 1024;
 
 /// One document of a definition file.
 #[derive(Debug, Clone)]
@@ -66,7 +68,7 @@ pub fn load(
     values: Option<&Map<String, Value>>,
 ) -> Loaded {
     let by_path = regular_files(tree).map(|file| (file.path.as_str(), file)).collect();
-    let mut loader = Loader { tree, loaded: Loaded::default(), by_path };
+    let mut loader = Loader { tree, loaded: Loaded::default(), by_path, comparisons: 0, pulled_in: 0 };
     let mut layout = loader.layout();
     if let (Some(values), Some(known)) = (values, layout.values.as_object_mut()) {
         known.extend(values.clone());
@@ -78,6 +80,17 @@ pub fn load(
             layout::FILE_NAME,
             FindingCode::RepositoryTooLarge,
             format!("{} definition files are more than {MOST_FILES}", chosen.len()),
+            Some("split the repository, or leave folders out under 'exclude' in kelos.yaml".to_owned()),
+        );
+        return loader.loaded;
+    }
+    let is_read = |file: &&TreeEntry| layout.selects(&file.path) || layout::is_template_source(&file.path);
+    let bytes: u64 = regular_files(tree).filter(is_read).map(|file| file.size.min(LARGEST_FILE)).sum();
+    if bytes > MOST_BYTES {
+        loader.find_in_file(
+            layout::FILE_NAME,
+            FindingCode::RepositoryTooLarge,
+            format!("the definition files have {bytes} bytes together; {MOST_BYTES} are read at most"),
             Some("split the repository, or leave folders out under 'exclude' in kelos.yaml".to_owned()),
         );
         return loader.loaded;
@@ -146,6 +159,10 @@ struct Loader<'a> {
     tree: &'a dyn Files,
     loaded: Loaded,
     by_path: HashMap<&'a str, &'a TreeEntry>,
+    /// How many paths were compared with missing ones.
+    comparisons: usize,
+    /// How many bytes `$file` pulled in.
+    pulled_in: u64,
 }
 
 impl Loader<'_> {
@@ -361,7 +378,11 @@ impl Loader<'_> {
             };
             match filled {
                 Ok(text) => *value = Value::String(text),
-                Err(message) => faults.push((pointer.clone(), message)),
+                Err(message) => {
+                    faults.push((pointer.clone(), message));
+                    // Text was meant: that it could not be had is said once.
+                    *value = Value::String("$file".to_owned());
+                }
             }
             return;
         }
@@ -390,20 +411,33 @@ impl Loader<'_> {
     fn string_from(&mut self, path: &str) -> Result<String, String> {
         let wanted = path.trim_start_matches("./");
         let Some(file) = self.by_path.get(wanted).copied() else {
-            let similar = self
-                .by_path
-                .keys()
-                .filter(|known| strsim::damerau_levenshtein(known, wanted) <= 3)
-                .min()
-                .map(|known| format!("; did you mean '{known}'?"))
-                .unwrap_or_default();
+            let similar = self.similar_path(wanted);
+            let similar = similar.map(|known| format!("; did you mean '{known}'?")).unwrap_or_default();
             return Err(format!("there is no file '{path}' in the repository{similar}"));
         };
         if file.size > LARGEST_FILE {
             return Err(format!("'{path}' has {} bytes; {LARGEST_FILE} are read at most", file.size));
         }
+        self.pulled_in += file.size;
+        if self.pulled_in > MOST_BYTES {
+            return Err(format!("more than {MOST_BYTES} bytes are pulled in from files"));
+        }
         let bytes = self.tree.read(file, LARGEST_FILE).map_err(|error| format!("'{path}': {error}"))?;
         String::from_utf8(bytes.into()).map_err(|_| format!("'{path}' is not text in UTF-8"))
+    }
+
+    /// Returns the path that is closest to one that does not exist. Of many missing ones only the first are looked at.
+    fn similar_path(&mut self, wanted: &str) -> Option<&str> {
+        const LONGEST: usize = 256;
+        const MOST_LETTERS: usize = 3;
+        const MOST_COMPARISONS: usize = 100_000;
+        if wanted.len() > LONGEST || self.comparisons + self.by_path.len() > MOST_COMPARISONS {
+            return None;
+        }
+        self.comparisons += self.by_path.len();
+        let near = |known: &&str| known.len().abs_diff(wanted.len()) <= MOST_LETTERS;
+        let distance = |known: &&str| strsim::damerau_levenshtein(known, wanted);
+        self.by_path.keys().copied().filter(near).filter(|known| distance(known) <= MOST_LETTERS).min()
     }
 
     fn report_file_faults(&mut self, path: &Arc<str>, document: usize, faults: Vec<(String, String)>) {

@@ -17,3 +17,4 @@ pub mod load;
 pub mod observed;
 pub mod pass;
 pub mod render;
+mod requests;

@@ -37,6 +37,10 @@ struct State {
 struct Entry {
     observed: Observed,
     resource_version: String,
+    /// It stays when it leaves git.
+    kept: bool,
+    /// Somebody beside config repositories and controllers holds a field of its spec.
+    shared: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -96,10 +100,7 @@ impl ObservedCluster {
                     state.put(watched, object);
                 }),
                 Ok(watcher::Event::Apply(object)) => self.write(|state| state.put(watched, object)),
-                Ok(watcher::Event::Delete(object)) => {
-                    let (namespace, name) = name_of(&object);
-                    self.write(|state| state.remove(watched, &namespace, &name));
-                }
+                Ok(watcher::Event::Delete(object)) => self.write(|state| state.delete(watched, &object)),
                 Ok(watcher::Event::InitDone) => {
                     self.write(|state| state.end_listing(watched));
                     waiting.remove(&watched);
@@ -149,7 +150,13 @@ impl State {
                         return;
                     }
                 }
-                objects.insert(key, Entry { observed: observe(kind, object), resource_version: version });
+                let entry = Entry {
+                    kept: is_kept(&object),
+                    shared: is_shared(&object),
+                    observed: observe(kind, object),
+                    resource_version: version,
+                };
+                objects.insert(key, entry);
             }
             Watched::RunRecord => {
                 self.remove(watched, &namespace, &name);
@@ -162,6 +169,20 @@ impl State {
                 self.records.entry(namespace).or_default().insert(name, request);
             }
         }
+    }
+
+    fn delete(&mut self, watched: Watched, object: &DynamicObject) {
+        let (namespace, name) = name_of(object);
+        if let Watched::Managed(kind) = watched {
+            let key = ObjectKey { kind, name: name.clone() };
+            let known = self.objects.get(&namespace).and_then(|objects| objects.get(&key));
+            let version = object.metadata.resource_version.as_deref().unwrap_or_default();
+            // The watch may still bring the end of a namesake that our own create replaced.
+            if known.is_some_and(|known| is_older(version, &known.resource_version)) {
+                return;
+            }
+        }
+        self.remove(watched, &namespace, &name);
     }
 
     fn remove(&mut self, watched: Watched, namespace: &str, name: &str) {
@@ -235,6 +256,13 @@ impl ObservedNamespace<'_> {
                 .collect()
         })
     }
+
+    /// Returns whether somebody beside config repositories and controllers holds a field of the object's spec.
+    pub fn is_shared(&self, key: &ObjectKey) -> bool {
+        self.cluster.read(|state| {
+            state.objects.get(self.namespace).and_then(|all| all.get(key)).is_some_and(|entry| entry.shared)
+        })
+    }
 }
 
 impl Cluster for ObservedNamespace<'_> {
@@ -248,7 +276,7 @@ impl Cluster for ObservedNamespace<'_> {
             let objects = state.objects.get(self.namespace).into_iter().flatten();
             objects
                 .filter(|(_, entry)| {
-                    entry.observed.owner.as_deref() == Some(owner) && !entry.observed.deleting
+                    entry.observed.owner.as_deref() == Some(owner) && !entry.observed.deleting && !entry.kept
                 })
                 .map(|(key, entry)| (key.clone(), entry.observed.uid.clone()))
                 .collect()
@@ -309,12 +337,29 @@ fn observe(kind: ManagedKind, mut object: DynamicObject) -> Observed {
 /// Returns whether `spec.suspend` is true and held by a manager that is no config repository.
 fn is_suspended_by_hand(object: &DynamicObject) -> bool {
     object.data.pointer("/spec/suspend") == Some(&Value::Bool(true))
-        && object.metadata.managed_fields.iter().flatten().any(|entry| {
-            !entry.manager.as_deref().unwrap_or_default().starts_with(labels::CONFIG_MANAGER_PREFIX)
-                && entry.subresource.as_deref().unwrap_or_default().is_empty()
-                && entry
-                    .fields_v1
-                    .as_ref()
-                    .is_some_and(|fields| fields.0.pointer("/f:spec/f:suspend").is_some())
-        })
+        && is_held_by_hand(object, "/f:spec/f:suspend")
+}
+
+/// Returns whether somebody else holds a part of the spec, so that what git says is not all that the object becomes.
+fn is_shared(object: &DynamicObject) -> bool {
+    is_held_by_hand(object, "/f:spec")
+}
+
+fn is_held_by_hand(object: &DynamicObject, field: &str) -> bool {
+    object.metadata.managed_fields.iter().flatten().any(|entry| {
+        let manager = entry.manager.as_deref().unwrap_or_default();
+        !manager.starts_with(labels::CONFIG_MANAGER_PREFIX)
+            && manager != labels::CONTROLLER_MANAGER
+            && entry.subresource.as_deref().unwrap_or_default().is_empty()
+            && entry.fields_v1.as_ref().is_some_and(|fields| fields.0.pointer(field).is_some())
+    })
+}
+
+fn is_kept(object: &DynamicObject) -> bool {
+    object
+        .metadata
+        .annotations
+        .as_ref()
+        .and_then(|all| all.get(labels::PRUNE))
+        .is_some_and(|value| value == "disabled")
 }

@@ -6,12 +6,15 @@ use crate::domain::plan::{Action, Notice, ObjectKey, Plan, PruneGuard, plan};
 use crate::gitops::apply::{self, Applied, Failure, Target};
 use crate::gitops::evaluate::Evaluation;
 use crate::gitops::observed::ObservedCluster;
+use crate::gitops::requests;
 
 /// How a pass ended.
 #[derive(Debug)]
 pub enum PassOutcome {
     /// The server would not take these objects: nothing was written.
     Refused(Vec<Failure>),
+    /// The server could not be asked what it has to be asked first: nothing was written.
+    Unanswered(Box<kube::Error>),
     /// Everything that could be written was; `applied.failures` says what was not.
     Done(Applied),
 }
@@ -38,10 +41,9 @@ impl Pass {
 
     /// Returns whether a Task of an older run request has to end before this revision is through.
     pub fn waits_for_runs(&self) -> bool {
-        self.plan
-            .notices
-            .iter()
-            .any(|notice| matches!(notice, Notice::WaitsForOlderRun(_) | Notice::BeingDeleted(_)))
+        let waits = |notice: &Notice| matches!(notice, Notice::WaitsForOlderRun(_) | Notice::BeingDeleted(_));
+        self.plan.notices.iter().any(waits)
+            || matches!(&self.outcome, PassOutcome::Done(applied) if !applied.replaced.is_empty())
     }
 
     /// Returns the objects that belong to another ConfigRepository.
@@ -75,7 +77,10 @@ pub async fn carry_out(
             !matches!(action, Action::Apply { reason: crate::domain::plan::ApplyReason::Drifted(_), .. })
         });
     }
-    let refused = apply::dry_run(target, &evaluation.desired, &actions, dry_run_limit).await;
+    if let Err(error) = requests::leave_out_recorded(target, &evaluation.desired, &mut actions).await {
+        return Pass { plan, outcome: PassOutcome::Unanswered(Box::new(error)) };
+    }
+    let refused = apply::dry_run(target, cluster, &evaluation.desired, &actions, dry_run_limit).await;
     if !refused.is_empty() {
         return Pass { plan, outcome: PassOutcome::Refused(refused) };
     }

@@ -29,9 +29,10 @@ pub(super) fn check(manifests: &[Manifest<'_>], context: &Context) -> Vec<Findin
             index.insert(key, *manifest);
         }
     }
+    let mut comparisons = 0;
     for manifest in manifests {
         let mut report = Report::new(manifest);
-        references(&mut report, &index, context);
+        references(&mut report, &index, context, &mut comparisons);
         findings.extend(report.findings);
     }
     findings.extend(cycles(&index));
@@ -79,17 +80,23 @@ fn targets<'a>(manifest: &Manifest<'a>) -> Vec<(Kind, String, &'a str)> {
     targets
 }
 
-fn references(report: &mut Report<'_>, index: &Index<'_>, context: &Context) {
+fn references(report: &mut Report<'_>, index: &Index<'_>, context: &Context, comparisons: &mut usize) {
     for (kind, at, name) in targets(&report.manifest) {
         if index.contains_key(&(kind, name)) || context.live.contains(&(kind, name.to_owned())) {
             continue;
         }
         let message = format!("there is no {kind} {name:?}, neither in the repository nor in the namespace");
         let finding = report.add(FindingCode::MissingReference, at, Side::Value, message);
-        let known: BTreeSet<&str> =
-            index.keys().filter(|(other, _)| *other == kind).map(|(_, name)| *name).collect();
-        let live = context.live.iter().filter(|(other, _)| *other == kind).map(|(_, name)| name.as_str());
-        let hint = did_you_mean(name, known.into_iter().chain(live));
+        // Of very many missing names only the first are compared with all there are.
+        let all = index.len() + context.live.len();
+        let hint = (*comparisons + all <= MAX_COMPARISONS).then(|| {
+            *comparisons += all;
+            let known: BTreeSet<&str> =
+                index.keys().filter(|(other, _)| *other == kind).map(|(_, name)| *name).collect();
+            let live = context.live.iter().filter(|(other, _)| *other == kind).map(|(_, name)| name.as_str());
+            did_you_mean(name, known.into_iter().chain(live))
+        });
+        let hint = hint.flatten();
         finding.hint(hint.unwrap_or_else(|| format!("add the {kind}, or correct the name")));
     }
 }
@@ -126,6 +133,9 @@ fn cycles(index: &Index<'_>) -> Vec<Finding> {
     }
     findings
 }
+
+/// Most names that missing ones are compared with, in all.
+const MAX_COMPARISONS: usize = 200_000;
 
 /// Most names of a circle that a message lists.
 const MAX_SHOWN: usize = 10;

@@ -1,9 +1,15 @@
 //! Did you mean: the known word that somebody probably had in mind.
 
+/// Longer words, in bytes, are no misspelling of anything.
+const LONGEST: usize = 256;
+
 /// Returns the known word that is closest to `word`, if one is close enough to be meant.
 ///
 /// Upper and lower case and the characters `-` and `_` do not count, so `agentsMd` finds `agentsMD`.
 pub(super) fn closest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    if word.len() > LONGEST {
+        return None;
+    }
     let plain = |text: &str| text.to_lowercase().replace(['-', '_', ' '], "");
     let wanted = plain(word);
     let mut best: Option<(usize, &str)> = None;

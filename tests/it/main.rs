@@ -1,11 +1,16 @@
 //! The integration tests: one file per promise to users.
 
 mod examples_apply_in_name_order;
+mod drift_is_reported_and_corrected;
+mod manifest_rejected_with_location;
+mod removed_manifest_is_pruned;
 mod run_bench;
 mod run_ends_with_a_truthful_outcome;
 mod run_leaves_nothing_behind;
 mod run_survives_kill;
 mod run_works_in_its_checkout;
+mod suspend_by_hand_outlives_git;
+mod task_in_git_runs_once;
 mod tidy {
     mod architecture;
     mod crate_homes;

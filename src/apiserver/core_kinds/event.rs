@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use crate::apiserver::cause::Cause;
 use crate::apiserver::core_kinds::shape::{
-    INTEGER, METADATA, MICRO_TIME, Shape, TEXT, TIME, kept, optional, pointer,
+    INTEGER_32, METADATA, MICRO_TIME, Shape, TEXT, TIME, kept, optional, pointer,
 };
 use crate::apiserver::core_kinds::{
     Column, CoreKind, Face, Selectable, column, keep_all, nothing, selectable, wide_column,
@@ -24,7 +24,8 @@ static REFERENCE: Shape = Shape::Struct(&[
     optional("fieldPath", &TEXT),
 ]);
 
-static SERIES: Shape = Shape::Struct(&[optional("count", &INTEGER), kept("lastObservedTime", &MICRO_TIME)]);
+static SERIES: Shape =
+    Shape::Struct(&[optional("count", &INTEGER_32), kept("lastObservedTime", &MICRO_TIME)]);
 
 static SOURCE: Shape = Shape::Struct(&[optional("component", &TEXT), optional("host", &TEXT)]);
 
@@ -36,7 +37,7 @@ static SHAPE: Shape = Shape::Struct(&[
     kept("source", &SOURCE),
     kept("firstTimestamp", &TIME),
     kept("lastTimestamp", &TIME),
-    optional("count", &INTEGER),
+    optional("count", &INTEGER_32),
     optional("type", &TEXT),
     kept("eventTime", &MICRO_TIME),
     pointer("series", &SERIES),
@@ -148,7 +149,7 @@ static NEWER_SHAPE: Shape = Shape::Struct(&[
     kept("deprecatedSource", &SOURCE),
     kept("deprecatedFirstTimestamp", &TIME),
     kept("deprecatedLastTimestamp", &TIME),
-    optional("deprecatedCount", &INTEGER),
+    optional("deprecatedCount", &INTEGER_32),
 ]);
 
 fn newer_cells(object: &Value, now: Timestamp) -> Vec<Value> {

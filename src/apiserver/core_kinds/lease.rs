@@ -4,16 +4,16 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::apiserver::cause::Cause;
-use crate::apiserver::core_kinds::shape::{INTEGER, METADATA, MICRO_TIME, Shape, TEXT, kept, pointer};
+use crate::apiserver::core_kinds::shape::{INTEGER_32, METADATA, MICRO_TIME, Shape, TEXT, kept, pointer};
 use crate::apiserver::core_kinds::{CREATED, Column, CoreKind, age_cell, column, keep_all, nothing};
 use crate::apiserver::names;
 
 static SPEC: Shape = Shape::Struct(&[
     pointer("holderIdentity", &TEXT),
-    pointer("leaseDurationSeconds", &INTEGER),
+    pointer("leaseDurationSeconds", &INTEGER_32),
     pointer("acquireTime", &MICRO_TIME),
     pointer("renewTime", &MICRO_TIME),
-    pointer("leaseTransitions", &INTEGER),
+    pointer("leaseTransitions", &INTEGER_32),
     pointer("strategy", &TEXT),
     pointer("preferredHolder", &TEXT),
 ]);

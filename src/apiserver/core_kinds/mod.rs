@@ -216,6 +216,7 @@ impl Shape {
             Self::List(inner) => json!({"type": "array", "items": inner.open_api()}),
             Self::Text => json!({"type": "string"}),
             Self::Integer => json!({"type": "integer", "format": "int64"}),
+            Self::Integer32 => json!({"type": "integer", "format": "int32"}),
             Self::Boolean => json!({"type": "boolean"}),
             Self::Bytes => json!({"type": "string", "format": "byte"}),
             Self::Time | Self::MicroTime => json!({"type": "string", "format": "date-time"}),

@@ -8,7 +8,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
 use serde::ser::{Serialize, SerializeMap as _, SerializeSeq as _, Serializer};
-use serde_json::{Map, Value};
+use serde_json::{Map, Number, Value};
 
 /// What may stand at one place of an object.
 #[derive(Debug)]
@@ -23,6 +23,8 @@ pub(crate) enum Shape {
     Text,
     /// A whole number.
     Integer,
+    /// A whole number of 32 bits.
+    Integer32,
     /// `true` or `false`.
     Boolean,
     /// Base64 text.
@@ -68,6 +70,7 @@ pub(crate) static TEXTS: Shape = Shape::List(&Shape::Text);
 pub(crate) static TEXT_MAP: Shape = Shape::Map(&Shape::Text);
 pub(crate) static BYTES_MAP: Shape = Shape::Map(&Shape::Bytes);
 pub(crate) static INTEGER: Shape = Shape::Integer;
+pub(crate) static INTEGER_32: Shape = Shape::Integer32;
 pub(crate) static BOOLEAN: Shape = Shape::Boolean;
 pub(crate) static TIME: Shape = Shape::Time;
 pub(crate) static MICRO_TIME: Shape = Shape::MicroTime;
@@ -146,14 +149,16 @@ impl Shape {
         };
         match (self, value) {
             (Self::Recursive(inner), _) => inner.decode(value, path, unknown),
-            (Self::Integer, Value::Number(number)) if !number.is_i64() => Err(Mismatch::Type {
-                path: path.to_owned(),
-                found: format!("number {number}"),
-                wanted: self.go_type(),
-            }),
+            (Self::Integer | Self::Integer32, Value::Number(number)) if !self.holds(number) => {
+                Err(Mismatch::Type {
+                    path: path.to_owned(),
+                    found: format!("number {number}"),
+                    wanted: self.go_type(),
+                })
+            }
             (Self::Any, _)
             | (_, Value::Null)
-            | (Self::Integer, Value::Number(_))
+            | (Self::Integer | Self::Integer32, Value::Number(_))
             | (Self::Text, Value::String(_))
             | (Self::Boolean, Value::Bool(_)) => Ok(value.clone()),
             (Self::Struct(fields), Value::Object(map)) => {
@@ -216,6 +221,16 @@ impl Shape {
                 "parsing time {text:?} as \"{format}\": cannot parse {text:?} as \"2006\""
             ))
         })?;
+        if matches!(self, Self::MicroTime) {
+            let rest = text.get(19..).unwrap_or_default();
+            let digits = rest.strip_prefix('.').unwrap_or_default();
+            let count = digits.bytes().take_while(u8::is_ascii_digit).count();
+            if count != 6 {
+                return Err(Mismatch::Text(format!(
+                    "parsing time {text:?} as \"{format}\": cannot parse {rest:?} as \".000000\""
+                )));
+            }
+        }
         let written = if matches!(self, Self::MicroTime) {
             instant.strftime("%Y-%m-%dT%H:%M:%S.%6fZ")
         } else {
@@ -250,7 +265,7 @@ impl Shape {
             Self::Struct(_) => Value::Object(Map::new()),
             Self::Recursive(inner) => inner.zero(),
             Self::Text | Self::Bytes => Value::from(""),
-            Self::Integer => Value::from(0),
+            Self::Integer | Self::Integer32 => Value::from(0),
             Self::Boolean => Value::from(false),
             Self::Map(_) | Self::List(_) | Self::Time | Self::MicroTime | Self::Any => Value::Null,
         }
@@ -261,6 +276,11 @@ impl Shape {
         if value.is_null() { self.zero() } else { value }
     }
 
+    fn holds(&self, number: &Number) -> bool {
+        let wide = number.as_i64();
+        wide.is_some_and(|wide| !matches!(self, Self::Integer32) || i32::try_from(wide).is_ok())
+    }
+
     fn go_type(&self) -> String {
         match self {
             Self::Struct(_) => "v1.ObjectMeta".to_owned(),
@@ -268,6 +288,7 @@ impl Shape {
             Self::List(inner) => format!("[]{}", inner.go_type()),
             Self::Text => "string".to_owned(),
             Self::Integer => "int64".to_owned(),
+            Self::Integer32 => "int32".to_owned(),
             Self::Boolean => "bool".to_owned(),
             Self::Bytes => "[]uint8".to_owned(),
             Self::Time => "v1.Time".to_owned(),

@@ -95,6 +95,10 @@ impl Structural {
         };
         let old = old.and_then(|old| old.get("status"));
         let mut errors = validate::check(status, old, schema, "");
+        // Lists that were wrong before may stay wrong.
+        if old.is_none_or(|old| lists::duplicates(old, schema, "").is_empty()) {
+            errors.extend(lists::duplicates(status, schema, ""));
+        }
         for error in &mut errors {
             error.path = match error.path.as_str() {
                 "<nil>" => "status".to_owned(),

@@ -141,10 +141,10 @@ impl Drop for Stage {
     fn drop(&mut self) {
         let pid =
             fs::read_to_string(self.folder.join("up.pid")).ok().and_then(|text| text.trim().parse().ok());
-        if let Some(pid) = pid.and_then(rustix::process::Pid::from_raw) {
-            let _ended = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
+        if let Some(daemon) = pid.and_then(process::tree::look_at) {
+            process::tree::ask_to_end(daemon);
             for _ in 0..100 {
-                if rustix::process::test_kill_process(pid).is_err() {
+                if process::tree::look_at(daemon.pid).is_none_or(|now| !now.is_alive()) {
                     break;
                 }
                 std::thread::sleep(Duration::from_millis(50));
@@ -172,7 +172,7 @@ fn variables(folder: &Path) -> [(&'static str, String); 8] {
 }
 
 fn temporary_folder() -> Result<PathBuf, CommandError> {
-    let folder = std::env::temp_dir().join(format!("kelos-demo-{}", uuid::Uuid::new_v4().simple()));
+    let folder = std::env::temp_dir().join(format!("kelos-demo-{}", std::process::id()));
     let mut builder = fs::DirBuilder::new();
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
     builder.create(&folder)?;

@@ -9,6 +9,7 @@ use tokio::time::Instant;
 
 use crate::api::condition::Reason;
 use crate::api::config_repository::{ANY_SECRET, ConfigRepository, DriftPolicy};
+use crate::api::kind::Kind;
 use crate::api::labels;
 use crate::controllers::config_repository::remote::{self, RemoteFault};
 use crate::controllers::config_repository::status::{self, Draft, short};
@@ -21,7 +22,7 @@ use crate::git::reference::Reference;
 use crate::git::remote::Remote;
 use crate::git::repository::Repository;
 use crate::git::tree::{Files, TreeLimits};
-use crate::gitops::apply::Target;
+use crate::gitops::apply::{Applied, Target};
 use crate::gitops::evaluate::{self, Evaluation};
 use crate::gitops::load::ParseCache;
 use crate::gitops::pass::{self, PassOutcome};
@@ -34,20 +35,49 @@ pub(super) struct Memory {
     pub(super) next_attempt: Option<Instant>,
     /// How many attempts failed in a row.
     pub(super) failures: u32,
-    /// Generation and request that the last attempt answered.
-    pub(super) asked: (Option<i64>, Option<String>),
+    /// What the last attempt answered.
+    pub(super) asked: Asked,
     /// What the newest commit wants.
     newest: Option<Judged>,
-    /// What the last commit that was applied wants, when it is another one.
+    /// What the last commit wants that was carried out, as far as it could be.
     good: Option<Judged>,
     parsed: ParseCache,
+}
+
+/// What somebody asks of a ConfigRepository: each change of it leads to an attempt at once.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub(super) struct Asked {
+    generation: Option<i64>,
+    requested_at: Option<String>,
+    confirmed_prune: Option<String>,
+}
+
+impl Asked {
+    pub(super) fn of(repository: &ConfigRepository) -> Self {
+        let annotation = |key: &str| repository.annotations().get(key).cloned();
+        Self {
+            generation: repository.metadata.generation,
+            requested_at: annotation(labels::RECONCILE_REQUESTED_AT),
+            confirmed_prune: annotation(labels::CONFIRM_PRUNE),
+        }
+    }
 }
 
 #[derive(Debug, Clone)]
 struct Judged {
     commit: CommitId,
     generation: Option<i64>,
+    /// What else there was in the namespace, which definitions may refer to.
+    live: BTreeSet<(Kind, String)>,
     evaluation: Arc<Evaluation>,
+}
+
+/// What a pass came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Brought {
+    verdict: Verdict,
+    /// Whether the revision was carried out, at least in part; otherwise nothing was written.
+    took_hold: bool,
 }
 
 /// What follows an attempt.
@@ -120,14 +150,17 @@ impl Controlled {
         };
         memory.newest = Some(judged.clone());
         if judged.evaluation.is_valid() {
-            let verdict = self.bring_about(repository, &judged, draft).await;
-            memory.good = Some(judged);
-            return verdict;
+            let brought = self.bring_about(repository, &judged, repository.spec.prune, draft).await;
+            if brought.took_hold {
+                memory.good = Some(judged);
+            }
+            return brought.verdict;
         }
-        // The last good revision keeps running: what was changed on the cluster meanwhile is set right.
+        // The last good revision keeps running: what was changed on the cluster meanwhile is set right. Nothing is
+        // pruned, since what the newest revision defines is not known.
         if let Some(good) = memory.good.clone() {
             let mut aside = Draft::of(repository, self.context.clock.now());
-            self.bring_about(repository, &good, &mut aside).await;
+            self.bring_about(repository, &good, false, &mut aside).await;
         }
         draft.invalid(&judged.commit.to_string(), &judged.evaluation);
         Verdict::Settled
@@ -157,7 +190,9 @@ impl Controlled {
         let path = path.trim_matches('/').to_owned();
         let path = if path == "." { String::new() } else { path };
         let values = repository.spec.values.clone();
-        let known = memory.newest.clone().filter(|judged| judged.generation == generation);
+        // What was missing may be there by now.
+        let holds = |judged: &Judged| judged.evaluation.is_valid() || judged.live == context.live;
+        let known = memory.newest.clone().filter(|judged| judged.generation == generation && holds(judged));
         let mut parsed = std::mem::take(&mut memory.parsed);
         let work = tokio::task::spawn_blocking(move || {
             let read = || {
@@ -174,7 +209,7 @@ impl Controlled {
                 };
                 let tree: &dyn Files = &tree;
                 let evaluation = evaluate::evaluate(tree, &*renderer, &mut parsed, values.as_ref(), &context);
-                Ok(Judged { commit, generation, evaluation: Arc::new(evaluation) })
+                Ok(Judged { commit, generation, live: context.live, evaluation: Arc::new(evaluation) })
             };
             let judged = read();
             (judged, parsed)
@@ -207,8 +242,9 @@ impl Controlled {
         &self,
         repository: &ConfigRepository,
         judged: &Judged,
+        may_prune: bool,
         draft: &mut Draft,
-    ) -> Verdict {
+    ) -> Brought {
         let revision = judged.commit.to_string();
         let evaluation = &judged.evaluation;
         let owner = repository.uid().unwrap_or_default();
@@ -221,7 +257,7 @@ impl Controlled {
         };
         let spec = &repository.spec;
         let guard = PruneGuard {
-            enabled: spec.prune,
+            enabled: may_prune,
             limit_percent: u8::try_from(spec.prune_limit.clamp(0, 100)).unwrap_or(100),
             confirmed: repository.annotations().get(labels::CONFIRM_PRUNE) == Some(&revision),
         };
@@ -230,33 +266,40 @@ impl Controlled {
         let owned = self.settings.cluster.namespace(&target.namespace).owned_by(&owner).len();
         let pass = pass::carry_out(&target, &self.settings.cluster, evaluation, guard, limit, correct).await;
         draft.differences(&revision, &pass.plan, &evaluation.desired, owned);
-        match &pass.outcome {
+        let nothing = |verdict: Verdict| Brought { verdict, took_hold: false };
+        let applied = match &pass.outcome {
             PassOutcome::Refused(failures) if failures.iter().all(|failure| failure.refused) => {
                 draft.refused(&revision, evaluation, failures);
-                return Verdict::Settled;
+                return nothing(Verdict::Settled);
             }
             PassOutcome::Refused(failures) => {
-                draft.partially_applied(&revision, evaluation, failures);
-                return Verdict::Failed;
+                draft.unanswered(&revision, evaluation, &status::named(failures));
+                return nothing(Verdict::Failed);
             }
-            PassOutcome::Done(applied) if !applied.failures.is_empty() => {
-                draft.partially_applied(&revision, evaluation, &applied.failures);
-                return Verdict::Failed;
+            PassOutcome::Unanswered(error) => {
+                draft.unanswered(&revision, evaluation, &error.to_string());
+                return nothing(Verdict::Failed);
             }
-            PassOutcome::Done(_) => {}
-        }
-        let foreign: Vec<String> = pass.foreign().into_iter().map(ToString::to_string).collect();
-        if !foreign.is_empty() {
+            PassOutcome::Done(applied) => applied,
+        };
+        let verdict = if !applied.failures.is_empty() {
+            draft.partially_applied(&revision, evaluation, &applied.failures);
+            Verdict::Failed
+        } else if let foreign = pass.foreign()
+            && !foreign.is_empty()
+        {
+            let foreign: Vec<String> = foreign.into_iter().map(ToString::to_string).collect();
             let message = format!("{} belong to somebody else and are not touched", foreign.join(", "));
             draft.conflict(&revision, evaluation, &message);
-            return Verdict::Settled;
-        }
-        if let Some(waits) = pass.plan.notices.iter().find_map(waits_for) {
+            Verdict::Settled
+        } else if let Some(waits) = waits_for(&pass.plan.notices, applied) {
             draft.waiting(&revision, evaluation, &waits);
-            return Verdict::Soon;
-        }
-        draft.applied(&revision, evaluation);
-        Verdict::Settled
+            Verdict::Soon
+        } else {
+            draft.applied(&revision, evaluation);
+            Verdict::Settled
+        };
+        Brought { verdict, took_hold: true }
     }
 
     /// Tells people when a revision was applied or refused.
@@ -329,12 +372,15 @@ fn fetch_failed(draft: &mut Draft, error: &GitError) -> Verdict {
     Verdict::Failed
 }
 
-fn waits_for(notice: &Notice) -> Option<String> {
-    match notice {
+/// Returns what a pass waits for before its revision is through.
+fn waits_for(notices: &[Notice], applied: &Applied) -> Option<String> {
+    let noticed = notices.iter().find_map(|notice| match notice {
         Notice::WaitsForOlderRun(key) => {
             Some(format!("{key} changed; its new run waits until the older one has ended"))
         }
         Notice::BeingDeleted(key) => Some(format!("{key} is being deleted; the pass waits for that to end")),
         Notice::OwnedByAnother(_) | Notice::SuspendedByHand(_) => None,
-    }
+    });
+    let replaced = || applied.replaced.first().map(|key| format!("{key} changed and is about to run again"));
+    noticed.or_else(replaced)
 }

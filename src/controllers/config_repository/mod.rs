@@ -19,8 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::api::config_repository::ConfigRepository;
 use crate::api::duration;
-use crate::api::labels;
-use crate::controllers::config_repository::attempt::Memory;
+use crate::controllers::config_repository::attempt::{Asked, Memory};
 use crate::controllers::context::{Context, RETRY};
 use crate::gitops::observed::ObservedCluster;
 use crate::gitops::render::Renderer;
@@ -124,10 +123,7 @@ async fn reconcile(
         Arc::clone(memories.entry(uid).or_default())
     };
     let mut memory = memory.lock().await;
-    let asked = (
-        repository.metadata.generation,
-        repository.annotations().get(labels::RECONCILE_REQUESTED_AT).cloned(),
-    );
+    let asked = Asked::of(&repository);
     let now = Instant::now();
     let due = memory.next_attempt.is_none_or(|due| due <= now);
     // Our own status writes wake us as well; they are no reason to ask the remote.

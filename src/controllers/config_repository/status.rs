@@ -14,9 +14,10 @@ use crate::api::config_repository::{
 };
 use crate::api::labels;
 use crate::digest;
-use crate::domain::plan::{Action, ApplyReason, Desired, Plan};
+use crate::domain::plan::{Action, ApplyReason, Desired, Notice, ObjectKey, Plan};
 use crate::gitops::apply::Failure;
 use crate::gitops::evaluate::Evaluation;
+use crate::gitops::finding::{LocatedFinding, Severity};
 
 /// How many objects a message names.
 const NAMED: usize = 5;
@@ -61,10 +62,7 @@ impl Draft {
     /// The revision has findings; what was applied before stays.
     pub(super) fn invalid(&mut self, revision: &str, evaluation: &Evaluation) {
         self.attempted(revision, evaluation);
-        let first = evaluation
-            .findings
-            .iter()
-            .find(|finding| finding.severity == crate::gitops::finding::Severity::Error);
+        let first = evaluation.findings.iter().find(|finding| finding.severity == Severity::Error);
         let first =
             first.map_or_else(String::new, |finding| format!(": {}: {}", finding.place(), finding.message));
         let more = evaluation.errors().saturating_sub(1);
@@ -78,6 +76,13 @@ impl Draft {
         self.attempted(revision, evaluation);
         let message = format!("{} is not applied, the server refuses {}", short(revision), named(failures));
         self.stalled(Reason::DryRunRefused, &message);
+    }
+
+    /// The server did not answer what has to be asked before anything is written.
+    pub(super) fn unanswered(&mut self, revision: &str, evaluation: &Evaluation, fault: &str) {
+        self.attempted(revision, evaluation);
+        let message = format!("{} is not applied yet, the server did not answer: {fault}", short(revision));
+        self.retrying(Reason::ProgressingWithRetry, &message);
     }
 
     /// Some objects could not be written.
@@ -129,26 +134,15 @@ impl Draft {
 
     /// Tells what on the cluster differs from git, and which removals wait.
     pub(super) fn differences(&mut self, revision: &str, plan: &Plan, desired: &[Desired], owned: usize) {
-        let drifted: Vec<DriftedObject> = plan
-            .actions
-            .iter()
-            .filter_map(|action| match action {
-                Action::Apply { desired: index, reason: ApplyReason::Drifted(fields), .. } => {
-                    Some((index, fields))
-                }
-                _ => None,
-            })
-            .map(|(index, fields)| DriftedObject {
-                kind: desired[*index].key.kind.as_str().to_owned(),
-                name: desired[*index].key.name.clone(),
-                fields: fields.iter().take(NAMED).cloned().collect(),
-            })
-            .collect();
+        let drifted = drifted(plan, desired);
         if drifted.is_empty() {
             self.settle(ConditionType::Drifted, false, Reason::InSync, "the live objects are as git says");
             self.status.drift = None;
         } else {
-            let message = format!("{} objects were changed on the cluster", drifted.len());
+            let named: Vec<String> =
+                drifted.iter().take(NAMED).map(|object| format!("{}/{}", object.kind, object.name)).collect();
+            let message =
+                format!("{} objects were changed on the cluster: {}", drifted.len(), named.join(", "));
             self.settle(ConditionType::Drifted, true, Reason::DriftDetected, &message);
             self.status.drift = Some(DriftSummary {
                 count: drifted.len().try_into().unwrap_or(i64::MAX),
@@ -179,9 +173,7 @@ impl Draft {
         self.status.findings = (!evaluation.findings.is_empty()).then(|| FindingsSummary {
             total: count(evaluation.findings.len()),
             errors: count(evaluation.errors()),
-            items: evaluation
-                .findings
-                .iter()
+            items: most_severe(&evaluation.findings)
                 .take(MAX_LISTED_FINDINGS)
                 .map(|finding| FindingSummary {
                     code: finding.code.clone(),
@@ -198,6 +190,12 @@ impl Draft {
         let observation = Observation::new(kind, status, reason, message);
         condition::set(&mut self.status.conditions, observation, self.generation, self.now);
     }
+}
+
+/// Returns the errors and then the warnings: what keeps a revision from being applied is listed before what does not.
+fn most_severe(findings: &[LocatedFinding]) -> impl Iterator<Item = &LocatedFinding> {
+    let of = |severity: Severity| findings.iter().filter(move |finding| finding.severity == severity);
+    of(Severity::Error).chain(of(Severity::Warning))
 }
 
 /// Stores the status, unless it is what is stored already; returns whether it was written.
@@ -232,7 +230,29 @@ fn inventory(desired: &[Desired]) -> InventorySummary {
     }
 }
 
-fn named(failures: &[Failure]) -> String {
+/// Returns what differs from git: what was changed on the cluster, and what was suspended by hand and stays so.
+fn drifted(plan: &Plan, desired: &[Desired]) -> Vec<DriftedObject> {
+    let mut fields: BTreeMap<&ObjectKey, Vec<String>> = BTreeMap::new();
+    for action in &plan.actions {
+        if let Action::Apply { desired: index, reason: ApplyReason::Drifted(changed), .. } = action {
+            fields.entry(&desired[*index].key).or_default().extend(changed.iter().take(NAMED).cloned());
+        }
+    }
+    for notice in &plan.notices {
+        if let Notice::SuspendedByHand(key) = notice {
+            fields.entry(key).or_default().push("/spec/suspend".to_owned());
+        }
+    }
+    let object = |(key, fields): (&ObjectKey, Vec<String>)| DriftedObject {
+        kind: key.kind.as_str().to_owned(),
+        name: key.name.clone(),
+        fields,
+    };
+    fields.into_iter().map(object).collect()
+}
+
+/// Returns objects that failed, where they are defined and why, as far as a message has room.
+pub(super) fn named(failures: &[Failure]) -> String {
     let named: Vec<String> = failures
         .iter()
         .take(NAMED)

@@ -19,6 +19,7 @@ use crate::ledger::line::LedgerLine;
 use crate::ledger::report::{
     FindingRow, Findings, RECENT_RUNS, ReportInput, Rows, SpawnerRow, Status, TaskRow, WriterName,
 };
+use crate::validate::finding::{FindingCode, Severity};
 
 /// What is reported at one time.
 #[derive(Debug)]
@@ -163,8 +164,9 @@ fn status_of(
 fn findings_of(summary: crate::api::config_repository::FindingsSummary) -> Findings {
     let count = |number: i64| u64::try_from(number).unwrap_or_default();
     let row = |item: crate::api::config_repository::FindingSummary| FindingRow {
+        // Codes of faults in YAML itself are not among these, and are errors all.
+        severity: item.code.parse().map_or(Severity::Error, FindingCode::severity).as_str().to_owned(),
         code: item.code,
-        severity: "error".to_owned(),
         file: item.file,
         line: item.line.map(count),
         column: item.column.map(count),

@@ -2,15 +2,18 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
 use kube::api::{Api, DeleteParams, Patch, PatchParams, Preconditions};
 use kube::runtime::controller::Action;
 use kube::{Resource as _, ResourceExt as _};
 use serde_json::json;
 
+use crate::api::kind::Kind;
 use crate::api::labels;
 use crate::api::run::RunState;
 use crate::api::run_record::RunRecord;
 use crate::api::task::{Task, TaskStatus};
+use crate::api::task_spawner::TaskSpawner;
 use crate::controllers::context::{Happened, RETRY};
 use crate::controllers::task::dereference::Known;
 use crate::controllers::task::{Controlled, TaskError, build, claims, record, status};
@@ -180,20 +183,19 @@ impl Controlled {
 
     async fn record(&self, task: &Task) -> Result<Action, TaskError> {
         self.claims.release(task.metadata.uid.as_deref().unwrap_or_default());
-        if let Some(record) = record::record_of(task) {
-            let api: Api<RunRecord> =
-                Api::namespaced(self.context.client.clone(), &task.namespace().unwrap_or_default());
-            record::store(&api, &record).await.map_err(TaskError::api("store the record"))?;
-        } else {
-            tracing::warn!(
-                task = task.name_any(),
-                "Task ended without a time of completion and is not recorded"
-            );
-        }
+        let Some(record) = record::record_of(task, self.context.clock.now()) else {
+            return Ok(Action::requeue(RETRY));
+        };
+        let api: Api<RunRecord> =
+            Api::namespaced(self.context.client.clone(), &task.namespace().unwrap_or_default());
+        record::store(&api, &record).await.map_err(TaskError::api("store the record"))?;
         Ok(Action::requeue(Duration::ZERO))
     }
 
     async fn expire(&self, task: &Task) -> Result<Action, TaskError> {
+        if self.is_being_counted(task).await? {
+            return Ok(Action::requeue(Duration::from_secs(1)));
+        }
         let parameters = DeleteParams::background()
             .preconditions(Preconditions { uid: task.metadata.uid.clone(), resource_version: None });
         match self.api(task).delete(&task.name_any(), &parameters).await {
@@ -201,6 +203,19 @@ impl Controlled {
             Err(kube::Error::Api(status)) if status.code == 404 => Ok(Action::await_change()),
             Err(error) => Err(TaskError::api("delete the expired Task")(error)),
         }
+    }
+
+    /// Returns whether the spawner of the Task still means to create it: gone too early, it would run twice.
+    async fn is_being_counted(&self, task: &Task) -> Result<bool, TaskError> {
+        let tick = task.annotations().get(labels::SCHEDULED_AT).and_then(|at| at.parse::<Timestamp>().ok());
+        let owner = task.owner_references().iter().find(|owner| owner.kind == Kind::TaskSpawner.as_str());
+        let (Some(tick), Some(owner)) = (tick, owner) else { return Ok(false) };
+        let api: Api<TaskSpawner> =
+            Api::namespaced(self.context.client.clone(), &task.namespace().unwrap_or_default());
+        let spawner = api.get_opt(&owner.name).await.map_err(TaskError::api("read the TaskSpawner"))?;
+        let same = spawner.filter(|spawner| spawner.uid().as_ref() == Some(&owner.uid));
+        let status = same.and_then(|spawner| spawner.status).unwrap_or_default();
+        Ok(status.pending_ticks.iter().any(|pending| pending.0 == tick))
     }
 
     async fn release(&self, task: &Task) -> Result<Action, TaskError> {

@@ -1,5 +1,6 @@
 //! Writes the record of a Task that ended: what outlives it.
 
+use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::api::{Api, ObjectMeta, PostParams};
 
@@ -10,11 +11,13 @@ use crate::api::task::Task;
 use crate::digest;
 use crate::domain::outcome;
 
-/// Returns the record of a Task that ended; `None` when its status does not say how.
-pub(crate) fn record_of(task: &Task) -> Option<RunRecord> {
+/// Returns the record of a Task that ended; `None` when it did not.
+///
+/// A status that somebody else wrote may not say when it ended: then it is known at `now`.
+pub(crate) fn record_of(task: &Task, now: Timestamp) -> Option<RunRecord> {
     let status = task.status.as_ref()?;
     let phase = status.phase.filter(|phase| phase.is_terminal())?;
-    let completion_time = status.completion_time.clone()?;
+    let completion_time = status.completion_time.clone().unwrap_or(Time(now));
     let annotation = |key: &str| task.metadata.annotations.as_ref().and_then(|all| all.get(key)).cloned();
     let label = |key: &str| task.metadata.labels.as_ref().and_then(|all| all.get(key)).cloned();
     let spawner_uid = task

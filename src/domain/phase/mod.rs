@@ -185,8 +185,9 @@ fn decide_deletion(facts: &TaskFacts) -> Step {
         RunState::Running { .. } => Step::Cancel,
         RunState::Finished(_) if !ended => Step::Finish,
         RunState::Interrupted { .. } if !ended => Step::Interrupt,
-        RunState::Finished(_) | RunState::Interrupted { .. } if !facts.recorded => Step::Record,
-        RunState::Absent if ended && !facts.recorded => Step::Record,
+        // The status says that a runner was seen: what was begun is recorded, or its request would run again.
+        RunState::Absent | RunState::Prepared if facts.phase == Some(TaskPhase::Running) => Step::Interrupt,
+        _ if ended && !facts.recorded => Step::Record,
         RunState::Finished(_) | RunState::Interrupted { .. } | RunState::Absent | RunState::Prepared => {
             Step::Release
         }

@@ -140,7 +140,7 @@ pub enum Action {
         /// Index into the desired objects.
         desired: usize,
     },
-    /// Deletes the finished Task of an older request and creates that of the new one.
+    /// Deletes the finished Task of an older request; once it is gone, the next pass creates that of the new one.
     RunAgain {
         /// Index into the desired objects.
         desired: usize,
@@ -197,7 +197,7 @@ pub struct Plan {
 pub trait Cluster {
     /// Returns the object, if it is there.
     fn get(&self, key: &ObjectKey) -> Option<Observed>;
-    /// Returns key and uid of every object that carries the ownership label of `owner`.
+    /// Returns key and uid of every object that carries the ownership label of `owner` and may be pruned.
     fn owned_by(&self, owner: &str) -> Vec<(ObjectKey, String)>;
     /// Returns whether a Task of this name and spec digest has ended already, whatever became of the object.
     fn has_run(&self, task_name: &str, spec_digest: &str) -> bool;
@@ -329,7 +329,7 @@ fn dependency_order(desired: &[Desired], tasks: &[usize]) -> Vec<usize> {
 /// Returns the JSON pointers of the fields of `desired` whose live value differs.
 ///
 /// Fields that git does not mention never count: defaults and other managers' fields are no drift. Lists are
-/// compared as a whole, as the API owns them as a whole. A null in git stands for an absent field.
+/// compared as a whole, as the API owns them as a whole. A null in git mentions nothing, nor does a mapping of nothing else.
 pub fn drifted_fields(desired: &Value, live: &Value) -> Vec<String> {
     let mut fields = Vec::new();
     collect_drift(desired, Some(live), &mut String::new(), &mut fields);
@@ -347,9 +347,18 @@ fn collect_drift(desired: &Value, live: Option<&Value>, path: &mut String, field
                 path.truncate(length);
             }
         }
-        (Value::Null, None) => {}
+        (Value::Null, _) => {}
+        (wanted, None) if says_nothing(wanted) => {}
         (wanted, Some(found)) if wanted == found => {}
         _ => fields.push(path.clone()),
+    }
+}
+
+fn says_nothing(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::Object(fields) => fields.values().all(says_nothing),
+        Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => false,
     }
 }
 

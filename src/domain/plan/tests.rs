@@ -191,6 +191,9 @@ fn defaults_and_other_managers_are_no_drift() {
     let wanted = json!({"spec": {"a": 1, "list": [1, 2], "gone": null}});
     let live = json!({"spec": {"a": 1, "list": [1, 2], "defaulted": true}, "status": {}});
     assert_eq!(drifted_fields(&wanted, &live), Vec::<String>::new());
+    let nothing =
+        json!({"metadata": {"labels": {}, "annotations": {"a": null}}, "spec": {"defaulted": null}});
+    assert_eq!(drifted_fields(&nothing, &live), Vec::<String>::new());
     let reordered = json!({"spec": {"a": 1, "list": [2, 1]}});
     assert_eq!(drifted_fields(&wanted, &reordered), ["/spec/list"]);
     assert_eq!(drifted_fields(&json!({"metadata": {"labels": {"a/b": "x"}}}), &json!({})), ["/metadata"]);

@@ -1,5 +1,6 @@
 //! What the tests stand on.
 
+pub(crate) mod api;
 pub(crate) mod clients;
 pub(crate) mod env;
 mod filter;

@@ -34,7 +34,7 @@ const HOMES: [(&str, &[&str]); 29] = [
     ("tokio_rustls", &["apiserver"]),
     ("tower", &["apiserver"]),
     ("tracing_subscriber", &["daemon"]),
-    ("uuid", &["apiserver", "cli/mod.rs"]),
+    ("uuid", &["apiserver", "cli"]),
 ];
 
 /// Crates of no particular place: what they are for is the same everywhere.
