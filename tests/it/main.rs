@@ -1,7 +1,7 @@
 //! The integration tests: one file per promise to users.
 
-mod examples_apply_in_name_order;
 mod drift_is_reported_and_corrected;
+mod examples_apply_in_name_order;
 mod manifest_rejected_with_location;
 mod removed_manifest_is_pruned;
 mod run_bench;
