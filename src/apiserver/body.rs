@@ -53,7 +53,7 @@ pub(crate) fn decode(resource: &Resource, bytes: &[u8], encoding: Encoding) -> R
     complete_type(resource, &mut object);
     check_type(resource, bytes, &object)?;
     if object["apiVersion"].as_str().unwrap_or_default().is_empty() {
-        return Ok(Incoming { strict_errors, object });
+        return Ok(Incoming { object, strict_errors });
     }
     if object["apiVersion"] != resource.api_version() {
         return Ok(Incoming { strict_errors: misplaced(&object), object });
