@@ -40,5 +40,7 @@ mod conformance;
 #[cfg(test)]
 mod kubectl_works_unmodified;
 #[cfg(test)]
+mod python_client_works_unmodified;
+#[cfg(test)]
 mod support;
 mod upstream_admission_verdicts;

@@ -4,6 +4,7 @@
 until_lines() {
     lines=$1
     shift
+    : >watched
     "$@" >watched 2>&1 &
     for _ in $(seq 200); do
         [ "$(wc -l <watched)" -ge "$lines" ] && break
