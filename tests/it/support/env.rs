@@ -139,7 +139,7 @@ impl TestEnv {
     /// Returns another program's command in the user's environment and folder; programs of `first` are found before
     /// all others.
     pub(crate) fn program(&self, program: &Path, first: Option<&Path>) -> Command {
-        let mut command = self.with_environment(process::command(program));
+        let mut command = self.in_environment(process::command(program));
         if let Some(first) = first {
             command.env("PATH", format!("{}:{SEARCH_PATH}", first.display()));
         }
