@@ -42,6 +42,8 @@ mod cli_runs;
 #[cfg(test)]
 mod conformance;
 #[cfg(test)]
+mod demo_can_be_typed_by_hand;
+#[cfg(test)]
 mod kubectl_works_unmodified;
 #[cfg(test)]
 mod python_client_works_unmodified;

@@ -181,7 +181,7 @@ fn temporary_folder() -> Result<PathBuf, CommandError> {
 
 /// Returns the demo as a shell script: what `kelos demo` prints and runs, for an empty folder with `kelos` on the PATH.
 fn as_script() -> String {
-    let mut text = String::from("set -u\nmkdir -p home\n");
+    let mut text = String::from("set -u\nmkdir -p home\ntrap 'kill $(cat up.pid) 2>/dev/null' EXIT\n");
     for (name, value) in variables(Path::new("$PWD")) {
         text.push_str(&format!("export {name}=\"{value}\"\n"));
     }
@@ -192,6 +192,6 @@ fn as_script() -> String {
             text.push_str(&format!("{}\nexpect {}\n", line.text, line.status));
         }
     }
-    text.push_str("\nkill $(cat up.pid)\n");
+    text.push_str("exit 0\n");
     text
 }

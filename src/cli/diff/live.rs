@@ -170,5 +170,12 @@ async fn observe(server: &Server) -> Result<Arc<ObservedCluster>, CommandError> 
 
 fn finding(failure: &Failure) -> LocatedFinding {
     let position = Position { line: failure.line.max(1), column: 1 };
-    located(FindingCode::RefusedByServer.as_str(), &failure.file, position, &Lines::of(""), failure.message.clone(), None)
+    located(
+        FindingCode::RefusedByServer.as_str(),
+        &failure.file,
+        position,
+        &Lines::of(""),
+        failure.message.clone(),
+        None,
+    )
 }

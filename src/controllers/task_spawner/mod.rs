@@ -16,7 +16,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt as _;
 use kube::api::{Api, ListParams, Patch, PatchParams};
 use kube::runtime::controller::{Action, Config, Controller};
-use kube::runtime::watcher;
+use kube::runtime::reflector::{self, Store, reflector};
+use kube::runtime::{WatchStreamExt as _, watcher};
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
@@ -53,18 +54,28 @@ impl SpawnerError {
     }
 }
 
+struct Controlled {
+    context: Context,
+    /// All Tasks, behind the API by the time of a watch event.
+    tasks: Store<Task>,
+}
+
 /// Runs the controller until `shutdown`.
 ///
 /// # Errors
 /// Never; the result is that of a supervised task.
 pub async fn run(context: Context, shutdown: CancellationToken) -> anyhow::Result<()> {
     let api: Api<TaskSpawner> = Api::all(context.client.clone());
-    let tasks: Api<Task> = Api::all(context.client.clone());
+    // One watch of Tasks both wakes their spawners and tells how many are unfinished, so that a look at a spawner on
+    // whose schedule nothing is due costs no request.
+    let (tasks, writer) = reflector::store();
+    let changes = watcher(Api::<Task>::all(context.client.clone()), watcher::Config::default());
+    let changes = reflector(writer, changes).default_backoff().touched_objects();
     Controller::new(api, watcher::Config::default())
-        .owns(tasks, watcher::Config::default())
+        .owns_stream(changes)
         .with_config(Config::default().concurrency(CONCURRENCY))
         .graceful_shutdown_on(shutdown.cancelled_owned())
-        .run(reconcile, retry, Arc::new(context))
+        .run(reconcile, retry, Arc::new(Controlled { context, tasks }))
         .for_each(|outcome| {
             if let Err(error) = outcome {
                 tracing::debug!(%error, "TaskSpawner was not advanced");
@@ -75,7 +86,7 @@ pub async fn run(context: Context, shutdown: CancellationToken) -> anyhow::Resul
     Ok(())
 }
 
-fn retry(spawner: Arc<TaskSpawner>, error: &SpawnerError, _: Arc<Context>) -> Action {
+fn retry(spawner: Arc<TaskSpawner>, error: &SpawnerError, _: Arc<Controlled>) -> Action {
     let SpawnerError::Api { attempt, source } = error;
     if matches!(&**source, kube::Error::Api(status) if status.code == 404 || status.code == 409) {
         return Action::requeue(Duration::from_millis(200));
@@ -84,17 +95,17 @@ fn retry(spawner: Arc<TaskSpawner>, error: &SpawnerError, _: Arc<Context>) -> Ac
     Action::requeue(RETRY)
 }
 
-async fn reconcile(spawner: Arc<TaskSpawner>, context: Arc<Context>) -> Result<Action, SpawnerError> {
+async fn reconcile(spawner: Arc<TaskSpawner>, controlled: Arc<Controlled>) -> Result<Action, SpawnerError> {
+    let context = &controlled.context;
     let now = context.clock.now();
-    let tasks = tasks_of(&context, &spawner).await?;
-    let active = tasks.iter().filter(|task| !has_ended(task)).count();
     if spawner.metadata.deletion_timestamp.is_some() {
-        return delete(&context, &spawner, active).await;
+        return delete(context, &spawner).await;
     }
+    let active = controlled.tasks.state().iter().filter(|task| is_active_of(task, &spawner)).count();
     if !spawner.finalizers().iter().any(|name| name == labels::FINALIZER) {
         let names: Vec<String> =
             spawner.finalizers().iter().cloned().chain([labels::FINALIZER.to_owned()]).collect();
-        return set_finalizers(&context, &spawner, &names).await;
+        return set_finalizers(context, &spawner, &names).await;
     }
     let mut next = spawner.status.clone().unwrap_or_default();
     next.observed_generation = spawner.metadata.generation;
@@ -102,20 +113,20 @@ async fn reconcile(spawner: Arc<TaskSpawner>, context: Arc<Context>) -> Result<A
     let generation = spawner.metadata.generation;
     let Some(cron) = &spawner.spec.when.cron else {
         status::source_not_served(&mut next, &spawner.spec, generation, now);
-        status::store(&context, &spawner, &next).await?;
+        status::store(context, &spawner, &next).await?;
         return Ok(Action::await_change());
     };
     let schedule = match Schedule::parse(&cron.schedule, cron.time_zone.as_deref()) {
         Ok(schedule) => schedule,
         Err(error) => {
             status::invalid_schedule(&mut next, &error.to_string(), generation, now);
-            status::store(&context, &spawner, &next).await?;
+            status::store(context, &spawner, &next).await?;
             return Ok(Action::await_change());
         }
     };
     decide_ticks(&mut next, &spawner, &schedule, now);
-    let stored = status::store(&context, &spawner, &next).await?;
-    let created = !spawner.spec.suspend && create_pending(&context, &stored, next, cron, active, now).await?;
+    let stored = status::store(context, &spawner, &next).await?;
+    let created = !spawner.spec.suspend && create_pending(context, &stored, next, cron, now).await?;
     let wait = schedule.next_after(now).map_or(LONGEST_WAIT, |tick| {
         Duration::try_from(tick.duration_since(context.clock.now())).unwrap_or_default()
     });
@@ -156,7 +167,6 @@ async fn create_pending(
     spawner: &TaskSpawner,
     mut next: TaskSpawnerStatus,
     cron: &Cron,
-    active: usize,
     now: Timestamp,
 ) -> Result<bool, SpawnerError> {
     let Some(tick) = next.pending_ticks.first().cloned() else { return Ok(false) };
@@ -169,8 +179,9 @@ async fn create_pending(
         status::store(context, spawner, &next).await?;
         return Ok(false);
     }
-    if limit(spawner.spec.max_concurrency)
-        .is_some_and(|most| i64::try_from(active).unwrap_or(i64::MAX) >= most)
+    // Asked of the API and not of the cache, which may not know the Task that was created a moment ago.
+    if let Some(most) = limit(spawner.spec.max_concurrency)
+        && i64::try_from(active_of(context, spawner).await?).unwrap_or(i64::MAX) >= most
     {
         return Ok(false);
     }
@@ -191,24 +202,28 @@ async fn create_pending(
     Ok(true)
 }
 
-async fn tasks_of(context: &Context, spawner: &TaskSpawner) -> Result<Vec<Task>, SpawnerError> {
+/// Returns how many Tasks of the spawner have not ended, by the API.
+async fn active_of(context: &Context, spawner: &TaskSpawner) -> Result<usize, SpawnerError> {
     let api: Api<Task> = Api::namespaced(context.client.clone(), &spawner.namespace().unwrap_or_default());
     let selector = format!("{}={}", labels::TASK_SPAWNER, spawner.name_any());
     let list = api.list(&ListParams::default().labels(&selector)).await;
-    Ok(list.map_err(SpawnerError::api("list the Tasks"))?.items)
+    let tasks = list.map_err(SpawnerError::api("list the Tasks"))?.items;
+    Ok(tasks.iter().filter(|task| is_active_of(task, spawner)).count())
 }
 
-fn has_ended(task: &Task) -> bool {
-    task.status.as_ref().and_then(|status| status.phase).is_some_and(TaskPhase::is_terminal)
+fn is_active_of(task: &Task, spawner: &TaskSpawner) -> bool {
+    task.labels().get(labels::TASK_SPAWNER) == spawner.metadata.name.as_ref()
+        && task.metadata.namespace == spawner.metadata.namespace
+        && !task.status.as_ref().and_then(|status| status.phase).is_some_and(TaskPhase::is_terminal)
 }
 
 /// Lets running Tasks of a deleted spawner end before the spawner, their owner, goes.
-async fn delete(context: &Context, spawner: &TaskSpawner, active: usize) -> Result<Action, SpawnerError> {
+async fn delete(context: &Context, spawner: &TaskSpawner) -> Result<Action, SpawnerError> {
     if !spawner.finalizers().iter().any(|name| name == labels::FINALIZER) {
         return Ok(Action::await_change());
     }
     let at_once = spawner.annotations().get(labels::ON_DELETE).is_some_and(|value| value == "delete");
-    if active > 0 && !at_once {
+    if !at_once && active_of(context, spawner).await? > 0 {
         return Ok(Action::requeue(LONGEST_WAIT));
     }
     let names: Vec<String> =
