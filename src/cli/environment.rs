@@ -5,6 +5,24 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+use crate::daemon::LOG_VARIABLE;
+
+/// Variables that are read, and what they are for.
+pub(super) const VARIABLES: &[(&str, &str)] = &[
+    ("KUBECONFIG", "kubeconfigs of the server that commands mean, unless `--kubeconfig` names one"),
+    (LOG_VARIABLE, "what `kelos up` logs, as `info` or `kelos::gitops=debug`; by default `info`"),
+    ("PATH", "where git and the programs of agents are looked for"),
+    ("HOME", "folder of the user: `.kube/config` in it, and the defaults of the two below; no agent sees it"),
+    (
+        "XDG_DATA_HOME",
+        "folder below which `kelos up` keeps its data unless `--data-dir` says where; by default `~/.local/share`",
+    ),
+    (
+        "XDG_RUNTIME_DIR",
+        "folder below which a running `kelos up` leaves the note by which commands find it; by default `~/.local/state`",
+    ),
+];
+
 /// What commands take from the environment.
 #[derive(Debug, Clone)]
 pub(crate) struct Environment {

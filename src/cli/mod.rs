@@ -1,6 +1,7 @@
 //! The command line: one file per command, and beside them what commands share.
 
 mod command_error;
+mod completion;
 mod create;
 mod delete;
 mod demo;
@@ -13,6 +14,7 @@ mod new;
 mod output;
 mod printer;
 mod reconcile;
+pub mod reference;
 mod render_templates;
 mod run;
 mod runner;
@@ -70,6 +72,9 @@ enum Command {
     Suspend(suspend::SuspendArguments),
     Resume(suspend::ResumeArguments),
     Version(version::VersionArguments),
+    Completion(completion::CompletionArguments),
+    #[command(hide = true)]
+    Complete(completion::CompleteArguments),
     #[command(hide = true)]
     Runner(runner::RunnerArguments),
     #[command(hide = true)]
@@ -122,13 +127,19 @@ fn dispatch(arguments: Arguments, printer: Printer) -> Result<ExitCode, CommandE
             in_runtime(suspend::suspend(&arguments, &global, &environment, printer))
         }
         Command::Resume(arguments) => in_runtime(suspend::resume(&arguments, &global, &environment, printer)),
+        Command::Completion(arguments) => completion::script(&arguments, printer),
+        Command::Complete(arguments) => {
+            in_runtime(completion::complete(&arguments, &global, &environment, printer))
+        }
         Command::Version(arguments) => in_runtime(version::run(&arguments, &global, &environment, printer)),
     }
 }
 
 /// Returns five characters that make a name unlike any other.
 fn random_suffix() -> String {
-    crate::digest::short_hex(uuid::Uuid::new_v4().as_bytes(), 5)
+    use std::hash::{BuildHasher as _, RandomState};
+    // The keys of a new state are random.
+    crate::digest::short_hex(RandomState::new().hash_one(()).to_be_bytes(), 5)
 }
 
 fn in_runtime(

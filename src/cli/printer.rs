@@ -9,6 +9,10 @@ use crate::cli::command_error::CommandError;
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Printer;
 
+#[expect(
+    clippy::unused_self,
+    reason = "whoever prints is handed the printer, and cannot forget which side is which"
+)]
 impl Printer {
     /// Writes `text` to standard output as it is.
     pub(crate) fn data(self, text: impl Display) -> Result<(), CommandError> {

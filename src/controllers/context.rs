@@ -1,5 +1,7 @@
 //! What every controller is given.
 
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::ObjectReference;
@@ -17,16 +19,21 @@ pub struct Context {
     pub client: kube::Client,
     /// The time.
     pub clock: SharedClock,
-    /// Writes Events.
-    recorder: Recorder,
+    /// Write Events.
+    recorders: Arc<Mutex<Recorders>>,
 }
+
+/// A recorder counts Events about the same object with the same reason as one, whatever their notes say, and keeps the
+/// first note. So it is kept only as long as the note stays the same. By uid of the object and reason.
+type Recorders = HashMap<(String, String), (String, Recorder)>;
+
+/// How many recorders are remembered; what is forgotten leads to an Event of its own.
+const MOST_RECORDERS: usize = 1_000;
 
 impl Context {
     /// Returns the context for `client`; Events are reported as coming from the controller.
     pub fn new(client: kube::Client, clock: SharedClock) -> Self {
-        let recorder =
-            Recorder::new(client.clone(), Reporter { controller: "kelos".to_owned(), instance: None });
-        Self { client, clock, recorder }
+        Self { client, clock, recorders: Arc::default() }
     }
 
     /// Tells people what happened to an object. An Event that cannot be written is logged and nothing else.
@@ -38,9 +45,26 @@ impl Context {
             action: happened.action.to_owned(),
             secondary: None,
         };
-        if let Err(error) = self.recorder.publish(&event, about).await {
+        if let Err(error) = self.recorder(about, happened).publish(&event, about).await {
             tracing::warn!(reason = happened.reason, name = about.name, %error, "Event was not written");
         }
+    }
+
+    fn recorder(&self, about: &ObjectReference, happened: Happened<'_>) -> Recorder {
+        let key = (about.uid.clone().unwrap_or_default(), happened.reason.to_owned());
+        let mut recorders = self.recorders.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((note, recorder)) = recorders.get(&key)
+            && note == happened.note
+        {
+            return recorder.clone();
+        }
+        if recorders.len() >= MOST_RECORDERS {
+            recorders.clear();
+        }
+        let reporter = Reporter { controller: "kelos".to_owned(), instance: None };
+        let recorder = Recorder::new(self.client.clone(), reporter);
+        recorders.insert(key, (happened.note.to_owned(), recorder.clone()));
+        recorder
     }
 }
 

@@ -23,6 +23,7 @@ use crate::daemon::home::{self, DataDir};
 use crate::daemon::supervisor::Supervisor;
 use crate::executor::Executor;
 use crate::executor::local::Local;
+use crate::git::leftovers;
 use crate::gitops::observed::ObservedCluster;
 use crate::gitops::render::ChildRenderer;
 use crate::store::{self, Store};
@@ -54,6 +55,8 @@ pub async fn up(
         .with_context(|| format!("cannot use the data folder {}", config.data_dir.display()))?;
     let clock = clock::system();
     let store = Store::open(&data.store(), store_options())?;
+    // The store is locked: no other daemon works in this folder.
+    leftovers::remove(&data.repositories()).context("cannot clear the copies of repositories")?;
     let executor: Arc<dyn Executor> =
         Arc::new(Local::new(data.root(), config.program.clone(), config.slots)?);
     let server = embedded::api_server(store, Arc::clone(&clock), &executor)?;

@@ -13,6 +13,7 @@
 pub mod error;
 pub mod folder;
 pub mod id;
+pub mod leftovers;
 pub mod program;
 pub mod reference;
 pub mod remote;

@@ -304,6 +304,9 @@ fn sample<'a>(writes: &[&'a Action], desired: &[Desired], most: usize) -> Vec<&'
     if writes.len() <= most {
         return writes.to_vec();
     }
+    if most == 0 {
+        return Vec::new();
+    }
     let mut by_kind: BTreeMap<ManagedKind, Vec<&'a Action>> = BTreeMap::new();
     for action in writes {
         if let Action::Apply { desired: index, .. } | Action::Run { desired: index } = action {

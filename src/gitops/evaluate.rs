@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use crate::digest;
 use crate::domain::plan::{Desired, ManagedKind, ObjectKey};
 use crate::git::tree::Files;
-use crate::gitops::finding::{LocatedFinding, Severity, json_path};
+use crate::gitops::finding::{Lines, LocatedFinding, Severity, json_path};
 use crate::gitops::load::{self, Loaded, LoadedDocument, ParseCache};
 use crate::gitops::render::Renderer;
 use crate::validate::finding::Finding;
@@ -79,16 +79,16 @@ fn locate(tree: &dyn Files, loaded: &Loaded, findings: Vec<Finding>) -> Vec<Loca
     let mut located = Vec::new();
     for (file, findings) in by_file {
         let text = loaded.text(tree, &file).unwrap_or_default();
-        let locator = Locator::new(&text);
+        let (locator, lines) = (Locator::new(&text), Lines::of(&text));
         for finding in findings {
             let position = locator.locate(finding.document, &finding.pointer, finding.side);
-            located.push(with_place(finding, position, &text, loaded.is_rendered(&file)));
+            located.push(with_place(finding, position, &lines, loaded.is_rendered(&file)));
         }
     }
     located
 }
 
-fn with_place(finding: Finding, position: Position, text: &str, is_rendered: bool) -> LocatedFinding {
+fn with_place(finding: Finding, position: Position, lines: &Lines<'_>, is_rendered: bool) -> LocatedFinding {
     let mut message = finding.message;
     if is_rendered {
         message.push_str(" (in the rendered text of the template)");
@@ -104,7 +104,7 @@ fn with_place(finding: Finding, position: Position, text: &str, is_rendered: boo
         hint: finding.hint,
         excerpt: None,
     }
-    .with_excerpt_from(text)
+    .with_excerpt_from(lines)
 }
 
 /// Returns the object that a document wants, freed of what git does not decide.

@@ -33,11 +33,22 @@ pub struct LocatedFinding {
     pub excerpt: Option<String>,
 }
 
+/// The lines of a text, for looking up many.
+#[derive(Debug, Clone, Default)]
+pub struct Lines<'a>(Vec<&'a str>);
+
+impl<'a> Lines<'a> {
+    /// Splits a text.
+    pub fn of(text: &'a str) -> Self {
+        Self(text.lines().collect())
+    }
+}
+
 impl LocatedFinding {
-    /// Returns the finding with the line of `text` that it is about.
+    /// Returns the finding with the line of a text that it is about.
     #[must_use]
-    pub fn with_excerpt_from(mut self, text: &str) -> Self {
-        self.excerpt = text.lines().nth(self.line.saturating_sub(1)).map(printable);
+    pub fn with_excerpt_from(mut self, lines: &Lines<'_>) -> Self {
+        self.excerpt = lines.0.get(self.line.saturating_sub(1)).map(|line| printable(line));
         self
     }
 
@@ -101,12 +112,12 @@ fn printable(line: &str) -> String {
     line.chars().take(LONGEST).map(|character| if character.is_control() { ' ' } else { character }).collect()
 }
 
-/// Returns a finding about a place in `text`.
+/// Returns a finding about a place in a text.
 pub fn located(
     code: &str,
     file: &str,
     position: Position,
-    text: &str,
+    lines: &Lines<'_>,
     message: impl Into<String>,
     hint: Option<String>,
 ) -> LocatedFinding {
@@ -121,7 +132,7 @@ pub fn located(
         hint,
         excerpt: None,
     }
-    .with_excerpt_from(text)
+    .with_excerpt_from(lines)
 }
 
 #[cfg(test)]
@@ -135,7 +146,7 @@ mod tests {
             "invalid-cron",
             "spawners/nightly.yaml",
             Position { line: 3, column: 12 },
-            text,
+            &Lines::of(text),
             "the hour 25 is out of range",
             Some("hours go from 0 to 23".to_owned()),
         );

@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 
 use crate::git::id::BlobId;
 use crate::git::tree::{EntryKind, Files, TreeEntry};
-use crate::gitops::finding::{LocatedFinding, json_path, located};
+use crate::gitops::finding::{Lines, LocatedFinding, json_path, located};
 use crate::gitops::layout::{self, FileKind, Layout};
 use crate::gitops::render::Renderer;
 use crate::validate::finding::FindingCode;
@@ -22,6 +22,9 @@ pub const LARGEST_FILE: u64 = 1024 * 1024;
 const MOST_FILES: usize = 50_000;
 /// The most bytes of all definition files and templates together, and of all that `$file` pulls in.
 const MOST_BYTES: u64 = 64 * 1024 * 1024;
+
+/// The most faults of YAML, and of `$file`, that are told of one file.
+const MOST_IN_FILE: usize = 1_000;
 
 /// One document of a definition file.
 #[derive(Debug, Clone)]
@@ -173,7 +176,8 @@ impl Loader<'_> {
         message: impl Into<String>,
         hint: Option<String>,
     ) {
-        self.loaded.findings.push(located(code.as_str(), file, Position::START, "", message, hint));
+        let nowhere = Lines::default();
+        self.loaded.findings.push(located(code.as_str(), file, Position::START, &nowhere, message, hint));
     }
 
     fn layout(&mut self) -> Layout {
@@ -316,7 +320,7 @@ impl Loader<'_> {
                                 FindingCode::RenderFailed.as_str(),
                                 &fault.file,
                                 position,
-                                text,
+                                &Lines::of(text),
                                 fault.message,
                                 Some(
                                     "templates use [= value =], [% statement %] and [~ comment ~]".to_owned(),
@@ -335,12 +339,13 @@ impl Loader<'_> {
             Ok(documents) => Some(documents),
             Err(faults) => {
                 let text = String::from_utf8_lossy(bytes);
-                for fault in faults {
+                let lines = Lines::of(&text);
+                for fault in faults.into_iter().take(MOST_IN_FILE) {
                     self.loaded.findings.push(located(
                         fault.code.as_str(),
                         path,
                         fault.position,
-                        &text,
+                        &lines,
                         fault.message,
                         fault.hint,
                     ));
@@ -351,12 +356,13 @@ impl Loader<'_> {
     }
 
     fn take(&mut self, path: &Arc<str>, documents: &[yaml::Document]) {
+        let mut faults = Vec::new();
         for (index, document) in documents.iter().enumerate() {
             let value = if mentions_files(&document.value) {
                 let mut value = document.value.clone();
-                let mut faults = Vec::new();
-                self.fill_in(&mut value, &mut String::new(), &mut faults);
-                self.report_file_faults(path, index, faults);
+                let mut found = Vec::new();
+                self.fill_in(&mut value, &mut String::new(), &mut found);
+                faults.extend(found.into_iter().map(|(pointer, message)| (index, pointer, message)));
                 value
             } else {
                 document.value.clone()
@@ -368,6 +374,7 @@ impl Loader<'_> {
                 value: Arc::new(value),
             });
         }
+        self.report_file_faults(path, faults);
     }
 
     fn fill_in(&mut self, value: &mut Value, pointer: &mut String, faults: &mut Vec<(String, String)>) {
@@ -440,23 +447,18 @@ impl Loader<'_> {
         self.by_path.keys().copied().filter(near).filter(|known| distance(known) <= MOST_LETTERS).min()
     }
 
-    fn report_file_faults(&mut self, path: &Arc<str>, document: usize, faults: Vec<(String, String)>) {
+    /// Reports files that could not be pulled in: document, pointer and what is wrong. The text is read once for all.
+    fn report_file_faults(&mut self, path: &Arc<str>, faults: Vec<(usize, String, String)>) {
         if faults.is_empty() {
             return;
         }
         let text = self.loaded.text(self.tree, path).unwrap_or_default();
-        let locator = Locator::new(&text);
-        for (pointer, message) in faults {
+        let (locator, lines) = (Locator::new(&text), Lines::of(&text));
+        for (document, pointer, message) in faults.into_iter().take(MOST_IN_FILE) {
             let position = locator.locate(document, &pointer, Side::Value);
             let hint = "paths in $file are relative to the root that is read".to_owned();
-            let mut finding = located(
-                FindingCode::InvalidFileReference.as_str(),
-                path,
-                position,
-                &text,
-                message,
-                Some(hint),
-            );
+            let code = FindingCode::InvalidFileReference.as_str();
+            let mut finding = located(code, path, position, &lines, message, Some(hint));
             finding.path = json_path(&pointer);
             self.loaded.findings.push(finding);
         }

@@ -68,10 +68,18 @@ impl Default for Context {
     }
 }
 
+/// Once there are so many findings, no further object is looked at by itself.
+const MOST_FINDINGS: usize = 100_000;
+
 /// Returns everything that is wrong with the objects of a config repository, in the order of the manifests.
 pub fn check(manifests: &[Manifest<'_>], context: &Context) -> Vec<Finding> {
-    let mut findings: Vec<Finding> =
-        manifests.iter().flat_map(|manifest| check_object(manifest, context)).collect();
+    let mut findings: Vec<Finding> = Vec::new();
+    for manifest in manifests {
+        if findings.len() >= MOST_FINDINGS {
+            break;
+        }
+        findings.extend(check_object(manifest, context));
+    }
     findings.extend(check_tree(manifests, context));
     if !findings.is_empty() {
         let places: BTreeMap<(&str, usize), usize> = manifests

@@ -54,11 +54,12 @@ fn objects_are_created_from_flags() {
     Error: secret/app-credentials is left as it is, and nothing was created
     Hint: -y overwrites it; --secret names another one
     ");
-    insta::assert_snapshot!(env.kelos(&["create", "workspace", "bad", "--repo", "ftp://example.com"]), @r#"
+    let bad = ["create", "workspace", "Bad", "--repo", "https://example.com/app.git"];
+    insta::assert_snapshot!(env.kelos(&bad), @r#"
     exit: 1
     --- stderr
     on [SERVER] (from the running 'kelos up')
-    Error: the server refused: Workspace.kelos.dev "bad" is invalid: spec.repo: Invalid value: "ftp://example.com": spec.repo in body should match '^(https?://|git://|git@).*'
+    Error: the server refused: Workspace.kelos.dev "Bad" is invalid: metadata.name: Invalid value: "Bad": a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')
     "#);
     env.write("rules.md", "Be brief.\nBe kind.\n");
     let config = [

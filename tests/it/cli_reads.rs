@@ -30,6 +30,17 @@ fn a_running_daemon_is_found_by_itself() {
         No resources found in default namespace.
         ");
     }
+    insta::assert_snapshot!(env.kelos(&["version"]), @"
+    exit: 0
+    --- stdout
+    kelos 0.1.0
+    server v1.37.0+kelos.0.1.0 at [SERVER]
+    ");
+    insta::assert_snapshot!(env.kelos(&["version", "--client"]), @"
+    exit: 0
+    --- stdout
+    kelos 0.1.0
+    ");
     assert_eq!(env.stop(), Some(0));
     insta::assert_snapshot!(env.kelos(&["version"]), @"
     exit: 0
@@ -126,6 +137,13 @@ fn objects_are_listed_as_tables() {
     NAME   URL   READY   REASON   REVISION   AGE
     default   [DIR]/config   True   Applied   [SHORT]   [SPAN]
     ");
+}
+
+#[test]
+fn objects_are_chosen_and_printed_for_programs() {
+    let env = TestEnv::up_with(FILES);
+    env.applied(&env.git("config", &["rev-parse", "HEAD"]));
+    env.task_ended("hello");
     insta::assert_snapshot!(env.kelos(&["get", "task", "--phase", "failed"]), @"
     exit: 0
     --- stderr
@@ -277,7 +295,11 @@ fn objects_are_shown_in_detail() {
     Defined In:   objects.yaml:9 at [SHORT]
     Age:   [SPAN]
     ");
-    insta::assert_snapshot!(env.kelos(&["get", "configrepository", "default", "-d"]), @"
+    // Whether the report is pushed already is a matter of time.
+    let mut repository = env.kelos(&["get", "configrepository", "default", "-d"]);
+    let is_certain = |line: &&str| !line.starts_with("Report Commit:");
+    repository.stdout = repository.stdout.split_inclusive('\n').filter(is_certain).collect();
+    insta::assert_snapshot!(repository, @"
     exit: 0
     --- stdout
     Name:   default

@@ -69,6 +69,11 @@ fn a_task_is_printed_without_a_server() {
       workspaceRef:
         name: app
     ");
+}
+
+#[test]
+fn several_agent_configs_and_a_prompt_from_standard_input_are_taken() {
+    let env = TestEnv::new();
     let configs = [
         "run",
         "--dry-run",
@@ -223,4 +228,22 @@ spec:
     Error: taskspawners.kelos.dev "missing" not found
     Hint: 'kelos get taskspawners' shows what is there; -n chooses the namespace
     "#);
+}
+
+#[test]
+fn the_variables_of_an_agent_stand_in_the_reference() {
+    let env = TestEnv::up();
+    let rules = ["create", "agentconfig", "rules", "--agents-md", "Be brief", "--skill", "look=Look twice"];
+    env.kelos(&rules).success();
+    let script = "env | sed -n 's/^\\(KELOS_[A-Z_]*\\)=.*/\\1/p'";
+    let flags = ["--model", "m", "--effort", "high", "--agent-config", "rules", "--branch", "b"];
+    env.kelos(&[&["run", "-t", "shell", "--name", "vars", "-w", "-p", script], &flags[..]].concat())
+        .success();
+    let found = env.kelos(&["logs", "vars"]).success().stdout;
+    let found: Vec<&str> = found.lines().filter(|line| line.starts_with("KELOS_")).collect();
+    assert!(found.len() >= 8, "{found:?}");
+    for name in found {
+        let known = kelos::cli::reference::AGENT_VARIABLES.iter().any(|(known, _)| *known == name);
+        assert!(known, "{name} is missing in the reference");
+    }
 }

@@ -25,7 +25,7 @@ fn up() -> TestEnv {
 }
 
 fn spec(env: &TestEnv) -> Value {
-    env.object("taskspawner", "nightly").unwrap()["spec"].clone()
+    env.object("taskspawner", "nightly").expect("because it was applied")["spec"].clone()
 }
 
 #[test]

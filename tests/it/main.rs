@@ -1,9 +1,13 @@
 //! The integration tests: one file per promise to users.
 
+mod daemon_survives_kill;
 mod drift_is_reported_and_corrected;
 mod examples_apply_in_name_order;
+mod hostile_repository;
 mod manifest_rejected_with_location;
+mod refused_by_server;
 mod removed_manifest_is_pruned;
+mod report_reaches_the_remote;
 mod run_bench;
 mod run_ends_with_a_truthful_outcome;
 mod run_leaves_nothing_behind;
@@ -23,6 +27,8 @@ mod tidy {
 }
 #[cfg(test)]
 mod cli_changes;
+#[cfg(test)]
+mod cli_completes;
 #[cfg(test)]
 mod cli_diffs;
 #[cfg(test)]

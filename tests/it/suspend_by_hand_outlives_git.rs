@@ -12,7 +12,7 @@ fn spawner(more: &str) -> String {
 }
 
 fn live(env: &TestEnv) -> Value {
-    env.object("taskspawner", "noisy").unwrap()["spec"].clone()
+    env.object("taskspawner", "noisy").expect("because it was applied")["spec"].clone()
 }
 
 #[test]

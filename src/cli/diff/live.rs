@@ -23,7 +23,7 @@ use crate::domain::plan::{self, Action, ApplyReason, Notice, ObjectKey, Plan, Pr
 use crate::gitops::apply::{self, Failure, Target};
 use crate::gitops::diff::{self, Difference};
 use crate::gitops::evaluate::Evaluation;
-use crate::gitops::finding::{LocatedFinding, located};
+use crate::gitops::finding::{Lines, LocatedFinding, located};
 use crate::gitops::observed::ObservedCluster;
 use crate::validate::finding::FindingCode;
 use crate::yaml::Position;
@@ -170,5 +170,5 @@ async fn observe(server: &Server) -> Result<Arc<ObservedCluster>, CommandError> 
 
 fn finding(failure: &Failure) -> LocatedFinding {
     let position = Position { line: failure.line.max(1), column: 1 };
-    located(FindingCode::RefusedByServer.as_str(), &failure.file, position, "", failure.message.clone(), None)
+    located(FindingCode::RefusedByServer.as_str(), &failure.file, position, &Lines::of(""), failure.message.clone(), None)
 }

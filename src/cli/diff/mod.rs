@@ -28,11 +28,11 @@ use crate::gitops::finding::{LocatedFinding, Severity};
 /// compared.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
-  kelos diff                          this folder against the server
-  kelos diff --to origin/main         a revision against the server
-  kelos diff --from main              this folder against a revision
-  kelos diff --from main --to HEAD    two revisions
-  kelos diff --offline                this folder against HEAD")]
+  kelos diff                          # this folder against the server
+  kelos diff --to origin/main         # a revision against the server
+  kelos diff --from main              # this folder against a revision
+  kelos diff --from main --to HEAD    # two revisions
+  kelos diff --offline                # this folder against HEAD")]
 pub(super) struct DiffArguments {
     /// Folder with the definitions, in a working copy when revisions are named
     #[arg(default_value = ".")]

@@ -68,15 +68,13 @@ fn object_lines(object: &ObjectDifference, text: &mut String) {
         field_lines(field, text);
     }
     if let Some(fires) = &object.fires {
-        let time = |time: &Option<jiff::Timestamp>| {
-            time.as_ref().map_or_else(|| "not at all".to_owned(), ToString::to_string)
+        let line = match (&fires.before, &fires.after) {
+            (Some(before), Some(after)) if before != after => format!("fires next {after}, before: {before}"),
+            (_, Some(after)) => format!("fires next {after}"),
+            (Some(before), None) => format!("fires no more, before: {before}"),
+            (None, None) => "does not fire".to_owned(),
         };
-        if object.effect == Effect::Added || fires.before == fires.after {
-            let _infallible = writeln!(text, "    fires next {}", time(&fires.after));
-        } else {
-            let (before, after) = (time(&fires.before), time(&fires.after));
-            let _infallible = writeln!(text, "    fires next {after}, before: {before}");
-        }
+        let _infallible = writeln!(text, "    {line}");
     }
 }
 
@@ -124,7 +122,7 @@ fn line_changes(before: &str, after: &str) -> Vec<String> {
     let mut skipped = false;
     for (index, line) in marked.iter().enumerate() {
         if is_near(index) {
-            if skipped {
+            if skipped && !shown.is_empty() {
                 shown.push("…".to_owned());
             }
             shown.push(line.clone());

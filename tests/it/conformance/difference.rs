@@ -101,7 +101,7 @@ impl Report {
         let mut report = Self { cases: cases.len(), ..Self::default() };
         for (case, (expected, given)) in cases.iter().zip(expected.iter().zip(given)) {
             for (expected, given) in expected.iter().zip(given) {
-                report.answer(case.name, expected, &expected.text, given);
+                report.answer(&case.name, expected, &expected.text, given);
             }
         }
         report
@@ -115,14 +115,14 @@ impl Report {
         for (case, (real, ours)) in cases.iter().zip(real.iter().zip(ours)) {
             for (number, (real, ours)) in (1..).zip(real.iter().zip(ours)) {
                 let meant =
-                    DIFFERENCES.iter().find(|meant| meant.case == case.name && meant.steps.contains(&number));
+                    DIFFERENCES.iter().find(|meant| case.name == meant.case && meant.steps.contains(&number));
                 match meant {
                     Some(meant) if real.text == ours.text || !ours.text.contains(meant.ours) => {
                         let Difference { case, steps: _, ours: part, reason } = meant;
                         report.findings.push(format!("## {case}\n{}\nis not the difference {part:?}, which is meant because {reason}:\n{}", ours.step, ours.text));
                     }
                     Some(_) => report.answers += 1,
-                    None => report.answer(case.name, real, &real.text, ours),
+                    None => report.answer(&case.name, real, &real.text, ours),
                 }
             }
         }

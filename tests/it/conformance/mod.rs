@@ -7,6 +7,7 @@
 mod cases;
 mod difference;
 mod mask;
+mod our_kinds;
 pub(crate) mod peer;
 mod random;
 mod run;
@@ -16,6 +17,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use futures::StreamExt as _;
+use kelos::api::kind::Kind;
+use kelos::api::schema;
 use kelos::apiserver::{ApiServer, Options, Resource, in_process};
 use kelos::clock;
 use kelos::store::Store;
@@ -40,7 +43,8 @@ async fn two_real_servers_give_the_same_answers() {
     let Some(assets) = assets_or_skip("two_real_servers_give_the_same_answers") else { return };
     let (one, other) = tokio::join!(RealApiServer::start(&assets), RealApiServer::start(&assets));
     let (one, other) = (Peer::real(&one.endpoint), Peer::real(&other.endpoint));
-    tokio::join!(define_gadget(&one), define_gadget(&other));
+    let definitions = [gadget()];
+    tokio::join!(define(&one, &definitions), define(&other, &definitions));
     let cases = cases::all();
     let (expected, given) = tokio::join!(answers(&one, &cases), answers(&other, &cases));
     write_down("two-real-servers", &cases, &expected);
@@ -52,15 +56,37 @@ async fn two_real_servers_give_the_same_answers() {
 async fn the_embedded_server_answers_as_the_real_one() {
     let Some(assets) = assets_or_skip("the_embedded_server_answers_as_the_real_one") else { return };
     let server = RealApiServer::start(&assets).await;
-    let (ours, _housekeeping) = embedded_server();
+    let (ours, _housekeeping) = embedded_gadgets();
     let real = Peer::real(&server.endpoint);
-    define_gadget(&real).await;
+    define(&real, &[gadget()]).await;
     let cases = cases::all();
     let (expected, given) = tokio::join!(answers(&real, &cases), answers(&ours, &cases));
     write_down("real", &cases, &expected);
     write_down("embedded", &cases, &given);
     let report = Report::compare_with_real(&cases, &expected, &given);
     std::fs::write(left("report"), report.to_string()).expect("cargo's folder for tests is writable");
+    assert!(report.is_clean(), "{report}");
+}
+
+/// The rules of our kinds stand twice, as CEL for a cluster and as functions for ours; both must say the same.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn our_kinds_are_judged_as_in_a_cluster() {
+    let Some(assets) = assets_or_skip("our_kinds_are_judged_as_in_a_cluster") else { return };
+    let server = RealApiServer::start(&assets).await;
+    let real = Peer::real(&server.endpoint);
+    let definitions: Vec<Value> = Kind::ALL.iter().map(|kind| schema::crd(*kind)).collect();
+    define(&real, &definitions).await;
+    let resources = Kind::ALL
+        .iter()
+        .map(|kind| Resource::from_crd(&schema::crd(*kind), Some(our_kinds::rules(*kind))))
+        .collect::<Result<Vec<_>, _>>()
+        .expect("our definitions are sound");
+    let (ours, _housekeeping) = embedded_server(resources);
+    let cases = our_kinds::cases();
+    let (expected, given) = tokio::join!(answers(&real, &cases), answers(&ours, &cases));
+    write_down("our-kinds-real", &cases, &expected);
+    write_down("our-kinds-embedded", &cases, &given);
+    let report = Report::compare(&cases, &expected, &given);
     assert!(report.is_clean(), "{report}");
 }
 
@@ -71,9 +97,9 @@ const SEQUENCES: u64 = 100;
 async fn random_sequences_end_alike() {
     let Some(assets) = assets_or_skip("random_sequences_end_alike") else { return };
     let server = RealApiServer::start(&assets).await;
-    let (ours, _housekeeping) = embedded_server();
+    let (ours, _housekeeping) = embedded_gadgets();
     let real = Peer::real(&server.endpoint);
-    define_gadget(&real).await;
+    define(&real, &[gadget()]).await;
     let findings: Vec<String> = futures::stream::iter(0..SEQUENCES)
         .map(|seed| first_difference(seed, &real, &ours))
         .buffered(PARALLEL)
@@ -109,23 +135,29 @@ async fn first_difference(seed: u64, real: &Peer, ours: &Peer) -> Option<String>
 }
 
 /// Returns our server over an empty store in memory, and the task that does what controllers do in a cluster.
-fn embedded_server() -> (Peer, JoinSet<()>) {
-    let definition: Value = serde_json::from_str(GADGET).expect("the definition is JSON");
-    let gadget = Resource::from_crd(&definition, None).expect("the definition is sound");
+fn embedded_server(resources: Vec<Resource>) -> (Peer, JoinSet<()>) {
     let store = Store::memory().expect("memory suffices");
     let server =
-        ApiServer::new(store, vec![gadget], Options { clock: clock::system(), version: "1.0.0".to_owned() });
+        ApiServer::new(store, resources, Options { clock: clock::system(), version: "1.0.0".to_owned() });
     let peer = Peer::Embedded(in_process(server.router(), "unknown"));
     let mut housekeeping = JoinSet::new();
     housekeeping.spawn(async move { server.keep_house().await });
     (peer, housekeeping)
 }
 
+fn gadget() -> Value {
+    serde_json::from_str(GADGET).expect("the definition is JSON")
+}
+
+fn embedded_gadgets() -> (Peer, JoinSet<()>) {
+    embedded_server(vec![Resource::from_crd(&gadget(), None).expect("the definition is sound")])
+}
+
 /// Leaves the masked answers in cargo's folder for tests, for the eyes of whoever mends a difference.
 fn write_down(name: &str, cases: &[Case], answers: &[Vec<Answer>]) {
     let mut text = String::new();
     for (case, answers) in cases.iter().zip(answers) {
-        text.extend(["# ", case.name, "\n"]);
+        text.extend(["# ", &case.name, "\n"]);
         for answer in answers {
             text.extend([&answer.step, "\n", &answer.text, "\n"]);
         }
@@ -146,17 +178,23 @@ async fn answers(peer: &Peer, cases: &[Case]) -> Vec<Vec<Answer>> {
         .await
 }
 
-/// Makes the kind known to a real server, and waits until all of it is.
-async fn define_gadget(peer: &Peer) {
-    let definition: Value = serde_json::from_str(GADGET).expect("the definition is JSON");
+/// Makes kinds known to a real server, and waits until all of them is.
+async fn define(peer: &Peer, definitions: &[Value]) {
     let mut runner = Runner::start(peer, "definition").await;
-    let path = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
-    let (_, text) = runner.take(&post(path, definition).into()).await;
-    assert!(text.starts_with("201"), "{text}");
-    for path in ["/apis/example.com/v1/gadgets", "/openapi/v3/apis/example.com/v1"] {
-        let (_, text) = runner.take(&Step::Await(get(path), 200)).await;
-        assert_eq!(text, "200\n", "{path}");
+    for definition in definitions {
+        let path = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
+        let (_, text) = runner.take(&post(path, definition.clone()).into()).await;
+        assert!(text.starts_with("201"), "{text}");
+        let spec = &definition["spec"];
+        let version = spec["versions"][0]["name"].as_str().expect("a definition has a version");
+        let group = spec["group"].as_str().expect("a definition has a group");
+        let plural = spec["names"]["plural"].as_str().expect("a definition has names");
+        let group_version = format!("{group}/{version}");
+        for path in [format!("/apis/{group_version}/{plural}"), format!("/openapi/v3/apis/{group_version}")] {
+            let (_, text) = runner.take(&Step::Await(get(&path), 200)).await;
+            assert_eq!(text, "200\n", "{path}");
+        }
     }
-    // The list is served before discovery and openapi have settled on it.
+    // Lists are served before discovery and openapi have settled on the kinds.
     tokio::time::sleep(Duration::from_secs(1)).await;
 }

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 /// One behaviour: a name, and the steps that show it, run in a namespace of its own.
 pub(crate) struct Case {
-    pub(crate) name: &'static str,
+    pub(crate) name: String,
     pub(crate) steps: Vec<Step>,
 }
 
@@ -88,8 +88,8 @@ impl From<&str> for Content {
 }
 
 impl Case {
-    pub(crate) fn new(name: &'static str, steps: impl IntoIterator<Item = impl Into<Step>>) -> Self {
-        Self { name, steps: steps.into_iter().map(Into::into).collect() }
+    pub(crate) fn new(name: &str, steps: impl IntoIterator<Item = impl Into<Step>>) -> Self {
+        Self { name: name.to_owned(), steps: steps.into_iter().map(Into::into).collect() }
     }
 }
 

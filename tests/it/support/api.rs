@@ -97,8 +97,8 @@ impl TestEnv {
 
 /// Returns a condition of an object.
 pub(crate) fn condition<'a>(object: &'a Value, kind: &str) -> &'a Value {
-    let all = object["status"]["conditions"].as_array().expect("it has conditions");
-    all.iter().find(|condition| condition["type"] == kind).unwrap_or(&Value::Null)
+    let all = object["status"]["conditions"].as_array().into_iter().flatten();
+    all.into_iter().find(|condition| condition["type"] == kind).unwrap_or(&Value::Null)
 }
 
 fn place(plural: &str) -> String {

@@ -126,12 +126,12 @@ impl TestEnv {
 
     /// Returns the command `kelos` in the user's environment and folder, for what the other functions cannot do.
     pub(crate) fn command(&self) -> Command {
-        self.with_environment(process::command(env!("CARGO_BIN_EXE_kelos")))
+        self.in_environment(process::command(env!("CARGO_BIN_EXE_kelos")))
     }
 
     /// Runs the real kubectl against the daemon; `None`, with a note, when there is no kubectl on this machine.
     pub(crate) fn kubectl(&self, arguments: &[&str]) -> Option<Ran> {
-        let mut command = self.with_environment(process::command(kubectl()?));
+        let mut command = self.in_environment(process::command(kubectl()?));
         command.env("KUBECONFIG", self.data_dir().join("kubeconfig")).args(arguments);
         Some(self.ran(&mut command))
     }
@@ -139,7 +139,7 @@ impl TestEnv {
     /// Returns another program's command in the user's environment and folder; programs of `first` are found before
     /// all others.
     pub(crate) fn program(&self, program: &Path, first: Option<&Path>) -> Command {
-        let mut command = self.with_environment(process::command(program));
+        let mut command = self.in_environment(process::command(program));
         if let Some(first) = first {
             command.env("PATH", format!("{}:{SEARCH_PATH}", first.display()));
         }
@@ -149,7 +149,7 @@ impl TestEnv {
 
     /// Runs git in `folder`, which must succeed, and returns what it prints.
     pub(crate) fn git(&self, folder: &str, arguments: &[&str]) -> String {
-        let mut command = self.with_environment(process::command("git"));
+        let mut command = self.in_environment(process::command("git"));
         let output = command.current_dir(self.path(folder)).args(arguments).output().unwrap();
         assert!(output.status.success(), "git {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8(output.stdout).unwrap().trim().to_owned()
@@ -210,8 +210,16 @@ impl TestEnv {
         }
     }
 
+    /// Returns the most memory that the running daemon ever had, in bytes.
+    pub(crate) fn daemon_peak_memory(&self) -> u64 {
+        let daemon = self.daemon.as_ref().expect("the daemon runs").id();
+        let status = std::fs::read_to_string(format!("/proc/{daemon}/status")).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("Linux says it");
+        line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
+    }
+
     /// Gives a child the user's environment and folder.
-    fn with_environment(&self, mut command: Command) -> Command {
+    pub(crate) fn in_environment(&self, mut command: Command) -> Command {
         command
             .current_dir(&self.root)
             .env("PATH", SEARCH_PATH)
