@@ -110,7 +110,7 @@ async fn send(
     let response = server.router().oneshot(request.body(Body::from(body.into())).unwrap()).await.unwrap();
     let (parts, body) = response.into_parts();
     let bytes = body.collect().await.unwrap().to_bytes();
-    Answer { code: parts.status, headers: parts.headers, body: String::from_utf8(bytes.to_vec()).unwrap() }
+    Answer { code: parts.status, headers: parts.headers, body: String::from_utf8_lossy(&bytes).into_owned() }
 }
 
 const GADGETS: &str = "/apis/example.com/v1/namespaces/default/gadgets";

@@ -23,7 +23,52 @@ async fn discovery_is_found_in_both_forms() {
     // Computed by a real server for the same group, version and kind.
     assert_eq!(answer.json()["resources"][0]["storageVersionHash"], "ggWp2HxsL0Q=");
     assert_eq!(get(&server, "/apis/nothing.example.com").await.body, "404 page not found\n");
-    assert_eq!(get(&server, "/openapi/v2").await.code, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn the_older_document_is_had_in_the_encoding_that_is_asked_for() {
+    const PROTOBUF: &str = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
+    let server = server();
+    let answer = get(&server, "/openapi/v2").await;
+    assert_eq!((answer.header("content-type"), answer.header("vary")), ("application/json", "Accept"));
+    let document = answer.json();
+    assert_eq!(document["swagger"], "2.0");
+    let path = &document["paths"]["/apis/example.com/v1/namespaces/{namespace}/gadgets/{name}"];
+    assert_eq!(path["patch"]["x-kubernetes-group-version-kind"]["kind"], "Gadget");
+    let validation = json!({"name": "fieldValidation", "in": "query", "type": "string", "uniqueItems": true});
+    assert!(path["patch"]["parameters"].as_array().unwrap().contains(&validation), "{path}");
+    assert_eq!(
+        path["put"]["parameters"][0]["schema"],
+        json!({"$ref": "#/definitions/com.example.v1.Gadget"})
+    );
+    let gadget = &document["definitions"]["com.example.v1.Gadget"];
+    assert_eq!(
+        gadget["properties"]["metadata"]["$ref"],
+        "#/definitions/io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta"
+    );
+    for asked in [PROTOBUF, "application/com.github.proto-openapi.spec.v2@v1.0+protobuf"] {
+        let accept = ("accept", asked);
+        let answer = send(&server, "GET", "/openapi/v2", &[accept], "").await;
+        assert_eq!(answer.header("content-type"), PROTOBUF);
+        let known = ("if-none-match", answer.header("etag"));
+        let again = send(&server, "GET", "/openapi/v2", &[accept, known], "").await;
+        assert_eq!(again.code, StatusCode::NOT_MODIFIED);
+    }
+    let refused = send(&server, "GET", "/openapi/v2", &[("accept", "text/html")], "").await;
+    assert_eq!((refused.code, refused.body.as_str()), (StatusCode::NOT_ACCEPTABLE, ""));
+}
+
+#[tokio::test]
+async fn services_are_asked_for_and_there_are_none() {
+    let server = server();
+    let listed = get(&server, "/api/v1/namespaces/kube-system/services").await.json();
+    assert_eq!(
+        (listed["kind"].as_str(), listed["items"].as_array().map(Vec::len)),
+        (Some("ServiceList"), Some(0))
+    );
+    let body = r#"{"metadata":{"name":"one"},"spec":{}}"#;
+    let refused = send(&server, "POST", "/api/v1/namespaces/default/services", &[], body).await;
+    assert_eq!(refused.code, StatusCode::METHOD_NOT_ALLOWED);
 }
 
 #[tokio::test]
