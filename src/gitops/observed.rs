@@ -29,6 +29,8 @@ struct State {
     records: HashMap<String, HashMap<String, RunRequest>>,
     /// How many records stand for a run request.
     requests: HashMap<String, HashMap<RunRequest, usize>>,
+    /// Uids of the ConfigRepositories there are, by namespace and name.
+    repositories: HashMap<(String, String), String>,
     /// What a listing that is going on has shown so far, by kind.
     listing: HashMap<Watched, HashSet<(String, String)>>,
 }
@@ -53,6 +55,7 @@ struct RunRequest {
 enum Watched {
     Managed(ManagedKind),
     RunRecord,
+    ConfigRepository,
 }
 
 impl Watched {
@@ -60,6 +63,9 @@ impl Watched {
         let (group, kind, plural) = match self {
             Self::Managed(kind) => (crate::api::KELOS_GROUP, kind.as_str(), kind.plural()),
             Self::RunRecord => (crate::api::GITOPS_GROUP, "RunRecord", "runrecords"),
+            Self::ConfigRepository => {
+                (crate::api::GITOPS_GROUP, Kind::ConfigRepository.as_str(), Kind::ConfigRepository.plural())
+            }
         };
         ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(group, crate::api::VERSION, kind), plural)
     }
@@ -81,7 +87,7 @@ impl ObservedCluster {
     /// `ready` becomes true once every kind was listed; its receivers wait with passes until then.
     pub async fn follow(self: Arc<Self>, client: kube::Client, ready: watch::Sender<bool>) {
         let mut waiting: HashSet<Watched> = ManagedKind::ALL.into_iter().map(Watched::Managed).collect();
-        waiting.insert(Watched::RunRecord);
+        waiting.extend([Watched::RunRecord, Watched::ConfigRepository]);
         let mut streams = SelectAll::new();
         for watched in waiting.iter().copied().collect::<Vec<_>>() {
             let api: Api<DynamicObject> = Api::all_with(client.clone(), &watched.resource());
@@ -168,6 +174,9 @@ impl State {
                 *self.requests.entry(namespace.clone()).or_default().entry(request.clone()).or_default() += 1;
                 self.records.entry(namespace).or_default().insert(name, request);
             }
+            Watched::ConfigRepository => {
+                self.repositories.insert((namespace, name), object.metadata.uid.unwrap_or_default());
+            }
         }
     }
 
@@ -206,6 +215,9 @@ impl State {
                     }
                 }
             }
+            Watched::ConfigRepository => {
+                self.repositories.remove(&(namespace.to_owned(), name.to_owned()));
+            }
         }
     }
 
@@ -228,6 +240,9 @@ impl State {
                 })
                 .filter(|place| !seen.contains(place))
                 .collect(),
+            Watched::ConfigRepository => {
+                self.repositories.keys().filter(|place| !seen.contains(*place)).cloned().collect()
+            }
         };
         for (namespace, name) in gone {
             self.remove(watched, &namespace, &name);
@@ -267,8 +282,13 @@ impl ObservedNamespace<'_> {
 
 impl Cluster for ObservedNamespace<'_> {
     fn get(&self, key: &ObjectKey) -> Option<Observed> {
-        self.cluster
-            .read(|state| state.objects.get(self.namespace)?.get(key).map(|entry| entry.observed.clone()))
+        self.cluster.read(|state| {
+            let mut observed = state.objects.get(self.namespace)?.get(key)?.observed.clone();
+            // Who is gone owns nothing: a ConfigRepository that was made anew takes its objects up.
+            observed.owner =
+                observed.owner.filter(|owner| state.repositories.values().any(|uid| uid == owner));
+            Some(observed)
+        })
     }
 
     fn owned_by(&self, owner: &str) -> Vec<(ObjectKey, String)> {

@@ -62,6 +62,9 @@ fn a_refusal_that_is_found_first_leaves_everything_as_it_is() {
     env.reconcile("drift is only reported");
     take_hold(&env);
     env.reconcile("somebody else holds a part of it");
+    env.until("every spawner has its first status", |env| {
+        env.list("taskspawners").iter().all(|spawner| spawner["status"]["phase"].is_string()).then_some(())
+    });
     let before = env.versions();
     // One object leaves as well: it is not pruned.
     let repository = env.push(&borrowed(&files(&spawners(1, 2))));

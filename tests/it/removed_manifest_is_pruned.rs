@@ -180,3 +180,21 @@ fn a_deleted_spawner_lets_its_running_tasks_end() {
         (records.first()?["spec"]["outcome"] == "Succeeded").then_some(())
     });
 }
+
+#[test]
+fn a_config_repository_that_is_made_anew_takes_its_objects_up() {
+    let mut env = with_workspaces(3);
+    env.push(&[("task.yaml", "apiVersion: kelos.dev/v1alpha1\nkind: Task\nmetadata:\n  name: once\nspec:\n  type: shell\n  prompt: \"true\"\n")]);
+    env.task_ended("once");
+    env.delete("configrepositories", "default");
+    assert_eq!(left(&env), 3, "what it applied stays");
+    assert_eq!(env.stop(), Some(0));
+    let commit = env.commit("config", &[("w1.yaml", "")]);
+    env.start(&["--repo", &env.path("config").display().to_string(), "--interval", "1s"]);
+    let repository = env.judged(&commit);
+    assert_eq!(condition(&repository, "Ready")["status"], "True", "{repository:#}");
+    assert_eq!(left(&env), 3, "what left git while nobody owned it is not known to be ours");
+    let repository = env.push(&[("w2.yaml", "")]);
+    assert_eq!(env.names("workspaces"), ["w0", "w1"], "{repository:#}");
+    assert_eq!(env.list("runrecords").len(), 1);
+}

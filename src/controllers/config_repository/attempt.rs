@@ -194,6 +194,7 @@ impl Controlled {
         let holds = |judged: &Judged| judged.evaluation.is_valid() || judged.live == context.live;
         let known = memory.newest.clone().filter(|judged| judged.generation == generation && holds(judged));
         let mut parsed = std::mem::take(&mut memory.parsed);
+        let interrupt = Arc::clone(&self.interrupt);
         let work = tokio::task::spawn_blocking(move || {
             let read = || {
                 let mirror = Repository::open_or_create(&folder)?;
@@ -201,7 +202,7 @@ impl Controlled {
                 if let Some(known) = known.filter(|known| known.commit == commit) {
                     return Ok(known);
                 }
-                let commit = fetch(&mirror, &remote, &reference, &folder)?;
+                let commit = fetch(&mirror, &remote, &reference, &folder, &interrupt)?;
                 let fresh = Repository::open_or_create(&folder)?;
                 let tree = fresh.revision(commit, &path, &TreeLimits::default())?;
                 let Some(tree) = tree else {
@@ -352,11 +353,11 @@ fn fetch(
     remote: &Remote,
     reference: &Reference,
     folder: &std::path::Path,
+    interrupt: &AtomicBool,
 ) -> Result<CommitId, GitError> {
-    let never = AtomicBool::new(false);
-    match mirror.fetch(remote, reference, &never) {
+    match mirror.fetch(remote, reference, interrupt) {
         Err(error) if error.class() == GitErrorClass::Corrupt => {
-            Repository::recreate(folder)?.fetch(remote, reference, &never)
+            Repository::recreate(folder)?.fetch(remote, reference, interrupt)
         }
         result => result,
     }

@@ -6,6 +6,7 @@ mod status;
 
 use std::collections::HashMap;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -66,6 +67,8 @@ pub(crate) enum RepositoryError {
 struct Controlled {
     context: Context,
     settings: Settings,
+    /// Set when the daemon ends; a fetch that is under way ends soon after.
+    interrupt: Arc<AtomicBool>,
     /// By uid; each is locked by the one reconciliation of its object.
     memories: Mutex<HashMap<String, Arc<tokio::sync::Mutex<Memory>>>>,
 }
@@ -85,8 +88,17 @@ pub async fn run(
         () = shutdown.cancelled() => return Ok(()),
     }
     let api: Api<ConfigRepository> = Api::all(context.client.clone());
-    let controlled = Arc::new(Controlled { context, settings, memories: Mutex::default() });
-    Controller::new(api, watcher::Config::default())
+    let interrupt = Arc::new(AtomicBool::new(false));
+    let memories = Mutex::default();
+    let controlled = Arc::new(Controlled { context, settings, interrupt: Arc::clone(&interrupt), memories });
+    let interrupted = {
+        let shutdown = shutdown.clone();
+        async move {
+            shutdown.cancelled().await;
+            interrupt.store(true, Ordering::Relaxed);
+        }
+    };
+    let controller = Controller::new(api, watcher::Config::default())
         .with_config(Config::default().concurrency(CONCURRENCY))
         .graceful_shutdown_on(shutdown.cancelled_owned())
         .run(reconcile, retry, controlled)
@@ -95,8 +107,8 @@ pub async fn run(
                 tracing::debug!(%error, "ConfigRepository was not advanced");
             }
             std::future::ready(())
-        })
-        .await;
+        });
+    tokio::join!(controller, interrupted);
     Ok(())
 }
 

@@ -10,7 +10,7 @@ mod mark;
 use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::path::PathBuf;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -88,6 +88,8 @@ struct Memory {
 struct Controlled {
     context: Context,
     settings: Settings,
+    /// Set when the daemon ends; an exchange that is under way ends soon after.
+    interrupt: Arc<AtomicBool>,
     /// By uid; each is locked by the one reconciliation of its object.
     memories: Mutex<HashMap<String, Arc<tokio::sync::Mutex<Memory>>>>,
 }
@@ -102,8 +104,17 @@ pub async fn run(context: Context, settings: Settings, shutdown: CancellationTok
     let controller = Controller::new(Api::<ConfigRepository>::all(client.clone()), everything());
     let store = controller.store();
     let (of_tasks, of_spawners, of_records) = (store.clone(), store.clone(), store);
-    let controlled = Arc::new(Controlled { context, settings, memories: Mutex::default() });
-    controller
+    let interrupt = Arc::new(AtomicBool::new(false));
+    let memories = Mutex::default();
+    let controlled = Arc::new(Controlled { context, settings, interrupt: Arc::clone(&interrupt), memories });
+    let interrupted = {
+        let shutdown = shutdown.clone();
+        async move {
+            shutdown.cancelled().await;
+            interrupt.store(true, Ordering::Relaxed);
+        }
+    };
+    let controller = controller
         .watches(Api::<Task>::all(client.clone()), everything(), move |task| {
             neighbours(&of_tasks, task.namespace().as_deref())
         })
@@ -121,8 +132,8 @@ pub async fn run(context: Context, settings: Settings, shutdown: CancellationTok
                 tracing::debug!(%error, "Report was not advanced");
             }
             std::future::ready(())
-        })
-        .await;
+        });
+    tokio::join!(controller, interrupted);
     Ok(())
 }
 
@@ -219,12 +230,12 @@ impl Controlled {
             self.settings.repositories.join(format!("{}-report.git", repository.uid().unwrap_or_default()));
         let search_path = self.settings.search_path.clone();
         let (input, lines) = (gathered.input.clone(), gathered.lines.clone());
+        let interrupt = Arc::clone(&self.interrupt);
         let work = tokio::task::spawn_blocking(move || {
             let git = Git::locate(OsStr::new(&search_path))?;
             let author = Signature { name: AUTHOR.0.to_owned(), email: AUTHOR.1.to_owned() };
-            let never = AtomicBool::new(false);
             let writer = Writer::new(git, folder, remote, branch, author);
-            writer.write(&input, &lines, Limits { time: EXCHANGE, interrupt: &never })
+            writer.write(&input, &lines, Limits { time: EXCHANGE, interrupt: &interrupt })
         });
         match work.await {
             Ok(written) => written.map_err(|error: LedgerError| chain(&error)),

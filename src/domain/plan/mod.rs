@@ -94,7 +94,7 @@ pub struct Desired {
 pub struct Observed {
     /// The object's uid.
     pub uid: String,
-    /// The uid of the ConfigRepository whose ownership label it carries.
+    /// The uid of the ConfigRepository whose ownership label it carries, if there still is one of this uid.
     pub owner: Option<String>,
     /// The digest of the manifest it was last applied from.
     pub digest: Option<String>,
@@ -265,7 +265,12 @@ fn plan_task(plan: &mut Plan, index: usize, desired: &Desired, cluster: &dyn Clu
         }
         return;
     };
-    if observed.owner.as_deref() != Some(owner) {
+    // A Task that a pass made and whose ConfigRepository is gone is taken up; one that somebody made by hand is not.
+    let is_ours = match observed.owner.as_deref() {
+        Some(other) => other == owner,
+        None => observed.spec_digest.is_some(),
+    };
+    if !is_ours {
         plan.notices.push(Notice::OwnedByAnother(desired.key.clone()));
     } else if observed.spec_digest.as_deref() == Some(desired.spec_digest.as_str())
         || cluster.has_run(&desired.key.name, &desired.spec_digest)

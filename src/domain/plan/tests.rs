@@ -138,10 +138,25 @@ fn what_belongs_to_another_is_not_taken() {
     let task = desired(ManagedKind::Task, "by-hand", "1");
     let mut by_hand = observed(&task);
     by_hand.owner = None;
+    by_hand.spec_digest = None;
     let cluster = cluster([(workspace.key.clone(), foreign), (task.key.clone(), by_hand)]);
     let plan = plan(&[workspace.clone(), task.clone()], &cluster, OWNER, OPEN);
     assert_eq!(plan.actions, []);
     assert_eq!(plan.notices, [Notice::OwnedByAnother(workspace.key), Notice::OwnedByAnother(task.key)]);
+}
+
+#[test]
+fn what_belonged_to_one_that_is_gone_is_taken_up() {
+    let workspace = desired(ManagedKind::Workspace, "app", "1");
+    let task = desired(ManagedKind::Task, "once", "1");
+    let orphan = |of: &Desired| (of.key.clone(), Observed { owner: None, ..observed(of) });
+    let cluster = cluster([orphan(&workspace), orphan(&task)]);
+    let plan = plan(&[workspace, task], &cluster, OWNER, OPEN);
+    assert_eq!(
+        plan.actions,
+        [Action::Apply { desired: 0, reason: ApplyReason::Changed, keep_suspended: false }],
+    );
+    assert_eq!(plan.unchanged, 1, "the Task ran already");
 }
 
 #[test]
