@@ -18,7 +18,7 @@ until_lines() {
 # Runs the rest of the line when the watch in the foreground has had time to begin.
 soon() {
     (
-        sleep 1
+        sleep 2
         "$@" >/dev/null
     ) &
 }
