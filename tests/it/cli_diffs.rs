@@ -1,7 +1,5 @@
 //! `kelos diff` tells reviewers what will behave differently, and changes nothing.
 
-#![expect(clippy::too_many_lines, reason = "a test tells one story, outputs and all")]
-
 use crate::support::env::TestEnv;
 
 const SPAWNER: &str = r#"apiVersion: kelos.dev/v1alpha1

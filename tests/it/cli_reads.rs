@@ -1,7 +1,5 @@
 //! What commands that only read print, and with which exit status.
 
-#![expect(clippy::too_many_lines, reason = "a test tells one story, outputs and all")]
-
 use crate::support::env::TestEnv;
 
 #[test]

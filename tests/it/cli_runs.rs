@@ -1,7 +1,5 @@
 //! `kelos run` makes a Task out of flags, and can wait for its end.
 
-#![expect(clippy::too_many_lines, reason = "a test tells one story, outputs and all")]
-
 use crate::support::env::TestEnv;
 
 #[test]

@@ -1,8 +1,6 @@
 //! The examples are applied as `kubectl apply -f FOLDER` does it: file by file in the order of their names, so that a Task
 //! may come before its Workspace.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "it is part of tests")]
-
 use std::sync::Arc;
 
 use kelos::api::kind::Kind;

@@ -1,30 +1,7 @@
 //! The integration tests: one file per promise to users.
+//!
+//! Every module is marked as test code, so that lints treat what tests share as they treat the tests.
 
-mod daemon_survives_kill;
-mod drift_is_reported_and_corrected;
-mod examples_apply_in_name_order;
-mod hostile_repository;
-mod manifest_rejected_with_location;
-mod refused_by_server;
-mod removed_manifest_is_pruned;
-mod report_reaches_the_remote;
-mod run_bench;
-mod run_ends_with_a_truthful_outcome;
-mod run_leaves_nothing_behind;
-mod run_survives_kill;
-mod run_works_in_its_checkout;
-mod suspend_by_hand_outlives_git;
-mod task_in_git_runs_once;
-mod tidy {
-    mod architecture;
-    mod crate_homes;
-    mod file_sizes;
-    mod generated_files;
-    mod layers;
-    mod links;
-    pub(crate) mod source;
-    mod yaml_is_valid;
-}
 #[cfg(test)]
 mod cli_changes;
 #[cfg(test)]
@@ -42,11 +19,53 @@ mod cli_runs;
 #[cfg(test)]
 mod conformance;
 #[cfg(test)]
+mod daemon_survives_kill;
+#[cfg(test)]
 mod demo_can_be_typed_by_hand;
+#[cfg(test)]
+mod drift_is_reported_and_corrected;
+#[cfg(test)]
+mod examples_apply_in_name_order;
+#[cfg(test)]
+mod hostile_repository;
 #[cfg(test)]
 mod kubectl_works_unmodified;
 #[cfg(test)]
+mod manifest_rejected_with_location;
+#[cfg(test)]
 mod python_client_works_unmodified;
 #[cfg(test)]
+mod refused_by_server;
+#[cfg(test)]
+mod removed_manifest_is_pruned;
+#[cfg(test)]
+mod report_reaches_the_remote;
+#[cfg(test)]
+mod run_bench;
+#[cfg(test)]
+mod run_ends_with_a_truthful_outcome;
+#[cfg(test)]
+mod run_leaves_nothing_behind;
+#[cfg(test)]
+mod run_survives_kill;
+#[cfg(test)]
+mod run_works_in_its_checkout;
+#[cfg(test)]
 mod support;
+#[cfg(test)]
+mod suspend_by_hand_outlives_git;
+#[cfg(test)]
+mod task_in_git_runs_once;
+#[cfg(test)]
 mod upstream_admission_verdicts;
+#[cfg(test)]
+mod tidy {
+    mod architecture;
+    mod crate_homes;
+    mod file_sizes;
+    mod generated_files;
+    mod layers;
+    mod links;
+    pub(crate) mod source;
+    mod yaml_is_valid;
+}

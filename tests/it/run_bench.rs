@@ -1,7 +1,5 @@
 //! What the tests of runs share: a data folder, an executor on the real program, plans.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "it is part of tests")]
-
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};

@@ -2,8 +2,6 @@
 //!
 //! The cases are recordings of upstream's own CRDs; what we mean to do otherwise stands in a table with its reason.
 
-#![expect(clippy::unwrap_used, reason = "it is part of tests")]
-
 use kelos::api::kind::Kind;
 use kelos::api::rule::RuleReason;
 use kelos::api::schema;

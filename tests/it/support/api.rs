@@ -1,5 +1,7 @@
 //! The API of the running daemon as any client uses it, for what no command of ours does.
 
+#![expect(clippy::unwrap_in_result, reason = "it is part of tests")]
+
 use http::{Method, Request, header};
 use kelos::api::labels;
 use serde_json::{Value, json};
@@ -80,7 +82,10 @@ impl TestEnv {
     pub(crate) fn ask(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Value, kube::Error> {
         // The daemon's certificate is checked with the cryptography that the program itself chooses.
         drop(rustls::crypto::ring::default_provider().install_default());
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .expect("a runtime can be built");
         runtime.block_on(async {
             let kubeconfig = kube::config::Kubeconfig::read_from(self.data_dir().join("kubeconfig")).unwrap();
             let options = kube::config::KubeConfigOptions::default();

@@ -1,7 +1,5 @@
 //! Every link between the documents leads somewhere.
 
-#![expect(clippy::unwrap_used, reason = "it is part of tests")]
-
 use crate::tidy::source::{files, root, text};
 
 /// Folders and files with documents.

@@ -1,7 +1,5 @@
 //! The project's own files as text, for the tests that read them: no comments, no test code, paths spelled out.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "it is part of tests")]
-
 use std::path::{Path, PathBuf};
 
 /// A file of the library, without comments and tests.
