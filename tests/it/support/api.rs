@@ -1,5 +1,7 @@
 //! The API of the running daemon as any client uses it, for what no command of ours does.
 
+#![expect(clippy::unwrap_in_result, reason = "it is part of tests")]
+
 use http::{Method, Request, header};
 use kelos::api::labels;
 use serde_json::{Value, json};
