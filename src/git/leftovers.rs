@@ -39,7 +39,7 @@ fn remove_below(folder: &Path, depth: usize) -> io::Result<()> {
 
 /// A reference cannot have a name that ends in `.lock`, and git gives no object and no pack such a name.
 fn is_leftover(name: &str) -> bool {
-    Path::new(name).extension().is_some_and(|ending| ending == "lock")
+    name.rsplit_once('.').is_some_and(|(_, ending)| ending == "lock")
         || name.starts_with("tmp_")
         || name.starts_with(".tmp")
 }

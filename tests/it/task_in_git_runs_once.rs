@@ -21,7 +21,9 @@ fn records(env: &TestEnv, task: &str) -> Vec<Value> {
 pub(crate) fn ledger(env: &TestEnv) -> Vec<String> {
     let listed = env.git("config", &["ls-tree", "-r", "--name-only", "kelos-status"]);
     let mut uids = Vec::new();
-    for path in listed.lines().filter(|path| path.contains("/ledger/")) {
+    for path in
+        listed.lines().filter(|path| path.rsplit_once('.').is_some_and(|(_, ending)| ending == "jsonl"))
+    {
         for line in env.git("config", &["show", &format!("kelos-status:{path}")]).lines() {
             let line: Value = serde_json::from_str(line).expect("a line is JSON");
             uids.push(line["taskUid"].as_str().expect("a line names its Task").to_owned());
