@@ -1,6 +1,6 @@
 //! Findings as people and programs read them: file, line, column, what is wrong, what to do.
 
-use std::fmt::{self, Display};
+use std::fmt::{self, Display, Write as _};
 
 use serde::Serialize;
 
@@ -80,6 +80,7 @@ impl Display for LocatedFinding {
     }
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde gives a reference")]
 fn as_word<S: serde::Serializer>(severity: &Severity, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(severity.as_str())
 }
@@ -90,7 +91,7 @@ pub fn json_path(pointer: &str) -> String {
     for token in pointer.split('/').skip(1) {
         let token = token.replace("~1", "/").replace("~0", "~");
         if !token.is_empty() && token.bytes().all(|byte| byte.is_ascii_digit()) {
-            path.push_str(&format!("[{token}]"));
+            let _infallible = write!(path, "[{token}]");
         } else if !token.is_empty()
             && token
                 .chars()
@@ -99,7 +100,7 @@ pub fn json_path(pointer: &str) -> String {
             path.push('.');
             path.push_str(&token);
         } else {
-            path.push_str(&format!("['{}']", token.replace('\'', "\\'")));
+            let _infallible = write!(path, "['{}']", token.replace('\'', "\\'"));
         }
     }
     path

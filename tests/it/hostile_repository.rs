@@ -1,5 +1,6 @@
 //! A repository that somebody made to do harm: its author is told, and the daemon goes on as before.
 
+use std::fmt::Write as _;
 use std::io::Write as _;
 use std::process::Stdio;
 
@@ -114,7 +115,7 @@ fn bombs_of_yaml_are_findings() {
     let mut aliases = String::from("a0: &a0 [x, x, x, x, x, x, x, x, x]\n");
     for level in 1..30 {
         let below = format!("*a{}", level - 1);
-        aliases.push_str(&format!("a{level}: &a{level} [{}]\n", vec![below; 9].join(", ")));
+        writeln!(aliases, "a{level}: &a{level} [{}]", vec![below; 9].join(", ")).unwrap();
     }
     let deep = format!("a: {}{}\n", "[".repeat(100_000), "]".repeat(100_000));
     let mapping = format!("a: {}1{}\n", "{a: ".repeat(50_000), "}".repeat(50_000));
@@ -175,11 +176,14 @@ fn a_huge_file_and_files_pulled_in_without_measure_are_findings() {
     // Not larger, because without optimization git's checksum takes seconds for each megabyte.
     env.write("config/huge.yaml", &line.repeat(3_000_000 / line.len()));
     env.write("config/prompts/large.md", &line.repeat(1_000));
-    let many: String = (0..900)
-        .map(|number| {
-            format!("---\napiVersion: kelos.dev/v1alpha1\nkind: AgentConfig\nmetadata:\n  name: a{number}\nspec:\n  agentsMD:\n    $file: prompts/large.md\n")
-        })
-        .collect();
+    let mut many = String::new();
+    for number in 0..900 {
+        writeln!(
+            many,
+            "---\napiVersion: kelos.dev/v1alpha1\nkind: AgentConfig\nmetadata:\n  name: a{number}\nspec:\n  agentsMD:\n    $file: prompts/large.md"
+        )
+        .unwrap();
+    }
     let repository = env.push(&[("many.yaml", &many)]);
     refused(&env, &repository);
     let found = codes(&repository);
