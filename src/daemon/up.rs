@@ -132,6 +132,11 @@ pub async fn up(
         home::announce(folder, &data.kubeconfig()).context("cannot announce the control plane")?;
     }
     ready(&Ready { kubeconfig: data.kubeconfig(), address });
+    // Watches end first: an open one would hold the listener until its grace is over.
+    let stop = async {
+        stop.await;
+        server.stop();
+    };
     let result = supervisor.run(stop).await;
     server.stop();
     in_process.finish().await;

@@ -157,12 +157,25 @@ pub(crate) fn build(order: &Order<'_>, machine: &Machine) -> Result<(Plan, Secre
             ..run::Limits::default()
         },
         sandbox: run::Sandbox {
-            minimum: machine.sandbox,
+            minimum: minimum_sandbox(spec.agent, machine),
             private: machine.private.clone(),
             ..run::Sandbox::default()
         },
     };
     Ok((plan, secrets))
+}
+
+/// Returns the least sandbox of a run: a script is its author's own, a model may be talked into anything and is kept
+/// from the files of the host.
+fn minimum_sandbox(agent: AgentType, machine: &Machine) -> run::SandboxLevel {
+    match agent {
+        AgentType::Shell => machine.sandbox,
+        AgentType::ClaudeCode
+        | AgentType::Codex
+        | AgentType::Gemini
+        | AgentType::OpenCode
+        | AgentType::Cursor => machine.sandbox.max(run::SandboxLevel::Files),
+    }
 }
 
 fn refused(reason: Reason, message: impl Into<String>) -> Obstacle {
