@@ -9,8 +9,8 @@ use serde_json::{Map, Value, json};
 use crate::api::labels;
 use crate::api::task::{AgentType, Task, TaskSpec};
 use crate::api::task_spawner::TaskSpawner;
-use crate::domain::variables;
-use crate::lang::gotemplate::{self, Missing, Template, TemplateError};
+use crate::domain::variables::{self, Script};
+use crate::lang::gotemplate::{self, Missing, Reference, Template, TemplateError};
 
 /// Something that a Task is made for.
 #[derive(Debug, Clone, PartialEq)]
@@ -34,6 +34,29 @@ pub enum SpawnError {
         /// What is wrong.
         source: TemplateError,
     },
+    /// A script would have text of others filled in.
+    #[error(
+        "a script may not have the text of {names} filled in; it reaches the script as environment and as a file"
+    )]
+    ShellText {
+        /// The variables.
+        names: String,
+    },
+}
+
+impl SpawnError {
+    fn shell_text(references: &[Reference]) -> Self {
+        let names: Vec<String> = references.iter().map(|reference| reference.path.join(".")).collect();
+        Self::ShellText { names: names.join(", ") }
+    }
+}
+
+/// Decides how the script of a `shell` agent is to be taken; one that is no template is literal.
+fn script_of(spawner: &TaskSpawner, script: &str) -> Script {
+    match (spawner.spec.when.source(), Template::parse(script)) {
+        (Some(source), Ok(template)) => variables::script(source, [], &template),
+        (None, _) | (_, Err(_)) => Script::Literal,
+    }
 }
 
 /// Returns the work item for a tick of a schedule.
@@ -56,7 +79,8 @@ pub fn task_name(spawner: &str, item: &WorkItem) -> String {
 
 /// Returns the Task that `spawner` wants for `item`.
 ///
-/// The prompt of a `shell` agent is taken literally: the item reaches the script as environment and as a file.
+/// Into the script of a `shell` agent only numbers, ids and times are filled in; the rest of an item reaches it as
+/// environment and as a file.
 ///
 /// # Errors
 /// When a template of the spawner cannot be rendered.
@@ -71,7 +95,11 @@ pub fn task_for(spawner: &TaskSpawner, item: &WorkItem) -> Result<Task, SpawnErr
     };
     let written_prompt = template.prompt_template.as_deref().unwrap_or_default();
     let prompt = if template.agent == AgentType::Shell {
-        written_prompt.to_owned()
+        match script_of(spawner, written_prompt) {
+            Script::Literal => written_prompt.to_owned(),
+            Script::Rendered => render("taskTemplate.promptTemplate", written_prompt)?,
+            Script::Refused(references) => return Err(SpawnError::shell_text(&references)),
+        }
     } else if written_prompt.is_empty() {
         item.variables.get("Title").and_then(Value::as_str).unwrap_or_default().to_owned()
     } else {
@@ -133,4 +161,40 @@ pub fn task_for(spawner: &TaskSpawner, item: &WorkItem) -> Result<Task, SpawnErr
         ..ObjectMeta::default()
     };
     Ok(task)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shell(script: &str) -> Task {
+        let spawner: TaskSpawner = serde_json::from_value(json!({
+            "apiVersion": "kelos.dev/v1alpha1", "kind": "TaskSpawner",
+            "metadata": {"name": "Nightly", "annotations": {labels::CONFIG_FILE: "a.yaml"}},
+            "spec": {
+                "when": {"cron": {"schedule": "0 9 * * *"}},
+                "taskTemplate": {"type": "shell", "promptTemplate": script},
+            },
+        }))
+        .unwrap();
+        task_for(&spawner, &tick("0 9 * * *", "2026-03-01T09:00:00Z".parse().unwrap())).unwrap()
+    }
+
+    #[test]
+    fn a_tick_becomes_a_task_that_says_where_it_comes_from() {
+        let task = shell("true");
+        assert_eq!(task.metadata.name.as_deref(), Some("nightly-20260301-0900"));
+        let annotations = task.metadata.annotations.unwrap();
+        assert_eq!(annotations[labels::SCHEDULED_AT], "2026-03-01T09:00:00Z");
+        assert_eq!(annotations[labels::CONFIG_FILE], "a.yaml");
+        assert_eq!(annotations[labels::WORK_ITEM], "20260301-0900");
+    }
+
+    #[test]
+    fn a_script_has_times_and_ids_filled_in_and_keeps_braces_of_its_own() {
+        assert_eq!(shell("echo {{.Time}} {{.ID}}").spec.prompt, "echo 2026-03-01T09:00:00Z 20260301-0900");
+        let own = "docker inspect --format '{{.State}}'";
+        assert_eq!(shell(own).spec.prompt, own);
+        assert_eq!(shell("echo {{").spec.prompt, "echo {{");
+    }
 }
