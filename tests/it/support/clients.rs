@@ -63,7 +63,7 @@ fn or_skip<T: Installed>(what: &str, found: Option<T>) -> Option<T> {
         let hint = "install it with tests/clients/install.sh (needs Python 3.11 and PyPI)";
         let required = std::env::var("KELOS_REQUIRE_CLIENTS").is_ok_and(|value| value == "1");
         assert!(!required, "{what} is not there; {hint}");
-        eprintln!("SKIPPED: {what} is not there; {hint}");
+        crate::support::say(&format!("SKIPPED: {what} is not there; {hint}"));
     }
     found
 }

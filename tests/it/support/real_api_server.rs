@@ -54,7 +54,7 @@ pub(crate) fn assets_or_skip(test: &str) -> Option<PathBuf> {
         let hint = "no real API server is there; build one with tests/envtest/build.sh (needs Go)";
         let required = std::env::var("KELOS_REQUIRE_ORACLE").is_ok_and(|value| value == "1");
         assert!(!required, "{test}: {hint}");
-        eprintln!("{test}: SKIPPED: {hint}");
+        crate::support::say(&format!("{test}: SKIPPED: {hint}"));
     }
     found
 }
@@ -66,7 +66,7 @@ pub(crate) fn kubectl() -> Option<PathBuf> {
         let hint = "no real kubectl is there; build one with tests/envtest/build.sh (needs Go)";
         let required = std::env::var("KELOS_REQUIRE_ORACLE").is_ok_and(|value| value == "1");
         assert!(!required, "{hint}");
-        eprintln!("SKIPPED: {hint}");
+        crate::support::say(&format!("SKIPPED: {hint}"));
     }
     path
 }
