@@ -123,6 +123,8 @@ fn difference(wanted: &str, found: &str) -> String {
 
 static RULES: LazyLock<Vec<(Regex, &'static str)>> = LazyLock::new(|| {
     [
+        // Whether a watch that is given up within a second is worth a word depends on the moment.
+        (r"(?m)^[EWI]\d{4} [^\n]*very short watch[^\n]*\n", ""),
         (r"(?m)^[EWI]\d{4} \d\d:\d\d:\d\d\.\d+ +\d+ ", "[LOG] "),
         // How long ago an Event of a fixed date was.
         (r"\b\d+d \(x(\d+) over \d+d\)", "[SPAN] (x${1} over [SPAN])"),
