@@ -51,6 +51,7 @@ pub fn recorded(phase: TaskPhase, reason: Option<Reason>) -> RunOutcome {
             | Reason::ProgramNotFound
             | Reason::SandboxUnavailable
             | Reason::ImageNeedsCluster
+            | Reason::NetworkNotAllowed
             | Reason::PromptFailed
             | Reason::InvalidSpec
             | Reason::UnsupportedHere,

@@ -17,7 +17,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use base64::Engine as _;
-use rustix::process::{DumpableBehavior, Signal, set_dumpable_behavior, set_parent_process_death_signal};
+use rustix::process::{Signal, set_parent_process_death_signal};
 
 use crate::api::run::{
     CLAIMS_FILE, Claims, Exit, FORMAT_VERSION, Network, NetworkHold, Plan, Sandbox, SandboxLevel, Secrets,
@@ -86,10 +86,8 @@ pub(super) fn enter(folder: &Folder) -> Result<u8, RunnerError> {
     finish(&carry_out(&plan, &inside.secrets, &layout, &surroundings), claims_file)
 }
 
-// Neither memory nor descriptors of this process are open to what it starts.
 fn close_to_others() -> Result<(), RunnerError> {
-    set_dumpable_behavior(DumpableBehavior::NotDumpable)
-        .map_err(|errno| RunnerError::system("close this process to others")(errno.into()))
+    process::close_to_others().map_err(RunnerError::system("close this process to others"))
 }
 
 fn open_claims(folder: &Folder) -> Result<File, RunnerError> {

@@ -15,6 +15,10 @@ use landlock::{
     RulesetCreatedAttr as _, RulesetStatus, Scope, path_beneath_rules,
 };
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::thread::{
+    CapabilitySet, CapabilitySets, capabilities, clear_ambient_capability_set, remove_capability_from_bounding_set,
+    set_capabilities,
+};
 
 use crate::api::run::{Limits, Network, NetworkHold, Sandbox, SandboxLevel};
 use crate::process::tree;
@@ -164,6 +168,10 @@ impl Grants {
 /// Only the calling thread and those it starts later are restricted: call it before there are others.
 pub(super) fn restrict(grants: &Grants, sandbox: &Sandbox) -> io::Result<(SandboxLevel, NetworkHold)> {
     rustix::thread::set_no_new_privs(true)?;
+    if sandbox.maximum >= SandboxLevel::Files && !capabilities(None)?.effective.is_empty() {
+        // Root without them is a user like others, to whom a process can be closed.
+        give_capabilities_up()?;
+    }
     if sandbox.maximum < SandboxLevel::Files {
         return Ok((SandboxLevel::Limited.min(sandbox.maximum), NetworkHold::Open));
     }
@@ -223,6 +231,21 @@ fn level(abi: ABI) -> SandboxLevel {
         ABI::V3 | ABI::V4 | ABI::V5 => SandboxLevel::Files,
         _ => SandboxLevel::Isolated,
     }
+}
+
+/// Gives up every capability, and that any program started later could bring one.
+pub(super) fn give_capabilities_up() -> io::Result<()> {
+    clear_ambient_capability_set()?;
+    for bit in 0..64 {
+        match remove_capability_from_bounding_set(CapabilitySet::from_bits_retain(1 << bit)) {
+            Ok(()) => {}
+            // The last one that this kernel knows lies before.
+            Err(rustix::io::Errno::INVAL) => break,
+            Err(errno) => return Err(errno.into()),
+        }
+    }
+    let none = CapabilitySet::empty();
+    Ok(set_capabilities(None, CapabilitySets { effective: none, permitted: none, inheritable: none })?)
 }
 
 /// Sets the resource limits of this process and everything that it will start.

@@ -45,6 +45,8 @@ pub(super) fn run(folder: &Folder) -> Result<Outcome, RunnerError> {
     if folder.has(STARTED_FILE) {
         return Err(RunnerError::StartedBefore { run: folder.path().display().to_string() });
     }
+    // It knows secrets, and what an agent starts may be the same user's.
+    process::close_to_others().map_err(RunnerError::system("close this process to others"))?;
     // Refused when we lead a group already, as when a shell started us: then we are as far away as can be.
     rustix::process::setsid().ok();
     tree::become_subreaper().map_err(RunnerError::system("inherit orphans"))?;

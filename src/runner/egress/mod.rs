@@ -17,7 +17,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use crate::runner::egress::request::RequestError;
+use crate::runner::egress::request::{Request, RequestError};
 use crate::runner::egress::rules::{Host, Rules};
 
 /// Connections at once; more wait.
@@ -105,17 +105,31 @@ async fn forward(mut client: TcpStream, port: u16) -> Result<(), String> {
 }
 
 async fn connect(mut client: TcpStream, rules: &Rules) -> Result<(), String> {
-    let request = match timeout(REQUEST_PATIENCE, request::read(&mut client)).await {
-        Ok(Ok(request)) => request,
+    let Some(request) = ask(&mut client).await else { return Ok(()) };
+    let opened = open(&request.host, request.port, rules).await;
+    pass(client, request, opened).await
+}
+
+// Returns the request of a client that makes one.
+async fn ask(client: &mut TcpStream) -> Option<Request> {
+    match timeout(REQUEST_PATIENCE, request::read(client)).await {
+        Ok(Ok(request)) => Some(request),
         // A connection that says nothing wants nothing.
-        Ok(Err(RequestError::Closed)) | Err(_) => return Ok(()),
+        Ok(Err(RequestError::Closed)) | Err(_) => None,
         Ok(Err(fault)) => {
-            answer(&mut client, "400 Bad Request", &fault.to_string()).await;
-            return Ok(());
+            answer(client, "400 Bad Request", &fault.to_string()).await;
+            None
         }
-    };
+    }
+}
+
+async fn pass(
+    mut client: TcpStream,
+    request: Request,
+    opened: Result<TcpStream, Closed>,
+) -> Result<(), String> {
     let (host, port) = (&request.host, request.port);
-    let mut server = match open(host, port, rules).await {
+    let mut server = match opened {
         Ok(server) => server,
         Err(Closed::Refused(why)) => {
             let line = format!("the connection to {host}:{port} is refused: {why}");
@@ -191,5 +205,74 @@ async fn answer(client: &mut TcpStream, status: &str, text: &str) {
         let mut rest = [0; 4096];
         let drain = async { while let Ok(1..) = client.read(&mut rest).await {} };
         drop(timeout(Duration::from_millis(500), drain).await);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Sends `request` through the proxy, whose every peer is a server that answers what it was sent after a dash, and
+    /// returns what comes back.
+    async fn through(request: &str, is_open: bool) -> String {
+        let server = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = server.local_addr().unwrap();
+        let proxy = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut client = TcpStream::connect(proxy.local_addr().unwrap()).await.unwrap();
+        let (mut accepted, _) = proxy.accept().await.unwrap();
+        let rules = Rules::parse(["public"]).unwrap();
+        let serve = async {
+            let (mut peer, _) = server.accept().await.unwrap();
+            let mut bytes = Vec::new();
+            peer.read_to_end(&mut bytes).await.unwrap();
+            peer.write_all(b"-").await.unwrap();
+            peer.write_all(&bytes).await.unwrap();
+        };
+        let ask = async {
+            client.write_all(request.as_bytes()).await.unwrap();
+            client.shutdown().await.unwrap();
+            let mut answer = String::new();
+            client.read_to_string(&mut answer).await.unwrap();
+            answer
+        };
+        if is_open {
+            let proxied = async {
+                let request = super::ask(&mut accepted).await.unwrap();
+                pass(accepted, request, Ok(TcpStream::connect(address).await.unwrap())).await.unwrap();
+            };
+            tokio::join!(proxied, serve, ask).2
+        } else {
+            tokio::join!(connect(accepted, &rules), ask).1
+        }
+    }
+
+    #[tokio::test]
+    async fn a_tunnel_passes_bytes_both_ways_and_a_plain_request_its_head() {
+        let answer = through("CONNECT example.com:443 HTTP/1.1\r\n\r\nhello", true).await;
+        assert_eq!(answer, "HTTP/1.1 200 Connection established\r\n\r\n-hello");
+        let answer = through("GET http://example.com/a HTTP/1.1\r\nHost: example.com\r\n\r\n", true).await;
+        assert_eq!(answer, "-GET /a HTTP/1.1\r\nHost: example.com\r\nConnection: close\r\n\r\n");
+    }
+
+    #[tokio::test]
+    async fn whoever_is_closed_is_refused_with_a_reason() {
+        for (target, expected) in [
+            ("127.0.0.1:80", "the loopback and the addresses of this machine are closed"),
+            ("localhost:80", "the loopback and the addresses of this machine are closed"),
+            ("[::1]:80", "the loopback and the addresses of this machine are closed"),
+            ("169.254.169.254:80", "the metadata of the cloud is closed"),
+            ("10.0.0.1:80", "it has a private address"),
+        ] {
+            let answer = through(&format!("CONNECT {target} HTTP/1.1\r\n\r\n"), false).await;
+            assert!(answer.starts_with("HTTP/1.1 403 Forbidden\r\n") && answer.contains(expected), "{answer}");
+        }
+        let answer = through("GET / HTTP/1.1\r\n\r\n", false).await;
+        assert!(answer.starts_with("HTTP/1.1 400 Bad Request\r\n"), "{answer}");
+    }
+
+    #[test]
+    fn an_address_of_this_machine_is_known() {
+        assert!(is_own("127.0.0.1".parse().unwrap()));
+        assert!(!is_own("192.0.2.1".parse().unwrap()));
     }
 }

@@ -24,8 +24,7 @@ use std::process::{Child, ExitStatus, Stdio};
 
 use rustix::process::{Signal, set_parent_process_death_signal};
 use rustix::thread::{
-    CapabilitySet, CapabilitySets, UnshareFlags, clear_ambient_capability_set,
-    configure_capability_in_ambient_set, remove_capability_from_bounding_set, set_capabilities,
+    CapabilitySet, CapabilitySets, UnshareFlags, configure_capability_in_ambient_set, set_capabilities,
 };
 
 use crate::api::run::{Network, Plan, Sandbox, Secrets};
@@ -36,7 +35,7 @@ use crate::runner::enclosure::channel::{MOST_LISTENERS, Word};
 use crate::runner::environment::Layout;
 use crate::runner::exec::{own_stdout, say};
 use crate::runner::folder::Folder;
-use crate::runner::sandbox::Grants;
+use crate::runner::sandbox::{self, Grants};
 
 pub(super) use root::links_on_the_way;
 
@@ -260,22 +259,8 @@ fn furnish(
         let numbers = processes.saturating_add(SPARE_NUMBERS).to_string();
         fs::write("/proc/sys/kernel/pid_max", numbers).ok();
     }
-    attempt("give the capabilities up", give_capabilities_up())?;
+    attempt("give the capabilities up", sandbox::give_capabilities_up())?;
     Ok(listeners)
-}
-
-fn give_capabilities_up() -> io::Result<()> {
-    clear_ambient_capability_set()?;
-    for bit in 0..64 {
-        match remove_capability_from_bounding_set(CapabilitySet::from_bits_retain(1 << bit)) {
-            Ok(()) => {}
-            // The last one that this kernel knows lies before.
-            Err(rustix::io::Errno::INVAL) => break,
-            Err(errno) => return Err(errno.into()),
-        }
-    }
-    let none = CapabilitySet::empty();
-    Ok(set_capabilities(None, CapabilitySets { effective: none, permitted: none, inheritable: none })?)
 }
 
 /// Removes the folder on which the root was built.
