@@ -144,12 +144,7 @@ fn write_claims(file: File, claims: &Claims) -> io::Result<()> {
     }
 }
 
-fn carry_out(
-    plan: &Plan,
-    secrets: &Secrets,
-    layout: &Layout,
-    surroundings: &Surroundings,
-) -> (Claims, u8) {
+fn carry_out(plan: &Plan, secrets: &Secrets, layout: &Layout, surroundings: &Surroundings) -> (Claims, u8) {
     let agent = agents::by_kind(&plan.agent.kind);
     let program = match agents::lookup(&plan.agent, &plan.search_path, plan.workspace.is_some()) {
         Ok(program) => program,
@@ -225,24 +220,20 @@ fn restrict(
 }
 
 fn shortfall(level: SandboxLevel, network: NetworkHold, sandbox: &Sandbox) -> Option<String> {
-    let is_open = sandbox.network == Network::Closed && network < NetworkHold::Closed;
-    let needed = if is_open { sandbox.minimum.max(SandboxLevel::Isolated) } else { sandbox.minimum };
-    (level < needed || is_open).then(|| {
-        format!(
+    if level < sandbox.minimum {
+        return Some(format!(
             "the run needs the sandbox {} and this host reaches {}; docs/sandbox.md says what each needs",
-            needed.as_str(),
+            sandbox.minimum.as_str(),
             level.as_str()
-        )
+        ));
+    }
+    (sandbox.network == Network::Closed && network < NetworkHold::Closed).then(|| {
+        "the run is to reach nobody, and this host can close the network in an enclosure only; docs/sandbox.md says what that needs".to_owned()
     })
 }
 
 // Returns how it went when the agent must not be started.
-fn set_up(
-    plan: &Plan,
-    layout: &Layout,
-    furniture: &Furniture,
-    children: &Children,
-) -> Option<(Claims, u8)> {
+fn set_up(plan: &Plan, layout: &Layout, furniture: &Furniture, children: &Children) -> Option<(Claims, u8)> {
     let (name, arguments) = plan.workspace.as_ref()?.setup_command.split_first()?;
     say("---KELOS_SETUP_COMMAND_START---");
     // A path is meant in the checkout, a name is looked up.
@@ -547,6 +538,7 @@ mod tests {
             (Level::Isolated, Hold::Open, Level::Files, Network::Open, false),
             (Level::Files, Hold::Open, Level::Limited, Network::Closed, true),
             (Level::Isolated, Hold::Closed, Level::Limited, Network::Closed, false),
+            (Level::Isolated, Hold::Open, Level::Limited, Network::Closed, true),
             (Level::Files, Hold::Ports, Level::Files, Network::Guarded, false),
             (Level::Enclosed, Hold::Proxied, Level::Enclosed, Network::Guarded, false),
         ] {

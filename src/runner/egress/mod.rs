@@ -8,8 +8,9 @@
 mod request;
 pub mod rules;
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -26,7 +27,7 @@ const MOST_CONNECTIONS: usize = 512;
 const REQUEST_PATIENCE: Duration = Duration::from_secs(30);
 /// How long one address may take to answer.
 const CONNECT_PATIENCE: Duration = Duration::from_secs(20);
-/// Refusals that are told in the log; the client is told each.
+/// Refusals that are told in the log, each once; the client is told each time.
 const MOST_TOLD: usize = 50;
 
 /// A way out of a run's own network.
@@ -42,13 +43,15 @@ pub(super) enum Exit {
 ///
 /// `tell` gets a line for the log about what is refused; a text of the agent in it is quoted.
 pub(super) async fn serve(exits: Vec<Exit>, rules: &Rules, tell: impl Fn(&str)) {
-    let told = AtomicUsize::new(0);
+    let told = Mutex::new(BTreeSet::new());
     let tell = |line: &str| {
-        let before = told.fetch_add(1, Ordering::Relaxed);
-        if before < MOST_TOLD {
+        let mut told = told.lock().unwrap_or_else(PoisonError::into_inner);
+        // Programs try again and again.
+        if told.len() < MOST_TOLD && told.insert(line.to_owned()) {
             tell(line);
-        } else if before == MOST_TOLD {
-            tell("more refused connections are not told");
+            if told.len() == MOST_TOLD {
+                tell("more refused connections are not told");
+            }
         }
     };
     let all = exits.into_iter().map(|exit| serve_one(exit, rules, &tell));
@@ -264,7 +267,10 @@ mod tests {
             ("10.0.0.1:80", "it has a private address"),
         ] {
             let answer = through(&format!("CONNECT {target} HTTP/1.1\r\n\r\n"), false).await;
-            assert!(answer.starts_with("HTTP/1.1 403 Forbidden\r\n") && answer.contains(expected), "{answer}");
+            assert!(
+                answer.starts_with("HTTP/1.1 403 Forbidden\r\n") && answer.contains(expected),
+                "{answer}"
+            );
         }
         let answer = through("GET / HTTP/1.1\r\n\r\n", false).await;
         assert!(answer.starts_with("HTTP/1.1 400 Bad Request\r\n"), "{answer}");

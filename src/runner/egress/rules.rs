@@ -46,7 +46,9 @@ enum Peer {
 
 /// Why a text is no rule.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{text:?} is neither 'public' nor a host name, '*.' and a name, an address, or a range, with or without ':PORT'")]
+#[error(
+    "{text:?} is neither 'public' nor a host name, '*.' and a name, an address, or a range, with or without ':PORT'"
+)]
 pub struct RuleError {
     text: String,
 }
@@ -201,8 +203,7 @@ impl Rules {
         }
         // A name that no rule could ever allow is not even looked up: a question to a server of names is an answer to whoever runs it.
         let may_be = |rule: &&Rule| {
-            rule.is_for(port)
-                && (matches!(rule.peer, Peer::Public | Peer::Range(..)) || rule.names(host))
+            rule.is_for(port) && (matches!(rule.peer, Peer::Public | Peer::Range(..)) || rule.names(host))
         };
         self.rules.iter().find(may_be).map(|_| ()).ok_or(Refusal::NotListed)
     }
@@ -282,14 +283,14 @@ fn classify(address: IpAddr) -> Class {
 // The registries of special addresses: IANA, after RFC 6890.
 fn classify_v4(address: Ipv4Addr) -> Class {
     match address.octets() {
-        [127, ..] | [0, ..] => Class::Never(Refusal::Loopback),
+        [0 | 127, ..] => Class::Never(Refusal::Loopback),
         [169, 254, 169, 254] | [169, 254, 170, 2 | 23] => Class::Never(Refusal::Metadata),
         [169, 254, ..] => Class::Never(Refusal::LinkLocal),
         [224..=255, ..] => Class::Never(Refusal::NoPeer),
         [10, ..] | [172, 16..=31, ..] | [192, 168, ..] | [100, 64..=127, ..] | [198, 18..=19, ..] => {
             Class::Private
         }
-        [192, 0, 0, _] | [192, 0, 2, _] | [198, 51, 100, _] | [203, 0, 113, _] => Class::Private,
+        [192, 0, 0 | 2, _] | [198, 51, 100, _] | [203, 0, 113, _] => Class::Private,
         _ => Class::Public,
     }
 }
@@ -303,11 +304,10 @@ fn classify_v6(address: Ipv6Addr) -> Class {
     match address.segments() {
         [0, 0, 0, 0, 0, 0, 0, 0 | 1] => Class::Never(Refusal::Loopback),
         // An address of version 4 in another coat: compatible, translated, tunnelled.
-        [0, 0, 0, 0, 0, 0, high, low] | [0x64, 0xff9b, 0, 0, 0, 0, high, low] => inside(high, low),
-        [0x2002, high, low, ..] => inside(high, low),
-        [0x64, 0xff9b, 1, ..] | [0x2001, 0, ..] => Class::Never(Refusal::NoPeer),
+        [0, 0, 0, 0, 0, 0, high, low] | [0x64, 0xff9b, 0, 0, 0, 0, high, low] | [0x2002, high, low, ..] => {
+            inside(high, low)
+        }
         [0xfe80..=0xfebf, ..] => Class::Never(Refusal::LinkLocal),
-        [0xff00..=0xffff, ..] => Class::Never(Refusal::NoPeer),
         [0xfc00..=0xfdff | 0xfec0..=0xfeff, ..] | [0x2001, 0xdb8, ..] => Class::Private,
         [0x2000..=0x3fff, ..] => Class::Public,
         _ => Class::Never(Refusal::NoPeer),
@@ -323,9 +323,9 @@ mod tests {
     }
 
     fn judge(rules: &Rules, host: &str, address: &str, port: u16) -> Result<(), Refusal> {
-        let host = Host::parse(host).unwrap();
+        let host = Host::parse(host).expect("the test has hosts");
         rules.judge_host(&host, port)?;
-        rules.judge_address(&host, address.parse().unwrap(), port)
+        rules.judge_address(&host, address.parse().expect("the test has addresses"), port)
     }
 
     #[test]
@@ -383,7 +383,13 @@ mod tests {
 
     #[test]
     fn a_rule_allows_what_it_names_and_nothing_is_opened_that_is_never_reached() {
-        let rules = rules(&["forge.example:443", "*.corp.example", "10.1.0.0/16:5432", "169.254.169.254", "127.0.0.0/8"]);
+        let rules = rules(&[
+            "forge.example:443",
+            "*.corp.example",
+            "10.1.0.0/16:5432",
+            "169.254.169.254",
+            "127.0.0.0/8",
+        ]);
         for (host, address, port, expected) in [
             ("forge.example", "10.9.9.9", 443, Ok(())),
             ("forge.example", "10.9.9.9", 22, Err(Refusal::NotListed)),
