@@ -21,7 +21,8 @@ fn scaled(text: &str, power: i32) -> Option<u64> {
         return None;
     }
     let text = text.strip_prefix('+').unwrap_or(text);
-    let end = text.find(|character: char| !character.is_ascii_digit() && character != '.').unwrap_or(text.len());
+    let end =
+        text.find(|character: char| !character.is_ascii_digit() && character != '.').unwrap_or(text.len());
     let (number, suffix) = text.split_at_checked(end)?;
     let (whole, part) = number.split_once('.').unwrap_or((number, ""));
     if (whole.is_empty() && part.is_empty()) || part.contains('.') {
@@ -42,7 +43,18 @@ fn scale(suffix: &str) -> Option<(u128, i32)> {
     if let Some(index) = binary.iter().position(|known| *known == suffix) {
         return Some((1_u128 << (10 * (index + 1)), 0));
     }
-    let decimal = [("n", -9), ("u", -6), ("m", -3), ("", 0), ("k", 3), ("M", 6), ("G", 9), ("T", 12), ("P", 15), ("E", 18)];
+    let decimal = [
+        ("n", -9),
+        ("u", -6),
+        ("m", -3),
+        ("", 0),
+        ("k", 3),
+        ("M", 6),
+        ("G", 9),
+        ("T", 12),
+        ("P", 15),
+        ("E", 18),
+    ];
     if let Some((_, power)) = decimal.iter().find(|(known, _)| *known == suffix) {
         return Some((1, *power));
     }

@@ -93,11 +93,15 @@ fn rule(text: &str) -> Result<String, String> {
 }
 
 fn size(text: &str) -> Result<u64, String> {
-    quantity::ones(text).filter(|bytes| *bytes > 0).ok_or_else(|| "a size is a number of bytes, or one with Ki, Mi, Gi or Ti".to_owned())
+    quantity::ones(text)
+        .filter(|bytes| *bytes > 0)
+        .ok_or_else(|| "a size is a number of bytes, or one with Ki, Mi, Gi or Ti".to_owned())
 }
 
 fn processors(text: &str) -> Result<u64, String> {
-    quantity::thousandths(text).filter(|millis| *millis > 0).ok_or_else(|| "an amount of processors is a number such as 2, 0.5 or 500m".to_owned())
+    quantity::thousandths(text)
+        .filter(|millis| *millis > 0)
+        .ok_or_else(|| "an amount of processors is a number such as 2, 0.5 or 500m".to_owned())
 }
 
 fn time(text: &str) -> Result<Duration, String> {

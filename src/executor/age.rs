@@ -81,7 +81,13 @@ mod tests {
         }
         let ended_at: Timestamp = "2026-03-01T12:00:00Z".parse().unwrap();
         let after = |hours: i64| {
-            clean(folder.path(), ended_at, ended_at + jiff::SignedDuration::from_hours(hours), Keep::default()).unwrap();
+            clean(
+                folder.path(),
+                ended_at,
+                ended_at + jiff::SignedDuration::from_hours(hours),
+                Keep::default(),
+            )
+            .unwrap();
         };
         after(-5);
         after(23);

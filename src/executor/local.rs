@@ -21,7 +21,8 @@ use serde::de::DeserializeOwned;
 use tokio::sync::watch;
 
 use crate::api::run::{
-    LOCK_FILE, LOG_FILE, Outcome, PLAN_FILE, Plan, RESULT_FILE, RunState, SECRETS_FILE, STARTED_FILE, Secrets, Started,
+    LOCK_FILE, LOG_FILE, Outcome, PLAN_FILE, Plan, RESULT_FILE, RunState, SECRETS_FILE, STARTED_FILE,
+    Secrets, Started,
 };
 use crate::executor::age::{self, Keep};
 use crate::executor::log::{LogReader, stream_log};

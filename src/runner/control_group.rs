@@ -79,13 +79,15 @@ impl ControlGroup {
     pub(super) fn excess(&self, limits: &Limits) -> Option<super::watch::Excess> {
         let killed = self.count("memory.events", "oom_kill ").filter(|count| *count > 0);
         if let (Some(count), Some(limit)) = (killed, limits.memory_bytes) {
-            let message = format!("the kernel ended {count} of its processes: it may use {limit} bytes of memory");
+            let message =
+                format!("the kernel ended {count} of its processes: it may use {limit} bytes of memory");
             return Some(super::watch::Excess { exit: Exit::OutOfMemory, message });
         }
         let refused = self.count("pids.events", "max ").filter(|count| *count > 0);
         if let (Some(count), Some(limit)) = (refused, limits.processes) {
-            let message =
-                format!("the kernel refused {count} of its processes: it may have {limit} processes and threads");
+            let message = format!(
+                "the kernel refused {count} of its processes: it may have {limit} processes and threads"
+            );
             return Some(super::watch::Excess { exit: Exit::TooManyProcesses, message });
         }
         None
@@ -131,7 +133,8 @@ mod tests {
     fn hierarchy() -> tempfile::TempDir {
         let mount = tempfile::tempdir().unwrap();
         fs::create_dir_all(mount.path().join("user/app/scope")).unwrap();
-        for (group, controllers) in [("", "memory pids"), ("user", "cpu memory pids"), ("user/app/scope", "")] {
+        for (group, controllers) in [("", "memory pids"), ("user", "cpu memory pids"), ("user/app/scope", "")]
+        {
             fs::write(mount.path().join(group).join("cgroup.subtree_control"), controllers).unwrap();
         }
         mount
@@ -173,6 +176,8 @@ mod tests {
     #[test]
     fn a_host_without_such_groups_has_none() {
         let mount = tempfile::tempdir().unwrap();
-        assert!(ControlGroup::make_below(&mount.path().join("absent"), "/", "run", &Limits::default()).is_none());
+        assert!(
+            ControlGroup::make_below(&mount.path().join("absent"), "/", "run", &Limits::default()).is_none()
+        );
     }
 }

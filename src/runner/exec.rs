@@ -144,12 +144,7 @@ fn write_claims(file: File, claims: &Claims) -> io::Result<()> {
     }
 }
 
-fn carry_out(
-    plan: &Plan,
-    secrets: &Secrets,
-    layout: &Layout,
-    surroundings: &Surroundings,
-) -> (Claims, u8) {
+fn carry_out(plan: &Plan, secrets: &Secrets, layout: &Layout, surroundings: &Surroundings) -> (Claims, u8) {
     let agent = agents::by_kind(&plan.agent.kind);
     let program = match agents::lookup(&plan.agent, &plan.search_path, plan.workspace.is_some()) {
         Ok(program) => program,
@@ -237,12 +232,7 @@ fn shortfall(level: SandboxLevel, network: NetworkHold, sandbox: &Sandbox) -> Op
 }
 
 // Returns how it went when the agent must not be started.
-fn set_up(
-    plan: &Plan,
-    layout: &Layout,
-    furniture: &Furniture,
-    children: &Children,
-) -> Option<(Claims, u8)> {
+fn set_up(plan: &Plan, layout: &Layout, furniture: &Furniture, children: &Children) -> Option<(Claims, u8)> {
     let (name, arguments) = plan.workspace.as_ref()?.setup_command.split_first()?;
     say("---KELOS_SETUP_COMMAND_START---");
     // A path is meant in the checkout, a name is looked up.

@@ -23,8 +23,8 @@ use crate::file::remove_tree;
 use crate::process::{self, tree};
 use crate::runner::RunnerError;
 use crate::runner::agents;
-use crate::runner::enclosure;
 use crate::runner::control_group::ControlGroup;
+use crate::runner::enclosure;
 use crate::runner::folder::Folder;
 use crate::runner::log::Log;
 use crate::runner::watch::{Bounds, Excess, Watch};
@@ -348,9 +348,7 @@ fn judge(
         (Some(Cause::Cancelled), _) => {
             ended(Exit::Cancelled, "it was ended on request".to_owned(), since, clock)
         }
-        (Some(Cause::Exceeded(excess)), _) => {
-            ended(excess.exit, excess.message.clone(), since, clock)
-        }
+        (Some(Cause::Exceeded(excess)), _) => ended(excess.exit, excess.message.clone(), since, clock),
         (None, Some(claims)) => {
             let exit = claims.exit.unwrap_or(Exit::IncompleteOutput);
             ended(exit, claims.message.clone(), since, clock)

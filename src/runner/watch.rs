@@ -99,7 +99,8 @@ impl Bounds {
             .collect();
         let too_many = processes.and_then(|limit| {
             // Each process has at least one thread: most runs need no second look.
-            let threads = || alive.iter().map(|pid| number_in_status(*pid, "Threads:").unwrap_or(1)).sum::<u64>();
+            let threads =
+                || alive.iter().map(|pid| number_in_status(*pid, "Threads:").unwrap_or(1)).sum::<u64>();
             let count = if (alive.len() as u64) > limit { alive.len() as u64 } else { threads() };
             (count > limit).then(|| Excess {
                 exit: Exit::TooManyProcesses,
@@ -108,12 +109,14 @@ impl Bounds {
         });
         too_many.or_else(|| {
             let limit = memory_bytes?;
-            let resident = |pid: &i32| number_in_status(*pid, "VmRSS:").map_or(0, |kilobytes| kilobytes * 1024);
+            let resident =
+                |pid: &i32| number_in_status(*pid, "VmRSS:").map_or(0, |kilobytes| kilobytes * 1024);
             if alive.iter().map(resident).sum::<u64>() <= limit {
                 return None;
             }
             // What several have in common was counted for each of them.
-            let used = alive.iter().map(|pid| proportional(*pid).unwrap_or_else(|| resident(pid))).sum::<u64>();
+            let used =
+                alive.iter().map(|pid| proportional(*pid).unwrap_or_else(|| resident(pid))).sum::<u64>();
             (used > limit).then(|| Excess {
                 exit: Exit::OutOfMemory,
                 message: format!("it used {used} bytes of memory, and may use {limit}"),

@@ -158,7 +158,8 @@ async fn a_closed_network_is_closed_at_every_level_that_has_it() {
     let bench = Bench::new();
     let server = Server::new();
     let script = format!("(exec 3<>/dev/tcp/127.0.0.1/{}) 2>/dev/null && echo BROKEN; :", server.port);
-    for level in [SandboxLevel::Limited, SandboxLevel::Files, SandboxLevel::Isolated, SandboxLevel::Enclosed] {
+    for level in [SandboxLevel::Limited, SandboxLevel::Files, SandboxLevel::Isolated, SandboxLevel::Enclosed]
+    {
         let mut plan = bash(&format!("a-{}", level.as_str()), &script, Network::Closed);
         plan.sandbox.maximum = level;
         let outcome = bench.outcome(plan).await;

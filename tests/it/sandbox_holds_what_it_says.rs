@@ -117,7 +117,8 @@ async fn only_the_own_folders_are_written() {
         let temporary = format!("/tmp/kelos-mark-{}", level.as_str());
         let others = [bench.data.join("mark"), bench.data.join("runs/mark"), temporary.into()];
         let system = ["/usr/kelos-mark", "/etc/kelos-mark"].map(std::path::PathBuf::from);
-        let written: Vec<_> = others.iter().chain(&system).chain([&mark]).filter(|path| path.exists()).collect();
+        let written: Vec<_> =
+            others.iter().chain(&system).chain([&mark]).filter(|path| path.exists()).collect();
         for path in &written {
             std::fs::remove_file(path).unwrap();
         }
@@ -131,7 +132,8 @@ async fn only_the_own_folders_are_written() {
 async fn environments_of_other_processes_are_not_read() {
     let bench = Bench::new();
     let bystander = Bystander::new("hunter2");
-    let script = format!("cat /proc/{}/environ 2>/dev/null | grep -q hunter2 && echo BROKEN; :", bystander.pid());
+    let script =
+        format!("cat /proc/{}/environ 2>/dev/null | grep -q hunter2 && echo BROKEN; :", bystander.pid());
     is_closed_from(SandboxLevel::Files, &bench, shell("a", &script)).await;
 }
 
@@ -232,7 +234,11 @@ async fn a_level_that_cannot_be_had_starts_nothing() {
     let outcome = bench.outcome(plan).await;
     assert_eq!(outcome.exit, Exit::SandboxUnavailable);
     assert_eq!(outcome.sandbox, Some(SandboxLevel::Limited));
-    assert!(outcome.message.contains("needs the sandbox Files and this host reaches Limited"), "{}", outcome.message);
+    assert!(
+        outcome.message.contains("needs the sandbox Files and this host reaches Limited"),
+        "{}",
+        outcome.message
+    );
     assert!(!bench.log("a").await.contains("REACHED"));
 }
 
@@ -241,7 +247,14 @@ fn the_table_names_tests_that_exist() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let page = std::fs::read_to_string(root.join("docs/sandbox.md")).unwrap();
     let mut sources = String::new();
-    for folder in ["tests/it", "src/runner", "src/runner/egress", "src/runner/enclosure", "src/controllers/task", "src/executor"] {
+    for folder in [
+        "tests/it",
+        "src/runner",
+        "src/runner/egress",
+        "src/runner/enclosure",
+        "src/controllers/task",
+        "src/executor",
+    ] {
         for entry in std::fs::read_dir(root.join(folder)).unwrap().map(Result::unwrap) {
             if entry.file_type().unwrap().is_file() {
                 std::fs::File::open(entry.path()).unwrap().read_to_string(&mut sources).unwrap();
@@ -252,7 +265,10 @@ fn the_table_names_tests_that_exist() {
         .split('`')
         .skip(1)
         .step_by(2)
-        .filter(|name| name.matches('_').count() >= 3 && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_'))
+        .filter(|name| {
+            name.matches('_').count() >= 3
+                && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_')
+        })
         .collect();
     assert!(names.len() > 10, "{names:?}");
     let gone: Vec<&&str> = names.iter().filter(|name| !sources.contains(&format!("fn {name}("))).collect();

@@ -23,8 +23,8 @@ use crate::git::remote::Remote;
 use crate::git::repository::Repository;
 use crate::git::tree::{Files, TreeLimits};
 use crate::gitops::apply::{Applied, Target};
-use crate::gitops::evaluate::{self, Evaluation};
 use crate::gitops::cache::EvaluationCache;
+use crate::gitops::evaluate::{self, Evaluation};
 use crate::gitops::observed::Stage;
 use crate::gitops::pass::{self, PassOutcome};
 use crate::validate::{self, AllowedSecrets};
@@ -170,7 +170,8 @@ impl Controlled {
         if judged.evaluation.is_valid() {
             let namespace = repository.namespace().unwrap_or_default();
             let stage = self.settings.cluster.namespace(&namespace).stage();
-            let grounds = Grounds { commit: judged.commit, asked: Asked::of(repository).without_request(), stage };
+            let grounds =
+                Grounds { commit: judged.commit, asked: Asked::of(repository).without_request(), stage };
             if memory.quiet.as_ref() == Some(&grounds) && draft.says_applied(&judged.commit.to_string()) {
                 return Verdict::Settled;
             }

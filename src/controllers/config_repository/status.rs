@@ -146,7 +146,13 @@ impl Draft {
     }
 
     /// Tells what on the cluster differs from git, and which removals wait.
-    pub(super) fn differences(&mut self, revision: &str, plan: &Plan, desired: &[Arc<Desired>], owned: usize) {
+    pub(super) fn differences(
+        &mut self,
+        revision: &str,
+        plan: &Plan,
+        desired: &[Arc<Desired>],
+        owned: usize,
+    ) {
         let drifted = drifted(plan, desired);
         if drifted.is_empty() {
             self.settle(ConditionType::Drifted, false, Reason::InSync, "the live objects are as git says");

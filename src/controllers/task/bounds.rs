@@ -36,10 +36,8 @@ pub(super) fn sandbox(task: &Task, machine: &Machine) -> Result<Sandbox, Obstacl
             return Err(refused(Reason::NetworkNotAllowed, message));
         }
         Some(other) => {
-            let message = format!(
-                "the annotation {} is {other:?} and must be guarded, none or host",
-                labels::NETWORK
-            );
+            let message =
+                format!("the annotation {} is {other:?} and must be guarded, none or host", labels::NETWORK);
             return Err(refused(Reason::InvalidSpec, message));
         }
     };
@@ -70,8 +68,7 @@ fn loopback_ports(asked: Option<&String>, bounds: &Bounds) -> Result<Vec<u16>, O
     let mut ports = Vec::new();
     for word in words.filter(|word| !word.is_empty()) {
         let Ok(port) = word.parse::<u16>() else {
-            let message =
-                format!("the annotation {} has {word:?}, which is no port", labels::LOOPBACK_PORTS);
+            let message = format!("the annotation {} has {word:?}, which is no port", labels::LOOPBACK_PORTS);
             return Err(refused(Reason::InvalidSpec, message));
         };
         if !bounds.sandbox.loopback_ports.contains(&port) || bounds.sandbox.closed_ports.contains(&port) {
@@ -131,7 +128,10 @@ pub(super) fn ignored_overrides(spec: &TaskSpec) -> Vec<&'static str> {
         ("labels", !overrides.labels.is_empty()),
         ("resources.requests", resources.requests.is_some_and(|requests| !requests.is_empty())),
         ("resources.claims", resources.claims.is_some_and(|claims| !claims.is_empty())),
-        ("resources.limits other than cpu, memory and ephemeral-storage", resources.limits.as_ref().is_some_and(has_other_limits)),
+        (
+            "resources.limits other than cpu, memory and ephemeral-storage",
+            resources.limits.as_ref().is_some_and(has_other_limits),
+        ),
         ("nodeSelector", !overrides.node_selector.is_empty()),
         ("tolerations", !overrides.tolerations.is_empty()),
         ("affinity", overrides.affinity.is_some()),
@@ -187,7 +187,11 @@ mod tests {
             (json!({"kelos.dev/network": "host"}), guarded(), Err(Reason::NetworkNotAllowed)),
             (json!({"kelos.dev/network": "host"}), open, Ok((Network::Open, vec![]))),
             (json!({"kelos.dev/network": "all"}), guarded(), Err(Reason::InvalidSpec)),
-            (json!({"kelos.dev/loopback-ports": "6379, 5432,"}), guarded(), Ok((Network::Guarded, vec![5432, 6379]))),
+            (
+                json!({"kelos.dev/loopback-ports": "6379, 5432,"}),
+                guarded(),
+                Ok((Network::Guarded, vec![5432, 6379])),
+            ),
             (json!({"kelos.dev/loopback-ports": "22"}), guarded(), Err(Reason::NetworkNotAllowed)),
             (json!({"kelos.dev/loopback-ports": "7777"}), guarded(), Err(Reason::NetworkNotAllowed)),
             (json!({"kelos.dev/loopback-ports": "x"}), guarded(), Err(Reason::InvalidSpec)),
@@ -223,13 +227,15 @@ mod tests {
             limits: Limits { disk_bytes: Some(1 << 30), memory_bytes: Some(1 << 30), ..Limits::default() },
             ..Bounds::default()
         };
-        let asked = json!({"resources": {"limits": {"cpu": 1.5, "memory": "512Mi", "ephemeral-storage": "2Gi"}}});
+        let asked =
+            json!({"resources": {"limits": {"cpu": 1.5, "memory": "512Mi", "ephemeral-storage": "2Gi"}}});
         let found = limits(&task("shell", &json!({}), &asked).spec, &bounds).unwrap();
         assert_eq!(
             (found.cpu_millis, found.memory_bytes, found.disk_bytes),
             (Some(1500), Some(512 << 20), Some(1 << 30))
         );
-        let found = limits(&task("shell", &json!({}), &json!({"activeDeadlineSeconds": 7})).spec, &bounds).unwrap();
+        let found =
+            limits(&task("shell", &json!({}), &json!({"activeDeadlineSeconds": 7})).spec, &bounds).unwrap();
         assert_eq!((found.active_deadline_seconds, found.memory_bytes), (Some(7), Some(1 << 30)));
         let odd = json!({"resources": {"limits": {"memory": "much"}}});
         assert!(limits(&task("shell", &json!({}), &odd).spec, &bounds).is_err());
@@ -240,6 +246,9 @@ mod tests {
         let ignored = |overrides: Value| ignored_overrides(&task("shell", &json!({}), &overrides).spec);
         assert!(ignored(json!({"resources": {"limits": {"cpu": "1"}}})).is_empty());
         let both = ignored(json!({"resources": {"requests": {"cpu": "1"}, "limits": {"nvidia.com/gpu": 1}}}));
-        assert_eq!(both, ["resources.requests", "resources.limits other than cpu, memory and ephemeral-storage"]);
+        assert_eq!(
+            both,
+            ["resources.requests", "resources.limits other than cpu, memory and ephemeral-storage"]
+        );
     }
 }

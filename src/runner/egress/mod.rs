@@ -264,7 +264,10 @@ mod tests {
             ("10.0.0.1:80", "it has a private address"),
         ] {
             let answer = through(&format!("CONNECT {target} HTTP/1.1\r\n\r\n"), false).await;
-            assert!(answer.starts_with("HTTP/1.1 403 Forbidden\r\n") && answer.contains(expected), "{answer}");
+            assert!(
+                answer.starts_with("HTTP/1.1 403 Forbidden\r\n") && answer.contains(expected),
+                "{answer}"
+            );
         }
         let answer = through("GET / HTTP/1.1\r\n\r\n", false).await;
         assert!(answer.starts_with("HTTP/1.1 400 Bad Request\r\n"), "{answer}");

@@ -7,7 +7,8 @@ use crate::runner::egress::rules::Host;
 /// The longest head of a request, in bytes.
 const LONGEST_HEAD: usize = 64 * 1024;
 /// What is between a client and its proxy, and what would keep a connection for a second request.
-const NOT_FORWARDED: &[&str] = &["connection", "keep-alive", "proxy-connection", "proxy-authorization", "proxy-authenticate"];
+const NOT_FORWARDED: &[&str] =
+    &["connection", "keep-alive", "proxy-connection", "proxy-authorization", "proxy-authenticate"];
 
 /// What a client asks for.
 #[derive(Debug, PartialEq, Eq)]
@@ -69,7 +70,8 @@ fn parse(head: &[u8], rest: Vec<u8>) -> Option<Request> {
         let (host, port) = target.rsplit_once(':')?;
         return Some(Request { host: Host::parse(host)?, port: port.parse().ok()?, forwarded: None, rest });
     }
-    let rest_of_url = target.get(..7).filter(|scheme| scheme.eq_ignore_ascii_case("http://")).and(target.get(7..))?;
+    let rest_of_url =
+        target.get(..7).filter(|scheme| scheme.eq_ignore_ascii_case("http://")).and(target.get(7..))?;
     let end = rest_of_url.find(['/', '?']).unwrap_or(rest_of_url.len());
     let (authority, path) = rest_of_url.split_at_checked(end)?;
     let (host, port) = match authority.rsplit_once(':') {

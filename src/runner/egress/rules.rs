@@ -46,7 +46,9 @@ enum Peer {
 
 /// Why a text is no rule.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{text:?} is neither 'public' nor a host name, '*.' and a name, an address, or a range, with or without ':PORT'")]
+#[error(
+    "{text:?} is neither 'public' nor a host name, '*.' and a name, an address, or a range, with or without ':PORT'"
+)]
 pub struct RuleError {
     text: String,
 }
@@ -201,8 +203,7 @@ impl Rules {
         }
         // A name that no rule could ever allow is not even looked up: a question to a server of names is an answer to whoever runs it.
         let may_be = |rule: &&Rule| {
-            rule.is_for(port)
-                && (matches!(rule.peer, Peer::Public | Peer::Range(..)) || rule.names(host))
+            rule.is_for(port) && (matches!(rule.peer, Peer::Public | Peer::Range(..)) || rule.names(host))
         };
         self.rules.iter().find(may_be).map(|_| ()).ok_or(Refusal::NotListed)
     }
@@ -383,7 +384,13 @@ mod tests {
 
     #[test]
     fn a_rule_allows_what_it_names_and_nothing_is_opened_that_is_never_reached() {
-        let rules = rules(&["forge.example:443", "*.corp.example", "10.1.0.0/16:5432", "169.254.169.254", "127.0.0.0/8"]);
+        let rules = rules(&[
+            "forge.example:443",
+            "*.corp.example",
+            "10.1.0.0/16:5432",
+            "169.254.169.254",
+            "127.0.0.0/8",
+        ]);
         for (host, address, port, expected) in [
             ("forge.example", "10.9.9.9", 443, Ok(())),
             ("forge.example", "10.9.9.9", 22, Err(Refusal::NotListed)),

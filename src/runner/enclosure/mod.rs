@@ -213,7 +213,12 @@ pub(super) struct Inside {
 ///
 /// It is the beginning of the step `enter`. The whole plan must have been read before: afterwards the folder of the run is
 /// out of reach.
-pub(super) fn enter(folder: &Folder, plan: &Plan, layout: &Layout, grants: &Grants) -> io::Result<Option<Inside>> {
+pub(super) fn enter(
+    folder: &Folder,
+    plan: &Plan,
+    layout: &Layout,
+    grants: &Grants,
+) -> io::Result<Option<Inside>> {
     set_parent_process_death_signal(Some(Signal::KILL))?;
     let socket = channel::inherited()?;
     if rustix::process::getpid().as_raw_nonzero().get() != 1 {
@@ -249,7 +254,8 @@ fn furnish(
         attempt("switch the loopback on", loopback::up())?;
         let ports = (network == Network::Guarded).then_some(0);
         for port in ports.into_iter().chain(open_ports(&plan.sandbox)).take(MOST_LISTENERS) {
-            let listener = loopback::listen(port).map_err(|fault| (format!("listen on port {port}"), fault))?;
+            let listener =
+                loopback::listen(port).map_err(|fault| (format!("listen on port {port}"), fault))?;
             listeners.push(listener);
         }
     }

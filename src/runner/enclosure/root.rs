@@ -11,7 +11,8 @@ use std::os::unix::fs::symlink;
 use std::path::{Component, Path, PathBuf};
 
 use rustix::mount::{
-    MountFlags, MountPropagationFlags, UnmountFlags, mount, mount_bind_recursive, mount_change, mount_remount, unmount,
+    MountFlags, MountPropagationFlags, UnmountFlags, mount, mount_bind_recursive, mount_change,
+    mount_remount, unmount,
 };
 
 use crate::runner::sandbox::{DEVICES, Grants};
@@ -110,7 +111,8 @@ fn devices(base: &Path) -> Attempt<()> {
     attempt(what, mount("tmpfs", &folder, "tmpfs", quiet, c"mode=0755"))?;
     for device in DEVICES.iter().map(Path::new).filter(|device| {
         use std::os::unix::fs::FileTypeExt as _;
-        device.ends_with("ptmx") || device.metadata().is_ok_and(|metadata| metadata.file_type().is_char_device())
+        device.ends_with("ptmx")
+            || device.metadata().is_ok_and(|metadata| metadata.file_type().is_char_device())
     }) {
         if device.ends_with("ptmx") {
             attempt(what, symlink("pts/ptmx", folder.join("ptmx")))?;
@@ -247,7 +249,8 @@ mod tests {
 
     #[test]
     fn a_line_of_the_mounts_is_read() {
-        let line = "36 35 98:0 /mnt1 /mnt\\0402 rw,noatime,nosuid master:1 - ext3 /dev/root rw,errors=continue";
+        let line =
+            "36 35 98:0 /mnt1 /mnt\\0402 rw,noatime,nosuid master:1 - ext3 /dev/root rw,errors=continue";
         let (place, options) = mount_of(line).unwrap();
         assert_eq!(place, Path::new("/mnt 2"));
         assert_eq!(kept_flags(&options), MountFlags::NOATIME | MountFlags::NOSUID);
