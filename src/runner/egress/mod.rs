@@ -193,9 +193,15 @@ async fn open(host: &Host, port: u16, rules: &Rules) -> Result<TcpStream, Closed
 }
 
 // Whoever connects to an address of this machine reaches what listens on all of its addresses, without leaving it. An
-// address is ours when we can take a port of it.
+// address is ours when we can take a port of it, unless this host lets anybody take ports of any address, as one does that
+// no host has.
 fn is_own(address: IpAddr) -> bool {
-    std::net::UdpSocket::bind((address, 0)).is_ok()
+    let can_be_taken = |address: IpAddr| std::net::UdpSocket::bind((address, 0)).is_ok();
+    let of_nobody = match address {
+        IpAddr::V4(_) => IpAddr::from([192, 0, 2, 1]),
+        IpAddr::V6(_) => IpAddr::from([0x2001, 0xdb8, 0, 0, 0, 0, 0, 1]),
+    };
+    can_be_taken(address) && !can_be_taken(of_nobody)
 }
 
 async fn answer(client: &mut TcpStream, status: &str, text: &str) {
