@@ -13,8 +13,8 @@ use kelos::domain::plan::{Cluster as _, Desired, PruneGuard};
 use kelos::git::folder::Folder;
 use kelos::git::tree::TreeLimits;
 use kelos::gitops::apply::Target;
-use kelos::gitops::evaluate::{Evaluation, evaluate};
 use kelos::gitops::cache::EvaluationCache;
+use kelos::gitops::evaluate::{Evaluation, evaluate};
 use kelos::gitops::observed::ObservedCluster;
 use kelos::gitops::pass::{PassOutcome, carry_out};
 use kelos::gitops::render::ChildRenderer;
@@ -35,7 +35,9 @@ const CONCURRENCY: usize = 16;
 #[tokio::main]
 async fn main() {
     let Some(assets) = assets() else {
-        say("skipped: KUBEBUILDER_ASSETS names no folder with etcd and kube-apiserver; tests/envtest/build.sh makes one");
+        say(
+            "skipped: KUBEBUILDER_ASSETS names no folder with etcd and kube-apiserver; tests/envtest/build.sh makes one",
+        );
         return;
     };
     for count in numbers(&[1_000]) {
@@ -109,7 +111,11 @@ async fn pass(
     let pass = carry_out(&target, cluster, &evaluation, guard, DRY_RUN_LIMIT, true).await;
     let time = begun.elapsed();
     let PassOutcome::Done(applied) = &pass.outcome else { panic!("{:?}", pass.outcome) };
-    assert!(applied.failures.is_empty() && applied.written.len() == expected, "{} written", applied.written.len());
+    assert!(
+        applied.failures.is_empty() && applied.written.len() == expected,
+        "{} written",
+        applied.written.len()
+    );
     let known = |desired: &Desired| cluster.namespace("default").get(&desired.key).is_some();
     assert!(evaluation.desired.iter().all(|desired| known(desired)), "what was written is known");
     time
@@ -132,7 +138,8 @@ async fn bare_client(server: &RealApiServer, count: usize, word: &str) -> Durati
     let folder = tempfile::tempdir().expect("a temporary folder");
     for number in 0..count {
         let path = folder.path().join(format!("{number:05}.yaml"));
-        std::fs::write(path, definition(number, word).replace("nightly-", "bare-")).expect("a writable folder");
+        std::fs::write(path, definition(number, word).replace("nightly-", "bare-"))
+            .expect("a writable folder");
     }
     let evaluation = judged(folder.path());
     let parameters = PatchParams::apply("bench-bare").force().validation_strict();

@@ -46,13 +46,17 @@ async fn measure(count: usize) {
     let mut late: Vec<Duration> = Vec::new();
     let began = clock.now();
     let mut changes = Box::pin(
-        watcher(tasks, watcher::Config::default()).default_backoff().touched_objects().take_until(tokio::time::sleep(WATCHED)),
+        watcher(tasks, watcher::Config::default())
+            .default_backoff()
+            .touched_objects()
+            .take_until(tokio::time::sleep(WATCHED)),
     );
     let mut seen = std::collections::HashSet::new();
     while let Some(task) = changes.next().await {
         let task = task.expect("the API serves");
         let now = clock.now();
-        let tick = task.annotations().get(labels::SCHEDULED_AT).and_then(|text| text.parse::<Timestamp>().ok());
+        let tick =
+            task.annotations().get(labels::SCHEDULED_AT).and_then(|text| text.parse::<Timestamp>().ok());
         if let Some(tick) = tick.filter(|tick| *tick > began)
             && seen.insert(task.name_any())
         {
@@ -60,7 +64,8 @@ async fn measure(count: usize) {
         }
     }
     late.sort_unstable();
-    let at = |percent: usize| late.get((late.len() * percent / 100).min(late.len().saturating_sub(1))).copied();
+    let at =
+        |percent: usize| late.get((late.len() * percent / 100).min(late.len().saturating_sub(1))).copied();
     let shown = |time: Option<Duration>| time.map_or_else(|| "no Task came".to_owned(), seconds);
     row("Tasks that came", &late.len().to_string(), "");
     row("lateness, half of them", &shown(at(50)), "");

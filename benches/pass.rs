@@ -64,7 +64,11 @@ async fn measure(count: usize) {
     let (after, writes) = (daemon.usage(), daemon.revision().await - first);
     let cost = |of: fn(&Usage) -> Duration| seconds((of(&after) - of(&before)) / IDLE_PASSES);
     row("unchanged: request to handled", &seconds(total / IDLE_PASSES), "20 ms");
-    row("unchanged: processor time of a pass, and of git for it", &format!("{}, {}", cost(|u| u.cpu), cost(|u| u.children)), "");
+    row(
+        "unchanged: processor time of a pass, and of git for it",
+        &format!("{}, {}", cost(|u| u.cpu), cost(|u| u.children)),
+        "",
+    );
     // Each request is one write, and so is the note that it was handled.
     row("unchanged: writes beside request and note", &(writes - 2 * u64::from(IDLE_PASSES)).to_string(), "0");
 
@@ -94,7 +98,11 @@ async fn step(daemon: &Daemon, what: &str, budget: &str, commit: &str) {
     daemon.settle().await;
     let (after, last) = (daemon.usage(), daemon.revision().await);
     row(what, &seconds(time), budget);
-    row("- processor time to applied, and to settled", &format!("{}, {}", seconds(applied.cpu - before.cpu), seconds(after.cpu - before.cpu)), "");
+    row(
+        "- processor time to applied, and to settled",
+        &format!("{}, {}", seconds(applied.cpu - before.cpu), seconds(after.cpu - before.cpu)),
+        "",
+    );
     row("- writes", &(last - first).to_string(), "");
     row("- peak memory so far", &mebibytes(after.peak), "");
 }

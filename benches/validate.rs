@@ -62,7 +62,8 @@ fn report(what: &str, (time, usage): (Duration, Usage), budget: &str) {
 /// Runs a program to its end and returns how long that took and what it used.
 fn run(command: &mut Command) -> (Duration, Usage) {
     let begun = Instant::now();
-    let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("the program is there");
+    let mut child =
+        command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("the program is there");
     let mut last = Usage::default();
     // A process that ended and was not waited for still tells its processor time, and no longer its memory.
     loop {

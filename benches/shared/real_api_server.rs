@@ -34,29 +34,39 @@ impl RealApiServer {
         let clients = format!("http://127.0.0.1:{etcd}");
         let peers = format!("http://127.0.0.1:{peer}");
         let processes = vec![
-            start(assets, folder.path(), "etcd", &[
-                format!("--data-dir={}", file("etcd")),
-                format!("--listen-client-urls={clients}"),
-                format!("--advertise-client-urls={clients}"),
-                format!("--listen-peer-urls={peers}"),
-                format!("--initial-advertise-peer-urls={peers}"),
-                format!("--initial-cluster=default={peers}"),
-            ]),
-            start(assets, folder.path(), "kube-apiserver", &[
-                format!("--etcd-servers={clients}"),
-                "--bind-address=127.0.0.1".to_owned(),
-                format!("--secure-port={port}"),
-                format!("--tls-cert-file={}", file("tls.crt")),
-                format!("--tls-private-key-file={}", file("tls.key")),
-                format!("--cert-dir={}", file("certificates")),
-                "--service-account-issuer=https://kubernetes.default.svc".to_owned(),
-                format!("--service-account-key-file={}", file("accounts.pub")),
-                format!("--service-account-signing-key-file={}", file("accounts.key")),
-                format!("--token-auth-file={}", file("tokens.csv")),
-                "--authorization-mode=RBAC".to_owned(),
-                "--service-cluster-ip-range=10.0.0.0/24".to_owned(),
-                "--endpoint-reconciler-type=none".to_owned(),
-            ]),
+            start(
+                assets,
+                folder.path(),
+                "etcd",
+                &[
+                    format!("--data-dir={}", file("etcd")),
+                    format!("--listen-client-urls={clients}"),
+                    format!("--advertise-client-urls={clients}"),
+                    format!("--listen-peer-urls={peers}"),
+                    format!("--initial-advertise-peer-urls={peers}"),
+                    format!("--initial-cluster=default={peers}"),
+                ],
+            ),
+            start(
+                assets,
+                folder.path(),
+                "kube-apiserver",
+                &[
+                    format!("--etcd-servers={clients}"),
+                    "--bind-address=127.0.0.1".to_owned(),
+                    format!("--secure-port={port}"),
+                    format!("--tls-cert-file={}", file("tls.crt")),
+                    format!("--tls-private-key-file={}", file("tls.key")),
+                    format!("--cert-dir={}", file("certificates")),
+                    "--service-account-issuer=https://kubernetes.default.svc".to_owned(),
+                    format!("--service-account-key-file={}", file("accounts.pub")),
+                    format!("--service-account-signing-key-file={}", file("accounts.key")),
+                    format!("--token-auth-file={}", file("tokens.csv")),
+                    "--authorization-mode=RBAC".to_owned(),
+                    "--service-cluster-ip-range=10.0.0.0/24".to_owned(),
+                    "--endpoint-reconciler-type=none".to_owned(),
+                ],
+            ),
         ];
         let client = client(&folder.path().join("kubeconfig")).await;
         let server = Self { client, processes, _folder: folder };

@@ -10,8 +10,8 @@ use crate::cli::command_error::CommandError;
 use crate::cli::printer::Printer;
 use crate::git::folder::Folder;
 use crate::git::tree::TreeLimits;
-use crate::gitops::evaluate::{self, Evaluation};
 use crate::gitops::cache::EvaluationCache;
+use crate::gitops::evaluate::{self, Evaluation};
 use crate::gitops::render::ChildRenderer;
 use crate::validate;
 

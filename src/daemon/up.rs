@@ -116,7 +116,7 @@ pub async fn up(
     let settings = config_repositories::Settings {
         repositories: data.repositories(),
         renderer: Arc::new(ChildRenderer { program: config.program.clone() }),
-        cluster,
+        cluster: Arc::clone(&cluster),
         all_secrets: true,
     };
     supervisor.start(
@@ -124,8 +124,11 @@ pub async fn up(
         config_repositories::run(context.clone(), settings, observed, shutdown.clone()),
     );
 
-    let settings =
-        report::Settings { repositories: data.repositories(), search_path: config.search_path.clone() };
+    let settings = report::Settings {
+        cluster,
+        repositories: data.repositories(),
+        search_path: config.search_path.clone(),
+    };
     supervisor.start("reports", report::run(context, settings, shutdown));
 
     if let Some(folder) = &config.announcements {

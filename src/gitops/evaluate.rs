@@ -62,9 +62,8 @@ pub fn evaluate(
     context: &validate::Context,
 ) -> Evaluation {
     let mut loaded = load::load(tree, renderer, cache, values, context);
-    let documents = || {
-        loaded.files.iter().flat_map(|file| file.documents.iter().map(|document| (&*file.path, document)))
-    };
+    let documents =
+        || loaded.files.iter().flat_map(|file| file.documents.iter().map(|document| (&*file.path, document)));
     let objects: Vec<Placed<'_>> = documents()
         .map(|(file, document)| Placed { file, document: document.index, facts: &document.facts })
         .collect();

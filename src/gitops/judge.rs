@@ -75,7 +75,11 @@ pub(super) struct ReadFile {
 }
 
 /// Parses a file; otherwise what is wrong with its text.
-pub(super) fn read(path: &Arc<str>, bytes: Vec<u8>, is_rendered: bool) -> Result<ReadFile, Vec<LocatedFinding>> {
+pub(super) fn read(
+    path: &Arc<str>,
+    bytes: Vec<u8>,
+    is_rendered: bool,
+) -> Result<ReadFile, Vec<LocatedFinding>> {
     match yaml::parse_bytes(&bytes, &Limits::default()) {
         Ok(documents) => Ok(ReadFile {
             path: Arc::clone(path),

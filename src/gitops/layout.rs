@@ -43,7 +43,12 @@ impl Layout {
     /// Takes the layout from the document in `kelos.yaml`.
     pub(super) fn from_document(document: Value) -> Result<Self, LayoutFault> {
         const HOLDS: &str = "kelos.yaml may hold 'include', 'exclude' (lists of paths) and 'values'";
-        let fault = |pointer: String, side: Side, message: String| LayoutFault { pointer, side, message, hint: HOLDS };
+        let fault = |pointer: String, side: Side, message: String| LayoutFault {
+            pointer,
+            side,
+            message,
+            hint: HOLDS,
+        };
         let Value::Object(fields) = &document else {
             return Err(fault(String::new(), Side::Value, "kelos.yaml has to be a mapping".to_owned()));
         };
@@ -51,7 +56,9 @@ impl Layout {
             let message = match (key.as_str(), value) {
                 ("values", Value::Object(_)) => continue,
                 ("values", _) => "values has to be a mapping".to_owned(),
-                ("include" | "exclude", Value::Array(paths)) if paths.iter().all(Value::is_string) => continue,
+                ("include" | "exclude", Value::Array(paths)) if paths.iter().all(Value::is_string) => {
+                    continue;
+                }
                 ("include" | "exclude", _) => format!("{key} has to be a list of paths"),
                 _ => {
                     let pointer = format!("/{}", key.replace('~', "~0").replace('/', "~1"));

@@ -180,12 +180,7 @@ impl Loader<'_> {
             (None, _) => return Layout::default(),
             (Some(_), Some(_)) => {
                 let message = "kelos.yaml holds more than one document";
-                self.find_in_file(
-                    layout::FILE_NAME,
-                    FindingCode::InvalidRepositoryFile,
-                    message,
-                    None,
-                );
+                self.find_in_file(layout::FILE_NAME, FindingCode::InvalidRepositoryFile, message, None);
                 return Layout::default();
             }
             (Some(only), None) => Layout::from_document(only.value),
@@ -213,8 +208,7 @@ impl Loader<'_> {
                 let position = locator.locate(0, &fault.pointer, fault.side);
                 let code = FindingCode::InvalidRepositoryFile.as_str();
                 let hint = Some(fault.hint.to_owned());
-                let mut finding =
-                    located(code, layout::FILE_NAME, position, &lines, fault.message, hint);
+                let mut finding = located(code, layout::FILE_NAME, position, &lines, fault.message, hint);
                 finding.path = json_path(&fault.pointer);
                 finding
             };
@@ -307,8 +301,11 @@ impl Loader<'_> {
                 None
             }
             Ok(texts) => {
-                let faults: Vec<LocatedFinding> =
-                    texts.values().filter_map(|text| text.as_ref().err()).map(|fault| fault_of(fault, &sources)).collect();
+                let faults: Vec<LocatedFinding> = texts
+                    .values()
+                    .filter_map(|text| text.as_ref().err())
+                    .map(|fault| fault_of(fault, &sources))
+                    .collect();
                 let sound = sources.len() == count && faults.is_empty();
                 self.loaded.findings.extend(faults);
                 self.loaded.rendered = Arc::new(texts);

@@ -149,7 +149,8 @@ fn an_include_that_selects_nothing_is_told_where_it_stands() {
     let one = spawner("one", "a");
     let files = Memory::of(&[("kelos.yaml", layout), ("spawners/1.yaml", &one)]);
     let findings = evaluated(&files, &mut EvaluationCache::new()).findings;
-    let places: Vec<String> = findings.iter().map(|finding| format!("{} {}", finding.place(), finding.path)).collect();
+    let places: Vec<String> =
+        findings.iter().map(|finding| format!("{} {}", finding.place(), finding.path)).collect();
     assert_eq!(places, ["kelos.yaml:4:5 $.include[1]"]);
     assert_eq!(findings[0].excerpt.as_deref(), Some("  - nowhere/"));
 }

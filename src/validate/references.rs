@@ -152,7 +152,9 @@ fn cycles(tasks: &[(&str, Placed<'_>)]) -> Vec<Finding> {
     let by_name: BTreeMap<&str, Placed<'_>> = tasks.iter().copied().collect();
     let dependencies: graph::Dependencies<'_> = tasks
         .iter()
-        .map(|(name, object)| (*name, object.facts.dependencies().map(|target| target.name.as_str()).collect()))
+        .map(|(name, object)| {
+            (*name, object.facts.dependencies().map(|target| target.name.as_str()).collect())
+        })
         .collect();
     let mut findings = Vec::new();
     for cycle in graph::cycles(&dependencies) {

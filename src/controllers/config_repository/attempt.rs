@@ -15,6 +15,7 @@ use crate::controllers::config_repository::remote::{self, RemoteFault};
 use crate::controllers::config_repository::status::{self, Draft, short};
 use crate::controllers::config_repository::{Controlled, RepositoryError};
 use crate::controllers::context::Happened;
+use crate::controllers::objects;
 use crate::domain::plan::{Cluster as _, Notice, PruneGuard};
 use crate::git::error::{GitError, GitErrorClass};
 use crate::git::id::CommitId;
@@ -23,8 +24,8 @@ use crate::git::remote::Remote;
 use crate::git::repository::Repository;
 use crate::git::tree::{Files, TreeLimits};
 use crate::gitops::apply::{Applied, Target};
-use crate::gitops::evaluate::{self, Evaluation};
 use crate::gitops::cache::EvaluationCache;
+use crate::gitops::evaluate::{self, Evaluation};
 use crate::gitops::observed::Stage;
 use crate::gitops::pass::{self, PassOutcome};
 use crate::validate::{self, AllowedSecrets};
@@ -125,7 +126,7 @@ impl Controlled {
         } else {
             self.try_revision(repository, memory, &mut draft).await
         };
-        let stored = status::store(&self.context.client, repository, &draft.status).await;
+        let stored = objects::store_status(&self.context.client, repository, &draft.status).await;
         stored.map_err(|source| RepositoryError::Api {
             attempt: "write the status",
             source: Box::new(source),
@@ -170,7 +171,8 @@ impl Controlled {
         if judged.evaluation.is_valid() {
             let namespace = repository.namespace().unwrap_or_default();
             let stage = self.settings.cluster.namespace(&namespace).stage();
-            let grounds = Grounds { commit: judged.commit, asked: Asked::of(repository).without_request(), stage };
+            let grounds =
+                Grounds { commit: judged.commit, asked: Asked::of(repository).without_request(), stage };
             if memory.quiet.as_ref() == Some(&grounds) && draft.says_applied(&judged.commit.to_string()) {
                 return Verdict::Settled;
             }

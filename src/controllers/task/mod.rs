@@ -26,7 +26,7 @@ use crate::api::condition::Reason;
 use crate::api::phase::TaskPhase;
 use crate::api::task::Task;
 use crate::api::workspace::Workspace;
-use crate::controllers::context::{Context, RETRY};
+use crate::controllers::context::{Context, RETRY, chain};
 use crate::controllers::task::build::Machine;
 use crate::controllers::task::claims::Claims;
 use crate::executor::{Executor, ExecutorError, StartError};
@@ -139,17 +139,6 @@ fn report(error: &kube::runtime::controller::Error<TaskError, watcher::Error>) {
 
 fn is_conflict(error: &kube::Error) -> bool {
     matches!(error, kube::Error::Api(status) if status.code == 409)
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }
 
 /// Returns the Tasks that a change of `changed` may let go on.

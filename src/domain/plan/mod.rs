@@ -125,7 +125,8 @@ impl Observed {
 
     /// Returns whether a plan makes the same of both.
     pub fn is_as(&self, other: &Self) -> bool {
-        let Self { uid, owner, digest, spec_digest, finished, deleting, suspended_by_hand, object, drift: _ } = self;
+        let Self { uid, owner, digest, spec_digest, finished, deleting, suspended_by_hand, object, drift: _ } =
+            self;
         *uid == other.uid
             && *owner == other.owner
             && *digest == other.digest

@@ -5,8 +5,8 @@ use std::path::Path;
 
 use kelos::git::folder::Folder;
 use kelos::git::tree::TreeLimits;
-use kelos::gitops::evaluate::evaluate;
 use kelos::gitops::cache::EvaluationCache;
+use kelos::gitops::evaluate::evaluate;
 use kelos::gitops::render::ChildRenderer;
 use kelos::validate::{Context, Manifest, check};
 use kelos::yaml::{self, Limits};
