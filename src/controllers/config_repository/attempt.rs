@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+use kube::api::Api;
 use kube::{Resource as _, ResourceExt as _};
 use tokio::time::Instant;
 
@@ -126,13 +127,30 @@ impl Controlled {
         } else {
             self.try_revision(repository, memory, &mut draft).await
         };
-        let stored = objects::store_status(&self.context.client, repository, &draft.status).await;
-        stored.map_err(|source| RepositoryError::Api {
-            attempt: "write the status",
-            source: Box::new(source),
-        })?;
+        if let Err(source) = self.store(repository, &mut draft).await {
+            // What was found is not told yet: the next attempt has to find it again.
+            memory.quiet = None;
+            return Err(RepositoryError::Api { attempt: "write the status", source: Box::new(source) });
+        }
         self.tell_changes(repository, &draft).await;
         Ok(verdict)
+    }
+
+    /// Stores the status; the report, which is told in the same status, may have been faster.
+    async fn store(&self, repository: &ConfigRepository, draft: &mut Draft) -> Result<(), kube::Error> {
+        let client = &self.context.client;
+        match objects::store_status(client, repository, &draft.status).await {
+            Err(kube::Error::Api(status)) if status.code == 409 => {}
+            stored => return stored.map(drop),
+        }
+        let api: Api<ConfigRepository> =
+            Api::namespaced(client.clone(), &repository.namespace().unwrap_or_default());
+        let current = api.get_opt(&repository.name_any()).await?;
+        let Some(current) = current.filter(|current| current.uid() == repository.uid()) else {
+            return Ok(());
+        };
+        draft.take_report_from(current.status.as_ref());
+        objects::store_status(client, &current, &draft.status).await.map(drop)
     }
 
     async fn try_revision(

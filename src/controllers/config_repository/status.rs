@@ -49,6 +49,16 @@ impl Draft {
             && status.last_attempted_revision.as_deref() == revision
     }
 
+    /// Takes over what the report says of itself: it is told in the same status by somebody else.
+    pub(super) fn take_report_from(&mut self, current: Option<&ConfigRepositoryStatus>) {
+        let Some(current) = current else { return };
+        let status = &mut self.status;
+        status.last_report_commit.clone_from(&current.last_report_commit);
+        status.last_report_time.clone_from(&current.last_report_time);
+        condition::remove(&mut status.conditions, ConditionType::Reported);
+        status.conditions.extend(condition::find(&current.conditions, ConditionType::Reported).cloned());
+    }
+
     /// All of the revision is applied.
     pub(super) fn applied(&mut self, revision: &str, evaluation: &Evaluation) {
         let message = format!("{} objects of {} are applied", evaluation.desired.len(), short(revision));
