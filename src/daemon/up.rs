@@ -8,11 +8,12 @@ use anyhow::Context as _;
 use kube::api::{Api, Patch, PatchParams};
 use serde_json::json;
 use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
 
 use crate::api::config_repository::{ConfigRepository, ConfigRepositorySpec, GitReference, ReportSpec};
 use crate::api::kind::Kind;
 use crate::apiserver::{self, Credentials};
-use crate::clock;
+use crate::clock::{self, SharedClock};
 use crate::controllers::config_repository as config_repositories;
 use crate::controllers::context::Context;
 use crate::controllers::task::bounds::Bounds;
@@ -94,20 +95,7 @@ pub async fn up(
             Ok(())
         });
     }
-    {
-        let (clock, shutdown) = (Arc::clone(&clock), shutdown.clone());
-        supervisor.start("cleaning of runs", async move {
-            loop {
-                if let Err(error) = local.clean(clock.now()).await {
-                    tracing::warn!(%error, "What is too old of a run could not be removed and is tried again");
-                }
-                tokio::select! {
-                    () = tokio::time::sleep(CLEAN_EVERY) => {}
-                    () = shutdown.cancelled() => return Ok(()),
-                }
-            }
-        });
-    }
+    supervisor.start("cleaning of runs", clean_runs(local, Arc::clone(&clock), shutdown.clone()));
     if let Some(repository) = &config.repository {
         make_repository(&client, repository).await?;
     }
@@ -169,6 +157,19 @@ pub async fn up(
         home::withdraw(folder, &data.kubeconfig());
     }
     result
+}
+
+/// Removes what is too old of runs, again and again until `shutdown`.
+async fn clean_runs(local: Local, clock: SharedClock, shutdown: CancellationToken) -> anyhow::Result<()> {
+    loop {
+        if let Err(error) = local.clean(clock.now()).await {
+            tracing::warn!(%error, "What is too old of a run could not be removed and is tried again");
+        }
+        tokio::select! {
+            () = tokio::time::sleep(CLEAN_EVERY) => {}
+            () = shutdown.cancelled() => return Ok(()),
+        }
+    }
 }
 
 fn store_options() -> store::Options {
