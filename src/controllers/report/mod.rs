@@ -172,7 +172,9 @@ async fn reconcile(
         return Ok(Action::await_change());
     }
     memory.rest_until = Some(Instant::now() + interval);
-    match controlled.write(&repository, report, &gathered).await {
+    let written = controlled.write(&repository, report, &gathered).await;
+    controlled.context.metrics.work.report_ended(written.is_ok());
+    match written {
         Ok(written) => {
             memory.reported = Some(digest);
             memory.failures = 0;

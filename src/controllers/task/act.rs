@@ -7,6 +7,7 @@ use kube::api::{Api, DeleteParams, Preconditions};
 use kube::runtime::controller::Action;
 use kube::{Resource as _, ResourceExt as _};
 
+use crate::api::condition::Reason;
 use crate::api::kind::Kind;
 use crate::api::labels;
 use crate::api::run::RunState;
@@ -154,7 +155,11 @@ impl Controlled {
     async fn end(&self, task: &Task, next: TaskStatus) -> Result<(), TaskError> {
         let succeeded = next.phase == Some(crate::api::phase::TaskPhase::Succeeded);
         let reason = if succeeded { "TaskSucceeded" } else { "TaskFailed" };
+        let outcome = next.reason.as_deref().and_then(|word| word.parse().ok()).map_or("", Reason::as_str);
+        let took = next.start_time.as_ref().zip(next.completion_time.as_ref());
+        let took = took.and_then(|(began, ended)| Duration::try_from(ended.0.duration_since(began.0)).ok());
         self.write(task, next, reason, !succeeded).await?;
+        self.context.metrics.work.run_ended(task.spec.agent.as_str(), outcome, took);
         self.claims.release(task.metadata.uid.as_deref().unwrap_or_default());
         Ok(())
     }

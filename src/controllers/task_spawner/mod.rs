@@ -187,6 +187,8 @@ async fn create_pending(
     }
     match create::create(context, spawner, &cron.schedule, tick.0).await? {
         Ok(()) => {
+            let late = Duration::try_from(context.clock.now().duration_since(tick.0));
+            context.metrics.work.tick_served(late.unwrap_or_default());
             next.total_tasks_created = Some(total + 1);
             next.pending_ticks.clear();
             status::no_errors(&mut next, spawner.metadata.generation, now);
