@@ -153,6 +153,23 @@ async fn a_restart_keeps_branches_slots_and_the_order() {
 }
 
 #[tokio::test]
+async fn who_waits_for_the_disk_keeps_its_turn() {
+    let mut cluster = Cluster::new(1).await;
+    cluster.runs.fill_disk(Some(1 << 30));
+    cluster.create_task("first", json!({})).await;
+    let message = cluster.waits("first", "WaitingForDisk").await;
+    assert!(message.contains("1073741824"), "{message}");
+    cluster.create_task("a-second", json!({})).await;
+    cluster.waits("a-second", "WaitingForSlot").await;
+    cluster.kill().await;
+    cluster.start();
+    cluster.runs.fill_disk(None);
+    cluster.succeed("first", &[]).await;
+    cluster.phase("a-second", TaskPhase::Running).await;
+    assert_eq!(cluster.runs.started(), ["first", "a-second"]);
+}
+
+#[tokio::test]
 async fn many_tasks_on_few_slots_and_branches_all_end() {
     let cluster = Cluster::new(3).await;
     workspace(&cluster, "app", "default", "https://github.com/acme/app").await;

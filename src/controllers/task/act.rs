@@ -18,7 +18,7 @@ use crate::api::task_spawner::TaskSpawner;
 use crate::controllers::context::{Happened, RETRY};
 use crate::controllers::task::dereference::Known;
 use crate::controllers::task::wakes::name_of;
-use crate::controllers::task::{Controlled, TaskError, build, record, status};
+use crate::controllers::task::{Controlled, TaskError, bounds, record, status};
 use crate::domain::phase::{self, Step, Wait};
 use crate::executor::StartError;
 
@@ -112,6 +112,8 @@ impl Controlled {
         let look_again = match wait {
             Wait::Slot => LOOK_AGAIN_AT_TASKS,
             Wait::Branch(_) => LOOK_AGAIN,
+            // Nobody tells when there is room again. It keeps its turn.
+            Wait::Disk { .. } => RETRY,
             // Who waits for something else stands in nobody's way.
             Wait::Missing(_) => self.leave_queue(task, LOOK_AGAIN),
             Wait::DependencyMissing(_) | Wait::Dependency(_) => self.leave_queue(task, LOOK_AGAIN_AT_TASKS),
@@ -128,7 +130,10 @@ impl Controlled {
     }
 
     async fn accept(&self, task: &Task, known: Known) -> Result<Action, TaskError> {
-        let next = status::accepted(task, &build::ignored_overrides(&task.spec), self.context.clock.now());
+        if let Some(floor) = self.settings.executor.missing_room() {
+            return self.wait(task, &Wait::Disk { floor }).await;
+        }
+        let next = status::accepted(task, &bounds::ignored_overrides(&task.spec), self.context.clock.now());
         let stored = self.write(task, next, "TaskCreated", false).await?;
         self.start(&stored, known).await
     }
@@ -155,6 +160,7 @@ impl Controlled {
                 self.wait(task, &Wait::Slot).await?;
                 Ok(Action::requeue(RETRY))
             }
+            Err(StartError::NoRoom { floor }) => self.wait(task, &Wait::Disk { floor }).await,
             Err(error) => Err(TaskError::Start(error)),
         }
     }

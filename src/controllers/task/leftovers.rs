@@ -55,7 +55,9 @@ impl Controlled {
                     self.wakes.adopt(candidate(task, workspace));
                 }
                 Some(TaskPhase::Waiting)
-                    if waits_for(Reason::WaitingForSlot) || waits_for(Reason::WaitingForBranch) =>
+                    if [Reason::WaitingForSlot, Reason::WaitingForBranch, Reason::WaitingForDisk]
+                        .into_iter()
+                        .any(waits_for) =>
                 {
                     self.wakes.enter(candidate(task, workspace));
                 }

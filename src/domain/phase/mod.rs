@@ -101,6 +101,11 @@ pub enum Wait {
     Branch(String),
     /// As many runs go on as may.
     Slot,
+    /// The disk has less room than a run needs to begin.
+    Disk {
+        /// Bytes that must be free.
+        floor: u64,
+    },
 }
 
 impl Wait {
@@ -117,6 +122,7 @@ impl Wait {
             }
             Self::Branch(_) => Reason::WaitingForBranch,
             Self::Slot => Reason::WaitingForSlot,
+            Self::Disk { .. } => Reason::WaitingForDisk,
         }
     }
 
@@ -138,6 +144,9 @@ impl Wait {
                 format!("waits for the Task {name}, which has the same branch and comes first")
             }
             Self::Slot => "waits for a free slot: as many runs go on as may".to_owned(),
+            Self::Disk { floor } => {
+                format!("waits until the disk of the data folder has {floor} free bytes (--disk-floor)")
+            }
         }
     }
 }

@@ -15,7 +15,7 @@ use jiff::Timestamp;
 use kelos::api::kind::Kind;
 use kelos::api::phase::TaskPhase;
 use kelos::api::rule::RuleReason;
-use kelos::api::run::{Exit, Outcome, Plan, RunState, SandboxLevel, Secrets};
+use kelos::api::run::{Exit, Outcome, Plan, RunState, Secrets};
 use kelos::api::run_record::RunRecord;
 use kelos::api::schema;
 use kelos::api::task::Task;
@@ -23,6 +23,7 @@ use kelos::apiserver::{self, ApiServer, InProcess, Options, Resource, Violation,
 use kelos::clock::{Clock as _, ManualClock, SharedClock};
 use kelos::controllers::context::Context;
 use kelos::controllers::task;
+use kelos::controllers::task::bounds::Bounds;
 use kelos::controllers::task::build::Machine;
 use kelos::executor::{Executor, ExecutorError, LogStream, Slots, StartError};
 use kelos::store::Store;
@@ -79,7 +80,7 @@ impl Cluster {
             search_path: String::new(),
             mirrors: "/nonexistent".into(),
             private: Vec::new(),
-            sandbox: SandboxLevel::None,
+            bounds: Bounds::default(),
         };
         let settings = task::Settings { executor: Arc::new(self.runs.clone()), machine };
         let context = Context::new(self.client.clone(), Arc::clone(&self.clock) as SharedClock);
@@ -288,6 +289,8 @@ struct Runs {
     started: Vec<(String, Plan)>,
     /// No run can be started while this is set.
     broken: bool,
+    /// How much room is missing.
+    missing_room: Option<u64>,
 }
 
 impl Default for Scripted {
@@ -342,6 +345,11 @@ impl Scripted {
     /// Lets starts fail, or not any more.
     pub(crate) fn break_starts(&self, broken: bool) {
         self.state().broken = broken;
+    }
+
+    /// Lets the disk be too full for a run, or not any more.
+    pub(crate) fn fill_disk(&self, missing: Option<u64>) {
+        self.state().missing_room = missing;
     }
 
     /// Returns how many runs go on.
@@ -427,6 +435,10 @@ impl Executor for Scripted {
     fn slots(&self) -> Slots {
         let runs = self.state();
         Slots { total: runs.slots, used: runs.running() }
+    }
+
+    fn missing_room(&self) -> Option<u64> {
+        self.state().missing_room
     }
 }
 
