@@ -2,6 +2,7 @@
 
 pub(crate) mod api;
 pub(crate) mod clients;
+pub(crate) mod cluster;
 pub(crate) mod env;
 mod filter;
 pub(crate) mod real_api_server;
