@@ -246,6 +246,7 @@ pub(crate) fn succeeded(now: Timestamp, results: &[(&str, &str)]) -> Outcome {
         results,
         usage: None,
         sandbox: None,
+        network: None,
         log_bytes: 0,
     }
 }
