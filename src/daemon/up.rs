@@ -109,6 +109,7 @@ pub async fn up(
         mirrors: data.mirrors(),
         private: [Some(data.root().to_path_buf()), config.user_home.clone()].into_iter().flatten().collect(),
         sandbox: SandboxLevel::default(),
+        agents: config.agents.clone(),
     };
     let settings = task::Settings { executor, machine };
     supervisor.start("tasks", task::run(context.clone(), settings, shutdown.clone()));

@@ -13,8 +13,9 @@ use crate::api::run::{
     CHECKOUT_FOLDER, HOME_FOLDER, McpServer, Plan, Secrets, TEMPORARY_FOLDER, WORK_FOLDER,
 };
 use crate::file;
-use crate::runner::agents::AgentProgram;
+use crate::runner::agents::{AgentProgram, Wish};
 use crate::runner::folder::Folder;
+use crate::runner::parts;
 
 /// Our own files in the agent's home.
 const OWN_FOLDER: &str = ".kelos";
@@ -66,8 +67,10 @@ pub(super) struct Furniture {
     pub(super) variables: BTreeMap<String, String>,
     /// The file with the prompt.
     pub(super) prompt_file: PathBuf,
-    /// The file with the servers, if the agent reads one and there are any.
-    pub(super) servers_file: Option<PathBuf>,
+    /// Whether there are servers of the Model Context Protocol.
+    pub(super) has_servers: bool,
+    /// The pipe into which the agent writes what it does not print.
+    pub(super) side_channel: Option<PathBuf>,
 }
 
 /// Writes the files of the agent's home and returns its variables.
@@ -84,11 +87,6 @@ pub(super) fn furnish(
 
     let prompt_file = home.write(&own("prompt"), &plan.agent.prompt)?;
     variables.insert("KELOS_PROMPT_FILE".to_owned(), text(&prompt_file));
-    if let Some(instructions) = &plan.agents_md
-        && let Some(path) = agent.instructions()
-    {
-        home.write(path, instructions)?;
-    }
     let mut git_config = GIT_CONFIG.to_owned();
     if let Some(token) = variables.get("GITHUB_TOKEN").cloned() {
         let file = home.write(&own("github-token/GITHUB_TOKEN"), &token)?;
@@ -96,14 +94,25 @@ pub(super) fn furnish(
         git_config.push_str(&credential_helper(plan).unwrap_or_default());
     }
     home.write(".gitconfig", &git_config)?;
-    if let Some(login) = agent.login(&variables) {
-        home.write(login.path, &login.content)?;
-    }
     let servers = with_secrets(&plan.mcp_servers, secrets);
-    let servers_file = match agent.servers(&servers).filter(|_| !servers.is_empty()) {
-        Some(file) => Some(home.write(file.path, &file.content)?),
-        None => None,
+    let wish = Wish {
+        home: &layout.home,
+        variables: &variables,
+        instructions: plan.agents_md.as_deref(),
+        servers: &servers,
+        model: plan.agent.model.as_deref(),
+        effort: plan.agent.effort.as_deref(),
     };
+    for file in agent.home(&wish) {
+        home.write(file.path, &file.content)?;
+    }
+    for (name, value) in agent.variables(&wish) {
+        match value {
+            Some(value) => variables.insert(name, value),
+            None => variables.remove(&name),
+        };
+    }
+    parts::place(agent, layout)?;
     if let Some(item) = plan.item.as_ref().filter(|_| agent.takes_item()) {
         let file = home.write(&own("item.json"), &item.to_string())?;
         variables.insert("KELOS_ITEM_FILE".to_owned(), text(&file));
@@ -116,7 +125,8 @@ pub(super) fn furnish(
     }
     variables
         .retain(|name, value| is_variable(name) && value.len() <= LONGEST_VALUE && !value.contains('\0'));
-    Ok(Furniture { variables, prompt_file, servers_file })
+    let side_channel = agent.side_channel().map(|path| layout.home.join(path));
+    Ok(Furniture { variables, prompt_file, has_servers: !servers.is_empty(), side_channel })
 }
 
 fn stated(plan: &Plan, secrets: &Secrets) -> BTreeMap<String, String> {
@@ -341,7 +351,9 @@ mod tests {
             .insert("A".to_owned(), Secret::new("secret"));
         let (temporary, furniture) = furnished(&plan, &secrets);
         let told: Value =
-            serde_json::from_str(&fs::read_to_string(furniture.servers_file.unwrap()).unwrap()).unwrap();
+            serde_json::from_str(&fs::read_to_string(temporary.path().join("home/.kelos/mcp.json")).unwrap())
+                .unwrap();
+        assert!(furniture.has_servers);
         assert_eq!(told["mcpServers"]["s"]["headers"], json!({"A": "secret", "B": "b"}));
         assert!(!furniture.variables.values().any(|value| value.contains("secret")));
         let instructions = temporary.path().join("home/.claude/CLAUDE.md");

@@ -28,6 +28,8 @@ pub struct Machine {
     pub private: Vec<PathBuf>,
     /// The least sandbox that a run needs.
     pub sandbox: run::SandboxLevel,
+    /// Programs that stand for images or take the place of the program of an agent type, by the name of either.
+    pub agents: BTreeMap<String, PathBuf>,
 }
 
 /// A Task with everything that it names.
@@ -109,14 +111,7 @@ pub(crate) fn ignored_overrides(spec: &TaskSpec) -> Vec<&'static str> {
 pub(crate) fn build(order: &Order<'_>, machine: &Machine) -> Result<(Plan, Secrets), Obstacle> {
     let spec = &order.task.spec;
     let metadata = &order.task.metadata;
-    if let Some(image) = &spec.image {
-        return Err(refused(
-            Reason::ImageNeedsCluster,
-            format!(
-                "the image {image} cannot be run on one machine; leave 'image' out to run the agent's own program"
-            ),
-        ));
-    }
+    let program = program(spec, machine)?;
     if order.agent_configs.iter().any(|config| !config.skills.is_empty()) {
         return Err(refused(
             Reason::UnsupportedHere,
@@ -138,7 +133,8 @@ pub(crate) fn build(order: &Order<'_>, machine: &Machine) -> Result<(Plan, Secre
         spawner: label(labels::TASK_SPAWNER),
         agent: run::Agent {
             kind: spec.agent.as_str().to_owned(),
-            program: None,
+            program,
+            image: spec.image.clone(),
             prompt: prompt(order)?,
             model: spec.model.clone(),
             effort: spec.effort.clone(),
@@ -157,7 +153,7 @@ pub(crate) fn build(order: &Order<'_>, machine: &Machine) -> Result<(Plan, Secre
             ..run::Limits::default()
         },
         sandbox: run::Sandbox {
-            minimum: minimum_sandbox(spec.agent, machine),
+            minimum: minimum_sandbox(spec, machine),
             private: machine.private.clone(),
             ..run::Sandbox::default()
         },
@@ -167,14 +163,40 @@ pub(crate) fn build(order: &Order<'_>, machine: &Machine) -> Result<(Plan, Secre
 
 /// Returns the least sandbox of a run: a script is its author's own, a model may be talked into anything and is kept
 /// from the files of the host.
-fn minimum_sandbox(agent: AgentType, machine: &Machine) -> run::SandboxLevel {
-    match agent {
-        AgentType::Shell => machine.sandbox,
-        AgentType::ClaudeCode
+fn minimum_sandbox(spec: &TaskSpec, machine: &Machine) -> run::SandboxLevel {
+    match spec.agent {
+        AgentType::Shell if spec.image.is_none() => machine.sandbox,
+        AgentType::Shell
+        | AgentType::ClaudeCode
         | AgentType::Codex
         | AgentType::Gemini
         | AgentType::OpenCode
         | AgentType::Cursor => machine.sandbox.max(run::SandboxLevel::Files),
+    }
+}
+
+/// Returns the program that is configured for the image of a Task, or for its agent type; none is the type's own.
+fn program(spec: &TaskSpec, machine: &Machine) -> Result<Option<PathBuf>, Obstacle> {
+    let Some(image) = &spec.image else { return Ok(machine.agents.get(spec.agent.as_str()).cloned()) };
+    let named = [image.as_str(), without_version(image)].into_iter().find_map(|name| machine.agents.get(name));
+    named.cloned().map(Some).ok_or_else(|| {
+        refused(
+            Reason::ImageNeedsCluster,
+            format!(
+                "the image {image} cannot be run on one machine; name a program that stands for it with \
+                 'kelos up --agent {}=PROGRAM', or leave 'image' out to run the agent's own program",
+                without_version(image)
+            ),
+        )
+    })
+}
+
+/// Returns the name of an image without its digest and tag. A colon before a slash belongs to a port.
+fn without_version(image: &str) -> &str {
+    let name = image.split_once('@').map_or(image, |(name, _)| name);
+    match name.rsplit_once(':') {
+        Some((before, tag)) if !tag.contains('/') => before,
+        _ => name,
     }
 }
 

@@ -49,6 +49,7 @@ pub(crate) fn finished(task: &Task, outcome: &Outcome) -> TaskStatus {
     status.completion_time = Some(Time(outcome.finished_at));
     status.outputs = outcome.outputs.iter().take(MOST_OUTPUTS).map(|line| cut(line)).collect();
     status.results = outcome.results.iter().map(|(key, value)| (key.clone(), cut(value))).collect();
+    status.agent_version = outcome.agent_version.as_deref().map(cut);
     status.usage = outcome.usage.as_ref().map(|usage| Usage {
         cost_usd: usage.cost_usd.clone().map(Quantity),
         input_tokens: usage.input_tokens.and_then(|tokens| i64::try_from(tokens).ok()),
