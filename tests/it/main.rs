@@ -3,6 +3,8 @@
 //! Every module is marked as test code, so that lints treat what tests share as they treat the tests.
 
 #[cfg(test)]
+mod agents_work_with_their_programs;
+#[cfg(test)]
 mod cli_changes;
 #[cfg(test)]
 mod cli_completes;
