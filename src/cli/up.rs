@@ -113,7 +113,7 @@ pub(super) async fn run(
 
 /// Returns the path of a program in full; a name without a slash stays one, to be looked up for each run.
 fn in_full(program: PathBuf) -> PathBuf {
-    if program.components().count() > 1 { program.canonicalize().unwrap_or(program) } else { program }
+    if program.components().count() > 1 { std::path::absolute(&program).unwrap_or(program) } else { program }
 }
 
 /// Returns a path on this machine as an absolute one, and a URL as it is.

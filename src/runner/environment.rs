@@ -4,7 +4,9 @@
 //! The home is made anew for each run and removed with it, because files in it may hold secrets.
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::io::{self, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
@@ -113,6 +115,13 @@ pub(super) fn furnish(
         };
     }
     parts::place(agent, layout)?;
+    if agent.hides_git_settings()
+        && let Some(programs) = home.wrap_git(plan)?
+    {
+        let path = variables.get("PATH").unwrap_or(&plan.search_path);
+        let path = format!("{}:{path}", text(&programs));
+        variables.insert("PATH".to_owned(), path);
+    }
     if let Some(item) = plan.item.as_ref().filter(|_| agent.takes_item()) {
         let file = home.write(&own("item.json"), &item.to_string())?;
         variables.insert("KELOS_ITEM_FILE".to_owned(), text(&file));
@@ -262,6 +271,18 @@ struct Home {
 }
 
 impl Home {
+    // What is given on the command line of git counts last, so our settings are given there once more.
+    fn wrap_git(&self, plan: &Plan) -> io::Result<Option<PathBuf>> {
+        let git = crate::process::find("git", plan.search_path.as_ref());
+        let Some(git) = git.as_ref().and_then(|git| git.to_str()).filter(|git| !git.contains('\'')) else {
+            return Ok(None);
+        };
+        let script = format!("#!/bin/sh\nexec '{git}' -c include.path=\"$HOME/.gitconfig\" \"$@\"\n");
+        let path = self.write(&own("bin/git"), &script)?;
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o700))?;
+        Ok(path.parent().map(Path::to_path_buf))
+    }
+
     // The home is written before anything of the agent's side runs, so no link can lie in the way.
     fn write(&self, path: &str, content: &str) -> io::Result<PathBuf> {
         let path = self.path.join(path);
@@ -273,8 +294,6 @@ impl Home {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
-
     use serde_json::json;
 
     use super::*;
@@ -358,6 +377,31 @@ mod tests {
         assert!(!furniture.variables.values().any(|value| value.contains("secret")));
         let instructions = temporary.path().join("home/.claude/CLAUDE.md");
         assert_eq!(fs::read_to_string(instructions).unwrap(), "Be kind.");
+    }
+
+    #[test]
+    fn git_keeps_our_settings_where_an_agent_hides_them() {
+        let plan = plan(&json!({
+            "agent": {"type": "gemini", "prompt": "p"}, "workspace": {"repo": "https://forge.example/o/n", "mirror": "/m"}
+        }));
+        let mut secrets = Secrets::default();
+        secrets.environment.insert("GITHUB_TOKEN".to_owned(), Secret::new("t0ken"));
+        let (_temporary, furniture) = furnished(&plan, &secrets);
+        let git = crate::process::find("git", furniture.variables["PATH"].as_ref()).unwrap();
+        // The variables that Gemini CLI 0.61 adds.
+        let hidden = [
+            ("GIT_CONFIG_GLOBAL", "/dev/null"),
+            ("GIT_CONFIG_COUNT", "1"),
+            ("GIT_CONFIG_KEY_0", "credential.helper"),
+            ("GIT_CONFIG_VALUE_0", ""),
+        ];
+        let mut command = crate::process::command(git);
+        command.envs(&furniture.variables).envs(hidden).args(["credential", "fill"]);
+        let mut child = command.stdin(std::process::Stdio::piped()).spawn().unwrap();
+        let question = b"protocol=https\nhost=forge.example\n\n";
+        child.stdin.take().unwrap().write_all(question).unwrap();
+        let answer = String::from_utf8(child.wait_with_output().unwrap().stdout).unwrap();
+        assert!(answer.contains("password=t0ken\n"), "{answer}");
     }
 
     #[test]

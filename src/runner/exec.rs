@@ -123,13 +123,19 @@ fn version(
     if agent.takes_item() {
         return None;
     }
+    if let Some(version) = version::of_package(program) {
+        return Some(version);
+    }
+    // A program of another name may be anything, and take a question for an order.
+    if program.file_name()? != agent.program() {
+        return None;
+    }
     let mut commands = Commands {
         folder: &layout.work,
         variables: &furniture.variables,
         search_path: &plan.search_path,
     };
-    version::of_package(program)
-        .or_else(|| version::first_in(&commands.ask(program.to_str()?, &["--version"])?))
+    version::first_in(&commands.ask(program.to_str()?, &["--version"])?)
 }
 
 fn outdated(agent: &dyn AgentProgram, program: &Path, version: Version) -> Option<String> {
@@ -218,7 +224,7 @@ fn work(
         let mut commands = Commands {
             folder: &layout.start,
             variables: &furniture.variables,
-            search_path: &plan.search_path,
+            search_path: variable("PATH").unwrap_or(&plan.search_path),
         };
         capture(&mut commands, variable("KELOS_BASE_BRANCH"), variable("KELOS_UPSTREAM_REPO"))
     } else {

@@ -24,6 +24,8 @@ const INSTRUCTIONS: &str = "Begin every answer with the word ahoy.";
 
 /// What a program is like, as far as a test has to know.
 struct Trade {
+    /// The agent type.
+    kind: &'static str,
     /// The key of the Secret and the variable for the credential.
     credential: &'static str,
     /// The header in which the provider gets it.
@@ -43,6 +45,7 @@ struct Trade {
 }
 
 const CLAUDE_CODE: Trade = Trade {
+    kind: "claude-code",
     credential: "ANTHROPIC_API_KEY",
     header: "x-api-key",
     model: "claude-sonnet-4-5",
@@ -64,6 +67,7 @@ const CLAUDE_CODE: Trade = Trade {
 };
 
 const CODEX: Trade = Trade {
+    kind: "codex",
     credential: "CODEX_API_KEY",
     header: "authorization",
     model: "gpt-5",
@@ -82,6 +86,7 @@ const CODEX: Trade = Trade {
 };
 
 const GEMINI: Trade = Trade {
+    kind: "gemini",
     credential: "GEMINI_API_KEY",
     header: "x-goog-api-key",
     model: "gemini-2.5-pro",
@@ -99,6 +104,7 @@ const GEMINI: Trade = Trade {
 };
 
 const OPENCODE: Trade = Trade {
+    kind: "opencode",
     credential: "OPENCODE_API_KEY",
     header: "x-api-key",
     model: "anthropic/claude-sonnet-4-5",
@@ -119,22 +125,22 @@ const OPENCODE: Trade = Trade {
 
 #[test]
 fn claude_code_works_with_its_program() {
-    works("claude-code", &CLAUDE_CODE);
+    works(&CLAUDE_CODE);
 }
 
 #[test]
 fn codex_works_with_its_program() {
-    works("codex", &CODEX);
+    works(&CODEX);
 }
 
 #[test]
 fn gemini_works_with_its_program() {
-    works("gemini", &GEMINI);
+    works(&GEMINI);
 }
 
 #[test]
 fn opencode_works_with_its_program() {
-    works("opencode", &OPENCODE);
+    works(&OPENCODE);
 }
 
 // What the model has run: it looks for secrets in the command lines of everything that it sees, leaves what it found in
@@ -161,7 +167,8 @@ fn script(asked: &Asked) -> Turn {
     }
 }
 
-fn works(kind: &'static str, trade: &Trade) {
+fn works(trade: &Trade) {
+    let kind = trade.kind;
     let Some(program) = program(kind) else { return };
     let endpoint = ModelEndpoint::start(script);
     let mut env = TestEnv::new();
@@ -254,9 +261,8 @@ fn create(
     variables.push(json!({
         "name": "SOMETHING_ELSE", "valueFrom": {"secretKeyRef": {"name": "more", "key": "KEY"}},
     }));
-    let kind = env_kind(trade);
     let mut spec = json!({
-        "type": kind, "prompt": prompt, "model": trade.model,
+        "type": trade.kind, "prompt": prompt, "model": trade.model,
         "credentials": {"type": "api-key", "secretRef": {"name": "model"}},
         "podOverrides": {"env": variables},
     });
@@ -270,15 +276,6 @@ fn create(
     let object =
         json!({"apiVersion": "kelos.dev/v1alpha1", "kind": "Task", "metadata": {"name": name}, "spec": spec});
     env.create("tasks", &object);
-}
-
-fn env_kind(trade: &Trade) -> &'static str {
-    match trade.credential {
-        "ANTHROPIC_API_KEY" => "claude-code",
-        "CODEX_API_KEY" => "codex",
-        "GEMINI_API_KEY" => "gemini",
-        _ => "opencode",
-    }
 }
 
 fn ended(env: &TestEnv, name: &str) -> Value {
@@ -339,13 +336,15 @@ fn exact_prompts() -> Vec<String> {
     let awkward = "--help scenario exact \"q\" 's' $(id) `id` $$ \\ \\n\ttab {{.X}} <b>&amp; @/etc/hostname é\u{2028}\r\n-- last";
     let long = format!("scenario exact {}end", "0123456789abcde\n".repeat(200 * 64));
     assert!(long.len() > 200 * 1024);
-    vec![awkward.to_owned(), long, "-".to_owned()]
+    vec![awkward.to_owned(), long, "-".to_owned(), "scenario exact a\0b".to_owned()]
 }
 
 fn record(env: &TestEnv, program: &Program, scenario: &str) {
     let Some(folder) = recording(program) else { return };
-    let log = env.kelos(&["logs", scenario]).success().stdout;
-    let lines: Vec<&str> = log.lines().take_while(|line| *line != "---KELOS_OUTPUTS_START---").collect();
+    let uid = env.object("task", scenario).unwrap()["metadata"]["uid"].as_str().unwrap().to_owned();
+    let log = std::fs::read_to_string(env.data_dir().join("runs").join(uid).join("log")).unwrap();
+    let is_printed = |line: &&str| line.starts_with('{');
+    let lines: Vec<&str> = log.lines().filter(is_printed).collect();
     let text = lines.join("\n").replace(&env.path("").display().to_string(), "/kelos/");
     std::fs::create_dir_all(&folder).unwrap();
     std::fs::write(folder.join(format!("{scenario}.jsonl")), format!("{text}\n")).unwrap();

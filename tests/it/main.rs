@@ -35,6 +35,8 @@ mod kubectl_works_unmodified;
 #[cfg(test)]
 mod manifest_rejected_with_location;
 #[cfg(test)]
+mod program_stands_for_an_image;
+#[cfg(test)]
 mod python_client_works_unmodified;
 #[cfg(test)]
 mod refused_by_server;
@@ -60,6 +62,8 @@ mod suspend_by_hand_outlives_git;
 mod task_in_git_runs_once;
 #[cfg(test)]
 mod upstream_admission_verdicts;
+#[cfg(test)]
+mod upstream_pipeline_succeeds;
 #[cfg(test)]
 mod tidy {
     mod architecture;

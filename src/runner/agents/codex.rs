@@ -35,8 +35,8 @@ impl AgentProgram for Codex {
         if let Some(effort) = call.effort {
             arguments.extend(["-c".to_owned(), format!("model_reasoning_effort={}", json!(effort))]);
         }
-        // A dash stands for standard input; after `--` a prompt that begins with a dash is still a prompt.
-        if !is_argument(call.prompt) {
+        // A dash alone stands for standard input, also after `--`; a prompt that only begins with one is a prompt there.
+        if !is_argument(call.prompt) || call.prompt == "-" {
             arguments.push("-".to_owned());
             return Invocation { arguments, input: Some(call.prompt.to_owned()), ..Invocation::default() };
         }

@@ -68,6 +68,11 @@ impl AgentProgram for Gemini {
         })
     }
 
+    // It sets variables that make git read no settings of the user's and forget every helper for credentials.
+    fn hides_git_settings(&self) -> bool {
+        true
+    }
+
     fn side_channel(&self) -> Option<&'static str> {
         Some(TELEMETRY)
     }

@@ -179,6 +179,12 @@ pub trait AgentProgram: Sync {
         BTreeMap::new()
     }
 
+    /// Tells whether the commands that it runs do not see the settings of git in its home, and so neither who commits nor
+    /// how to push.
+    fn hides_git_settings(&self) -> bool {
+        false
+    }
+
     /// A named pipe in its home into which the program writes what it does not print.
     fn side_channel(&self) -> Option<&'static str> {
         None

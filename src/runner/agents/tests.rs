@@ -297,3 +297,82 @@ fn a_transcript_of_the_real_claude_code_is_read_and_every_cut_of_it_is_incomplet
         assert_eq!(read("claude-code", cut).completion, Completion::Absent, "cut at {end}");
     }
 }
+
+/// Returns what is read from what a real program printed in a scenario; the folder of a program carries its version.
+fn recorded(kind: &str, folder: &str, scenario: &str) -> (Report, String) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/testdata/agents")
+        .join(folder)
+        .join(format!("{scenario}.jsonl"));
+    let text = std::fs::read_to_string(&path).unwrap_or_else(|fault| panic!("{}: {fault}", path.display()));
+    (read(kind, &text), text)
+}
+
+#[test]
+fn transcripts_of_the_real_programs_are_read_and_what_was_not_finished_is_not_complete() {
+    for (kind, folder, has_cost) in [
+        ("claude-code", "claude-code-2.1.332", true),
+        ("codex", "codex-0.171.0", false),
+        ("gemini", "gemini-0.61.0", false),
+        ("opencode", "opencode-1.18.33", true),
+    ] {
+        let (report, text) = recorded(kind, folder, "works");
+        assert_eq!(report.completion, Completion::Complete, "{kind}");
+        assert_eq!((report.usage.input_tokens, report.usage.output_tokens), (Some(20), Some(10)), "{kind}");
+        assert_eq!(report.usage.cost_usd.is_some(), has_cost, "{kind}");
+        assert_eq!(report.answer.as_deref(), Some("all done"), "{kind}");
+        // Cut off anywhere before the last line, it is not complete.
+        let last_line = text.trim_end().rfind('\n').unwrap();
+        for end in (0..last_line).chain(last_line + 1..text.trim_end().len()).step_by(97) {
+            let Some(cut) = text.get(..end) else { continue };
+            assert_ne!(read(kind, cut).completion, Completion::Complete, "{kind} cut at {end}");
+        }
+    }
+    for (kind, folder, scenario, words) in [
+        ("claude-code", "claude-code-2.1.332", "limit", "max_output_tokens"),
+        ("claude-code", "claude-code-2.1.332", "refuse", "refusal"),
+        ("claude-code", "claude-code-2.1.332", "cut", "api_error"),
+        ("claude-code", "claude-code-2.1.332", "fail-401", "HTTP status 401"),
+        ("claude-code", "claude-code-2.1.332", "fail-429", "HTTP status 429"),
+        ("claude-code", "claude-code-2.1.332", "fail-529", "HTTP status 529"),
+        ("codex", "codex-0.171.0", "limit", "max_output_tokens"),
+        ("codex", "codex-0.171.0", "refuse", "content_filter"),
+        ("codex", "codex-0.171.0", "cut", "the stream was cut off"),
+        ("codex", "codex-0.171.0", "fail-401", "HTTP status 401"),
+        ("codex", "codex-0.171.0", "fail-429", "HTTP status 429"),
+        ("gemini", "gemini-0.61.0", "cut", "status error"),
+        ("gemini", "gemini-0.61.0", "fail-401", "HTTP status 401"),
+        ("opencode", "opencode-1.18.33", "limit", "finish reason length"),
+        ("opencode", "opencode-1.18.33", "refuse", "ContentFilterError"),
+        ("opencode", "opencode-1.18.33", "fail-401", "HTTP status 401"),
+    ] {
+        let (report, _) = recorded(kind, folder, scenario);
+        let Completion::Incomplete(reason) = report.completion else {
+            panic!("{kind} {scenario}: {:?}", report.completion)
+        };
+        assert!(reason.contains(words), "{kind} {scenario}: {reason}");
+    }
+}
+
+/// Records of the telemetry of Gemini CLI 0.61.0, without the parts that are not looked at.
+const TELEMETRY: &str = include_str!("../../../tests/testdata/agents/gemini-0.61.0-telemetry.txt");
+
+#[test]
+fn why_the_last_answer_of_gemini_ended_stands_in_its_telemetry() {
+    let (_, printed) = recorded("gemini", "gemini-0.61.0", "limit");
+    assert_eq!(read("gemini", &printed).completion, Completion::Complete, "what it prints does not say it");
+    let with = |telemetry: &str| {
+        let mut reader = by_kind("gemini").reader();
+        telemetry.lines().for_each(|line| reader.aside(line));
+        printed.lines().for_each(|line| reader.line(line));
+        reader.report().completion
+    };
+    let stopped = |reason: &str| {
+        Completion::Incomplete(format!("the agent stopped early (finish reason {reason})"))
+    };
+    assert_eq!(with(TELEMETRY), stopped("length"));
+    assert_eq!(with(&TELEMETRY.replace("length", "content_filter")), stopped("content_filter"));
+    assert_eq!(with(&TELEMETRY.replace("length", "stop")), Completion::Complete);
+    // A sub-agent, or the program itself, asked the model last.
+    assert_eq!(with(&TELEMETRY.replace("main", "subagent")), Completion::Complete);
+}
