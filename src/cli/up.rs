@@ -10,6 +10,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::cli::command_error::CommandError;
 use crate::cli::environment::Environment;
 use crate::cli::printer::Printer;
+use crate::cli::run_options::RunOptions;
 use crate::daemon;
 use crate::daemon::config::{Config, RepositoryConfig};
 
@@ -43,6 +44,8 @@ pub(super) struct UpArguments {
     /// Program for an agent type or an image, such as claude-code=/opt/claude or ghcr.io/me/agent=./entrypoint.sh; may be repeated
     #[arg(long = "agent", value_name = "NAME=PROGRAM", value_parser = agent_program)]
     agents: Vec<(String, PathBuf)>,
+    #[command(flatten)]
+    runs: RunOptions,
 }
 
 fn duration(text: &str) -> Result<String, String> {
@@ -85,6 +88,7 @@ pub(super) async fn run(
         listen: arguments.listen,
         repository,
         slots: usize::from(arguments.slots),
+        runs: arguments.runs.config(),
         program: std::env::current_exe()?,
         search_path: environment.search_path.clone(),
         agents: arguments.agents.into_iter().map(|(name, program)| (name, in_full(program))).collect(),

@@ -7,6 +7,7 @@
 use std::time::{Duration, Instant};
 
 use base64::Engine as _;
+use kelos::api::labels;
 use serde_json::{Value, json};
 
 use crate::support::agents::{Program, program, recording};
@@ -174,7 +175,8 @@ fn works(trade: &Trade) {
     let mut env = TestEnv::new();
     env.commit("app", &[("readme", "one\n")]);
     env.git(".", &["clone", "--quiet", "--bare", "app", "app.git"]);
-    env.start(&["--slots", "3", "--agent", &format!("{kind}={}", program.path.display())]);
+    let agent = format!("{kind}={}", program.path.display());
+    env.start(&["--slots", "3", "--agent", &agent, "--loopback-port", &endpoint.port()]);
     furnish(&env, trade, &endpoint);
 
     let exact = exact_prompts();
@@ -273,8 +275,9 @@ fn create(
         });
         spec.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
     }
+    let metadata = json!({"name": name, "annotations": {labels::LOOPBACK_PORTS: endpoint.port()}});
     let object =
-        json!({"apiVersion": "kelos.dev/v1alpha1", "kind": "Task", "metadata": {"name": name}, "spec": spec});
+        json!({"apiVersion": "kelos.dev/v1alpha1", "kind": "Task", "metadata": metadata, "spec": spec});
     env.create("tasks", &object);
 }
 

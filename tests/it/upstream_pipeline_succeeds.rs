@@ -1,6 +1,7 @@
 //! Upstream's example of a pipeline, three Tasks of Claude Code on one branch, runs to its end with the real program: each
 //! finds what the one before it pushed and is told what that one reported.
 
+use kelos::api::labels;
 use kelos::yaml::{self, Limits};
 use serde_json::{Value, json};
 
@@ -46,7 +47,7 @@ fn the_pipeline_of_the_examples_runs_to_its_end_with_the_real_program() {
     env.write_program("tools/gh", GH);
     std::os::unix::fs::symlink(&program.path, env.path("tools/claude")).unwrap();
     env.look_first_in("tools");
-    env.start(&[]);
+    env.start(&["--loopback-port", &endpoint.port()]);
     apply_example(&env, &endpoint);
 
     let ended = ["scaffold", "write-tests", "open-pr"].map(|name| {
@@ -98,6 +99,7 @@ fn apply_example(env: &TestEnv, endpoint: &ModelEndpoint) {
                 "Task" => {
                     let variable = json!({"name": "ANTHROPIC_BASE_URL", "value": endpoint.url()});
                     object["spec"]["podOverrides"] = json!({"env": [variable]});
+                    object["metadata"]["annotations"] = json!({labels::LOOPBACK_PORTS: endpoint.port()});
                 }
                 _ => {}
             }

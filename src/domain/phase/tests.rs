@@ -21,6 +21,7 @@ fn finished() -> RunState {
         usage: None,
         sandbox: None,
         agent_version: None,
+        network: None,
         log_bytes: 0,
     }))
 }

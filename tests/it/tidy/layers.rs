@@ -19,7 +19,7 @@ const MAY_NAME: [(&str, &[&str]); 14] = [
     ("runner", &["git::program", "git::remote", "git::reference", "git::error", "api"]),
     ("executor", &["domain", "api"]),
     ("gitops", &["git", "validate", "domain", "api", "lang"]),
-    ("ledger", &["git", "api", "lang"]),
+    ("ledger", &["git", "domain", "api", "lang"]),
     ("controllers", &["gitops", "ledger", "executor", "git", "validate", "domain", "api", "lang"]),
     (
         "daemon",

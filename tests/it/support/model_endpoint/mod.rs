@@ -114,6 +114,11 @@ impl ModelEndpoint {
         format!("http://{}", self.address)
     }
 
+    /// Returns the port, which a run has to be let through to.
+    pub(crate) fn port(&self) -> String {
+        self.address.port().to_string()
+    }
+
     /// Returns everything that a model was asked so far by programs at work, in order.
     pub(crate) fn at_work(&self) -> Vec<Asked> {
         self.all().into_iter().filter(|asked| asked.is_at_work).collect()
