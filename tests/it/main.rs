@@ -4,6 +4,7 @@
 
 #[cfg(test)]
 mod chaos_converges;
+mod agents_work_with_their_programs;
 #[cfg(test)]
 mod cli_changes;
 #[cfg(test)]
@@ -42,6 +43,7 @@ mod kubectl_works_unmodified;
 mod manifest_rejected_with_location;
 #[cfg(test)]
 mod metrics_can_be_scraped;
+mod program_stands_for_an_image;
 #[cfg(test)]
 mod python_client_works_unmodified;
 #[cfg(test)]
@@ -79,6 +81,7 @@ mod task_in_git_runs_once;
 mod upstream_admission_verdicts;
 #[cfg(test)]
 mod writes_survive_everything;
+mod upstream_pipeline_succeeds;
 #[cfg(test)]
 mod tidy {
     mod architecture;
