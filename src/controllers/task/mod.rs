@@ -14,6 +14,7 @@ mod records;
 mod status;
 mod wakes;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,16 +30,18 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::api::agent_config::AgentConfig;
+use crate::api::condition::Reason;
 use crate::api::kind::Kind;
 use crate::api::phase::TaskPhase;
 use crate::api::run_record::RunRecord;
 use crate::api::task::Task;
 use crate::api::workspace::Workspace;
-use crate::controllers::context::{Context, RETRY};
+use crate::controllers::context::{Context, RETRY, chain};
 use crate::controllers::task::build::Machine;
 use crate::controllers::task::records::LatestRecords;
 use crate::controllers::task::wakes::{Awaited, Wakes};
 use crate::executor::{Executor, ExecutorError, StartError};
+use crate::metrics::Labels;
 
 /// How many Tasks are looked at at once.
 const CONCURRENCY: u16 = 32;
@@ -99,6 +102,8 @@ pub async fn run(context: Context, settings: Settings, shutdown: CancellationTok
     let ends = settings.executor.ends();
     let (tasks, writer) = reflector::store();
     let (wakes, woken) = Wakes::new(settings.executor.slots().total);
+    let counted = tasks.clone();
+    context.metrics.observe("kelos_tasks", move || count(&counted));
     let controlled = Arc::new(Controlled {
         context,
         settings,
@@ -233,15 +238,20 @@ fn is_conflict(error: &kube::Error) -> bool {
     matches!(error, kube::Error::Api(status) if status.code == 409)
 }
 
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
+/// Counts Tasks by phase and reason. A word that is none of ours, from another version of this program, is left out.
+fn count(tasks: &Store<Task>) -> Vec<(Labels, f64)> {
+    let mut counts: BTreeMap<(&'static str, &'static str), u32> = BTreeMap::new();
+    for task in tasks.state() {
+        let status = task.status.as_ref();
+        let phase = status.and_then(|status| status.phase).map_or("", TaskPhase::as_str);
+        let reason =
+            status.and_then(|status| status.reason.as_deref()?.parse().ok()).map_or("", Reason::as_str);
+        *counts.entry((phase, reason)).or_default() += 1;
     }
-    text
+    let labels = |(phase, reason): (&'static str, &'static str)| {
+        vec![("phase", phase.into()), ("reason", reason.into())]
+    };
+    counts.into_iter().map(|(words, number)| (labels(words), f64::from(number))).collect()
 }
 
 async fn reconcile(task: Arc<Task>, controlled: Arc<Controlled>) -> Result<Action, TaskError> {

@@ -26,6 +26,7 @@ use kelos::controllers::task;
 use kelos::controllers::task::bounds::Bounds;
 use kelos::controllers::task::build::Machine;
 use kelos::executor::{Executor, ExecutorError, LogStream, Slots, StartError};
+use kelos::metrics::Metrics;
 use kelos::store::Store;
 use kelos::validate::rules;
 use kube::api::{Api, DeleteParams, PostParams};
@@ -88,7 +89,8 @@ impl Cluster {
             bounds: Bounds::default(),
         };
         let settings = task::Settings { executor: Arc::new(self.runs.clone()), machine };
-        let context = Context::new(self.client.clone(), Arc::clone(&self.clock) as SharedClock);
+        let context =
+            Context::new(self.client.clone(), Arc::clone(&self.clock) as SharedClock, Metrics::new("0.0.0"));
         let shutdown = CancellationToken::new();
         let run = task::run(context, settings, shutdown.clone());
         #[expect(clippy::disallowed_methods, reason = "the cluster owns its controller")]
@@ -276,7 +278,7 @@ pub(crate) fn server(store: Store, clock: SharedClock) -> ApiServer {
         };
         Resource::from_crd(&schema::crd(*kind), Some(Arc::new(rules))).unwrap()
     });
-    let options = Options { clock, version: env!("CARGO_PKG_VERSION").to_owned() };
+    let options = Options::new(clock, env!("CARGO_PKG_VERSION"));
     ApiServer::new(store, resources.collect(), options)
 }
 
