@@ -6,5 +6,6 @@
 pub mod config_repository;
 pub mod context;
 pub mod report;
+pub mod run_record;
 pub mod task;
 pub mod task_spawner;

@@ -12,6 +12,7 @@ use kube::api::{
 use serde_json::{Value, json};
 
 use crate::api::labels;
+use crate::digest;
 use crate::domain::plan::{Action, Desired, ManagedKind, ObjectKey};
 use crate::gitops::observed::ObservedCluster;
 
@@ -108,6 +109,9 @@ impl Target {
         ]);
         if desired.key.kind == ManagedKind::Task {
             annotations.insert(labels::SPEC_DIGEST, desired.spec_digest.clone());
+            if let Some(prompt) = desired.manifest.pointer("/spec/prompt").and_then(Value::as_str) {
+                annotations.insert(labels::PROMPT_DIGEST, digest::sha256_hex(prompt));
+            }
         }
         for (key, value) in annotations {
             metadata["annotations"][key] = json!(value);

@@ -18,3 +18,4 @@ pub mod observed;
 pub mod pass;
 pub mod render;
 mod requests;
+pub mod wanted;

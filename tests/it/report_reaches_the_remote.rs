@@ -3,7 +3,7 @@
 use std::os::unix::fs::PermissionsExt as _;
 use std::time::Duration;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::support::api::condition;
 use crate::support::env::TestEnv;
@@ -13,6 +13,19 @@ fn task(name: &str) -> String {
     format!(
         "apiVersion: kelos.dev/v1alpha1\nkind: Task\nmetadata:\n  name: {name}\nspec:\n  type: shell\n  prompt: \"true\"\n"
     )
+}
+
+/// Returns the folders of the writers on the status branch.
+fn writers(env: &TestEnv) -> Vec<String> {
+    let listed = env.git("config", &["ls-tree", "-d", "--name-only", "kelos-status"]);
+    listed.lines().map(str::to_owned).collect()
+}
+
+/// Returns a file of the report of the only writer.
+pub(crate) fn report(env: &TestEnv, file: &str) -> String {
+    let writers = writers(env);
+    assert_eq!(writers.len(), 1, "{writers:?}");
+    env.git("config", &["show", &format!("kelos-status:{}/{file}", writers[0])])
 }
 
 fn all_reported(env: &TestEnv, count: usize) -> Option<()> {
@@ -106,6 +119,23 @@ fn two_daemons_write_to_one_branch() {
         |record: &Value| lines.iter().any(|uid| *uid == record["metadata"]["name"].as_str().unwrap());
     assert!(other.list("runrecords").iter().all(reported));
     never_forced(&one);
+    // Each has a folder of its own, whose name it keeps, and any of them writes the index of both.
+    let folders = writers(&one);
+    assert_eq!(folders.len(), 2, "{folders:?}");
+    assert!(folders.iter().all(|folder| folder.starts_with("default.default.")), "{folders:?}");
+    let index = one.git("config", &["show", "kelos-status:README.md"]);
+    for folder in &folders {
+        assert!(index.contains(&format!("[`{folder}`](<{folder}/README.md>) | `Ready`")), "{index}");
+        let status = one.git("config", &["show", &format!("kelos-status:{folder}/status.json")]);
+        let status: Value = serde_json::from_str(&status).unwrap();
+        assert_eq!(status["recent"].as_array().unwrap().len(), 4, "{status:#}");
+    }
+    other.kill();
+    other.start(&["--repo", &folder, "--interval", "1s"]);
+    let commit = one.commit("config", &[("e.yaml", &task("e"))]);
+    other.judged(&commit);
+    other.until("the new daemon of the old data reports", |env| all_reported(env, 5));
+    assert_eq!(writers(&one), folders);
     // Both come to rest: neither answers the report of the other.
     let tip = |env: &TestEnv| env.git("config", &["rev-parse", "kelos-status"]);
     one.until("both are at rest", |env| {
@@ -131,4 +161,65 @@ fn our_own_commits_cause_no_pass() {
     let after: u32 = env.git("config", &["rev-list", "--count", "kelos-status"]).parse().unwrap();
     assert!(after <= before.parse::<u32>().unwrap() + 2, "{before} and then {after} commits");
     assert_eq!(env.git("config", &["rev-parse", "main"]), main);
+}
+
+#[test]
+fn lines_that_somebody_took_from_the_branch_come_back() {
+    let env = TestEnv::up_with(&[("a.yaml", &task("a")), ("b.yaml", &task("b"))]);
+    env.until("both runs are reported", |env| all_reported(env, 2));
+    env.git("config", &["update-ref", "-d", "refs/heads/kelos-status"]);
+    env.push(&[("c.yaml", &task("c"))]);
+    env.until("everything is reported", |env| all_reported(env, 3));
+    sound(&env, 3);
+    // And when somebody else put something there, theirs stays.
+    env.git("config", &["checkout", "--quiet", "--orphan", "scribble"]);
+    env.commit("config", &[("mine.md", "not yours\n")]);
+    env.git("config", &["update-ref", "refs/heads/kelos-status", "HEAD"]);
+    env.git("config", &["checkout", "--quiet", "main"]);
+    env.push(&[("d.yaml", &task("d"))]);
+    env.until("everything is reported again", |env| all_reported(env, 4));
+    env.until("all lines are back", |env| (ledger(env).len() == 4).then_some(()));
+    sound(&env, 4);
+    assert_eq!(env.git("config", &["show", "kelos-status:mine.md"]), "not yours");
+}
+
+#[test]
+fn a_report_goes_where_it_is_told_to_go() {
+    let env = TestEnv::up_with(&[("a.yaml", &task("a"))]);
+    env.until("the run is reported", |env| all_reported(env, 1));
+    env.git("home", &["init", "--quiet", "--bare", "status.git"]);
+    let url = env.path("home/status.git").display().to_string();
+    let report = json!({"url": url, "branch": "reports", "writer": "laptop", "rotation": "Yearly"});
+    env.patch("configrepositories", "default", &json!({"spec": {"report": report}}));
+    env.push(&[("b.yaml", &task("b"))]);
+    env.until("the other run is reported", |env| all_reported(env, 2));
+    let branches = env.git("home/status.git", &["for-each-ref", "--format=%(refname:short)"]);
+    let [year] = branches.lines().collect::<Vec<_>>()[..] else { panic!("{branches}") };
+    assert!(year.strip_prefix("reports-").is_some_and(|year| year.len() == 4), "{branches}");
+    let page = env.git("home/status.git", &["show", &format!("{year}:laptop/README.md")]);
+    assert!(page.contains("branches of their own: `reports-YYYY`"), "{page}");
+    let lines = env.git("home/status.git", &["grep", "-h", "taskUid", year, "--", "*.jsonl"]);
+    assert!(lines.contains(r#""task":"b""#), "{lines}");
+}
+
+#[test]
+fn what_cannot_be_told_is_a_condition_that_says_how_to_mend_it() {
+    let env = TestEnv::up_with(&[("a.yaml", &task("a"))]);
+    env.until("the run is reported", |env| all_reported(env, 1));
+    let writer = writers(&env).remove(0);
+    // Another daemon with a later lease took the name over.
+    env.git("config", &["checkout", "--quiet", "kelos-status"]);
+    let path = format!("{writer}/status.json");
+    let status = std::fs::read_to_string(env.path("config").join(&path)).unwrap();
+    env.commit("config", &[(&path, &status.replace("\"generation\": 0", "\"generation\": 7"))]);
+    env.git("config", &["checkout", "--quiet", "main"]);
+    env.push(&[("b.yaml", &task("b"))]);
+    let message = env.until("the other writer is told", |env| {
+        let repository = env.object("configrepository", "default")?;
+        let reported = condition(&repository, "Reported");
+        (reported["reason"] == "ReportFailed").then(|| reported["message"].as_str().unwrap().to_owned())
+    });
+    assert!(message.contains("spec.report.writer") && message.contains("1 run waits"), "{message}");
+    env.patch("configrepositories", "default", &json!({"spec": {"report": {"writer": "mine"}}}));
+    env.until("it goes on under another name", |env| all_reported(env, 2));
 }

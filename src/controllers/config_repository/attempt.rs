@@ -152,6 +152,8 @@ impl Controlled {
         if judged.evaluation.is_valid() {
             let brought = self.bring_about(repository, &judged, repository.spec.prune, draft).await;
             if brought.took_hold {
+                let uid = repository.uid().unwrap_or_default();
+                self.settings.wanted.set(&uid, Arc::clone(&judged.evaluation));
                 memory.good = Some(judged);
             }
             return brought.verdict;
