@@ -92,10 +92,11 @@ impl Target {
 
     /// Returns the object that is sent for `desired`, with ownership and origin.
     fn object(&self, desired: &Desired, keep_suspended: bool) -> Value {
-        let mut object = (*desired.manifest).clone();
+        let mut object = desired.manifest.to_value();
         if keep_suspended && let Some(spec) = object.get_mut("spec").and_then(Value::as_object_mut) {
             spec.remove("suspend");
         }
+        let prompt = object.pointer("/spec/prompt").and_then(Value::as_str).map(digest::sha256_hex);
         let metadata = &mut object["metadata"];
         metadata["namespace"] = json!(self.namespace);
         metadata["labels"][labels::OWNER_UID] = json!(self.owner);
@@ -109,9 +110,7 @@ impl Target {
         ]);
         if desired.key.kind == ManagedKind::Task {
             annotations.insert(labels::SPEC_DIGEST, desired.spec_digest.clone());
-            if let Some(prompt) = desired.manifest.pointer("/spec/prompt").and_then(Value::as_str) {
-                annotations.insert(labels::PROMPT_DIGEST, digest::sha256_hex(prompt));
-            }
+            annotations.extend(prompt.map(|prompt| (labels::PROMPT_DIGEST, prompt)));
         }
         for (key, value) in annotations {
             metadata["annotations"][key] = json!(value);
@@ -157,7 +156,7 @@ impl Target {
 pub async fn dry_run(
     target: &Target,
     cluster: &ObservedCluster,
-    desired: &[Desired],
+    desired: &[Arc<Desired>],
     actions: &[Action],
     most: usize,
 ) -> Vec<Failure> {
@@ -181,7 +180,7 @@ pub async fn dry_run(
 /// nothing can be asked while the old one is there.
 pub async fn preview(
     target: &Target,
-    desired: &[Desired],
+    desired: &[Arc<Desired>],
     actions: &[Action],
 ) -> Vec<(usize, Result<Value, Failure>)> {
     let questions: Vec<BoxFuture<'_, (usize, Result<Value, Failure>)>> = actions
@@ -217,7 +216,7 @@ async fn preview_of(
     (index, result.map_err(failed))
 }
 
-async fn ask(target: &Target, desired: &[Desired], action: &Action) -> Option<Failure> {
+async fn ask(target: &Target, desired: &[Arc<Desired>], action: &Action) -> Option<Failure> {
     match action {
         Action::Apply { desired: index, keep_suspended, .. } => {
             failure_of(&desired[*index], target.apply(&desired[*index], *keep_suspended, true).await.err())
@@ -236,7 +235,7 @@ async fn ask(target: &Target, desired: &[Desired], action: &Action) -> Option<Fa
 pub async fn apply(
     target: &Target,
     cluster: &Arc<ObservedCluster>,
-    desired: &[Desired],
+    desired: &[Arc<Desired>],
     actions: &[Action],
 ) -> Applied {
     let mut applied = Applied::default();
@@ -289,7 +288,7 @@ pub async fn apply(
 /// Which desired object was written, and what the server has now; nothing when an older one was deleted.
 type Written = (usize, Result<Option<DynamicObject>, kube::Error>);
 
-async fn write(target: &Target, desired: &[Desired], action: &Action) -> Written {
+async fn write(target: &Target, desired: &[Arc<Desired>], action: &Action) -> Written {
     match action {
         Action::Apply { desired: index, keep_suspended, .. } => {
             (*index, target.apply(&desired[*index], *keep_suspended, false).await.map(Some))
@@ -304,7 +303,7 @@ async fn write(target: &Target, desired: &[Desired], action: &Action) -> Written
 }
 
 /// Chooses which writes are asked about: all up to `most`, above that an equal share of each kind.
-fn sample<'a>(writes: &[&'a Action], desired: &[Desired], most: usize) -> Vec<&'a Action> {
+fn sample<'a>(writes: &[&'a Action], desired: &[Arc<Desired>], most: usize) -> Vec<&'a Action> {
     if writes.len() <= most {
         return writes.to_vec();
     }

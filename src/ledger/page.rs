@@ -155,6 +155,10 @@ fn coming(status: &Status) -> Vec<String> {
 fn failed(status: &Status, recent: &[LedgerLine]) -> Vec<String> {
     let failed: Vec<&LedgerLine> = recent.iter().filter(|line| !line.is_success()).collect();
     let total = u64::try_from(failed.len()).unwrap_or(u64::MAX);
+    let logs = failed.first().map(|line| {
+        let command = code(&format!("kelos logs {}", line.task));
+        format!("What a run printed stays on the machine that ran it: {command}.")
+    });
     let rows = failed.into_iter().map(|line| {
         let reason = line.reason.as_deref().map(|reason| format!(" ({})", code(reason))).unwrap_or_default();
         vec![
@@ -164,13 +168,10 @@ fn failed(status: &Status, recent: &[LedgerLine]) -> Vec<String> {
             defined_at(status, line),
         ]
     });
-    section(
-        "What failed lately",
-        total,
-        "None of the last runs failed.",
-        &["Task", "Why", "Ended", "Defined at"],
-        rows,
-    )
+    let head = ["Task", "Why", "Ended", "Defined at"];
+    let mut lines = section("What failed lately", total, "None of the last runs failed.", &head, rows);
+    lines.extend(logs.into_iter().flat_map(|logs| [logs, String::new()]));
+    lines
 }
 
 fn recent(status: &Status, recent: &[LedgerLine]) -> Vec<String> {
@@ -346,6 +347,8 @@ mod tests {
         | Task | Why | Ended | Defined at |
         | --- | --- | --- | --- |
         | `fix-2` | `Failed` (`AgentFailed`) | 2026-03-01 09:05:00 UTC | [`tasks/fix.yaml:3`](<https://github.com/acme/config/blob/1111111111111111111111111111111111111111/tasks/fix.yaml#L3>) |
+
+        What a run printed stays on the machine that ran it: `kelos logs fix-2`.
 
         ## Last runs
 

@@ -11,7 +11,7 @@ use crate::api::kind::Kind;
 use crate::api::schema;
 use crate::apiserver::{self, ApiServer, Options, Resource};
 use crate::clock::{ManualClock, SharedClock};
-use crate::domain::plan::{Desired, ManagedKind, ObjectKey};
+use crate::domain::plan::{Desired, ManagedKind, ObjectKey, ObjectText};
 use crate::gitops::evaluate::Evaluation;
 use crate::store::Store;
 
@@ -155,15 +155,19 @@ async fn a_record_stays_while_its_manifest_is_in_the_tree_or_may_be() {
     assert_eq!(world.left().await, ["changed", "stands"], "what stands in the tree is not known yet");
     let desired = Desired {
         key: ObjectKey { kind: ManagedKind::Task, name: "t".to_owned() },
-        manifest: Arc::new(Value::Null),
+        manifest: ObjectText::of(&Value::Null),
         digest: String::new(),
         spec_digest: "aa".to_owned(),
         file: Arc::from("t.yaml"),
         line: 1,
         depends_on: Vec::new(),
     };
-    let evaluation = |desired| Arc::new(Evaluation { desired, findings: Vec::new(), documents: 1 });
-    world.wanted.set(&repository, evaluation(vec![desired]));
+    let evaluation = |desired| {
+        let mut evaluation = Evaluation::default();
+        evaluation.desired = desired;
+        Arc::new(evaluation)
+    };
+    world.wanted.set(&repository, evaluation(vec![Arc::new(desired)]));
     assert_eq!(world.left().await, ["stands"]);
     world.wanted.set(&repository, evaluation(Vec::new()));
     assert_eq!(world.left().await, [""; 0]);

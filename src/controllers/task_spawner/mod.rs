@@ -1,8 +1,11 @@
 //! The TaskSpawner controller: schedules become Tasks.
 //!
-//! The watermark in the status is written before a Task is created, together with the tick that is to be created, and
-//! the tick leaves the status only after its Task exists. A kill at any point neither loses a tick nor runs it twice,
-//! because the name of a Task follows from its spawner and its tick.
+//! `domain::schedule` decides; what it decided is written in one status before a Task is created: the watermark, the
+//! ticks that wait, the ticks that start, and the count of Tasks with the latter in it. A tick leaves the status only
+//! after its Task exists. A kill at any point neither loses a tick nor runs it twice, because the name of a Task
+//! follows from its spawner and its tick.
+//!
+//! A look at a spawner costs no request: one watch counts unfinished Tasks, one queue knows when each spawner is due.
 
 mod active;
 mod create;
@@ -34,8 +37,9 @@ use crate::controllers::task_spawner::active::ActiveTasks;
 use crate::controllers::task_spawner::timer::{LONGEST_WAIT, Timer};
 use crate::lang::cron::Schedule;
 
-/// How many spawners are looked at at once; their writes share the store's commits.
-const CONCURRENCY: u16 = 32;
+/// How many spawners are looked at at once. As many as fire in one minute of a busy schedule: their writes share the
+/// store's commits, and no Task waits until another spawner has tidied up.
+const CONCURRENCY: u16 = 256;
 
 /// What went wrong with a TaskSpawner.
 #[derive(Debug, thiserror::Error)]

@@ -43,6 +43,9 @@ const PART_LIMIT: u64 = 4 << 20;
 /// Most parts of a day: some two million runs.
 const PARTS: u32 = 1_000;
 
+/// How much of the ledgers of other folders is read for one day, in bytes.
+const OTHERS_LIMIT: u64 = 64 << 20;
+
 /// Most names that are looked at in one folder of the branch.
 const NAMES_LIMIT: usize = 10_000;
 
@@ -345,7 +348,12 @@ impl Branch<'_> {
                 return Err(LedgerError::Obstructed { path: path(1) });
             }
         }
-        let mut lines = lines.to_vec();
+        let mut lines: Vec<&LedgerLine> =
+            lines.iter().copied().filter(|line| !known.contains(&line.closed().task_uid)).collect();
+        if lines.is_empty() {
+            return Ok(());
+        }
+        known.extend(self.lines_of_others(input, day)?);
         lines.sort_by(|left, right| {
             (left.completion_time, &left.task_uid).cmp(&(right.completion_time, &right.task_uid))
         });
@@ -370,6 +378,36 @@ impl Branch<'_> {
             changes.push((path(part), Some(content)));
         }
         Ok(())
+    }
+
+    /// Returns the uids of the lines that other folders have for a day.
+    ///
+    /// A writer that was given another name, or that took over from one, finds there what was written before: a run
+    /// has one line on the branch, in whatever folder.
+    fn lines_of_others(&self, input: &ReportInput, day: Date) -> Result<HashSet<String>, LedgerError> {
+        let mut known = HashSet::new();
+        let mut left = OTHERS_LIMIT;
+        for folder in self.folders()?.into_iter().filter(|folder| folder != input.writer.as_str()) {
+            for part in 1..=PARTS {
+                match self.read(&format!("{folder}/{}", part_path(day, part)), PART_LIMIT.min(left)) {
+                    Ok(Some(bytes)) => {
+                        left -= left.min(bytes.len() as u64);
+                        known.extend(String::from_utf8_lossy(&bytes).lines().filter_map(uid_of));
+                    }
+                    Ok(None) => break,
+                    Err(LedgerError::Git(GitError::TooLarge { .. })) => {}
+                    Err(error) => return Err(error),
+                }
+            }
+        }
+        Ok(known)
+    }
+
+    /// Returns the folders at the root of the branch, as many as are looked at.
+    fn folders(&self) -> Result<Vec<String>, LedgerError> {
+        let Some(head) = self.head else { return Ok(Vec::new()) };
+        let names = self.repository.names(head, "", NAMES_LIMIT)?;
+        Ok(names.into_iter().filter(|name| name.is_folder).map(|name| name.name).collect())
     }
 
     /// Returns the removal of all files of days before `oldest`, except those that are written now.
@@ -402,16 +440,14 @@ impl Branch<'_> {
     fn index(&self, own: StatusFile) -> Result<String, LedgerError> {
         let mut writers = BTreeMap::new();
         let mut left = index::STATUS_BUDGET;
-        if let Some(head) = self.head {
-            for name in self.repository.names(head, "", NAMES_LIMIT)? {
-                if !name.is_folder || name.name == own.writer || writers.len() >= index::WRITERS {
-                    continue;
-                }
-                let limit = index::STATUS_LIMIT.min(left);
-                if let Some((reading, size)) = self.reading(&name.name, limit)? {
-                    left -= size.min(left);
-                    writers.insert(name.name, reading);
-                }
+        for folder in self.folders()?.into_iter().filter(|folder| *folder != own.writer) {
+            if writers.len() >= index::WRITERS {
+                break;
+            }
+            let limit = index::STATUS_LIMIT.min(left);
+            if let Some((reading, size)) = self.reading(&folder, limit)? {
+                left -= size.min(left);
+                writers.insert(folder, reading);
             }
         }
         writers.insert(own.writer.clone(), index::Reading::Known(Box::new(own)));

@@ -332,6 +332,17 @@ fn lines_alone_touch_nothing_else() {
 }
 
 #[test]
+fn a_writer_of_another_name_does_not_repeat_what_stands_in_its_old_folder() {
+    let server = Server::new();
+    let writer = writer(&server, "copy");
+    let lines = [line("u1", "2026-03-01T08:00:00Z"), line("u2", "2026-03-01T09:00:00Z")];
+    writer.write(&input("default.default", "Ready"), &lines[..1], limits()).unwrap();
+    let written = writer.write(&input("laptop", "Ready"), &lines, limits()).unwrap();
+    assert_eq!((written.confirmed.len(), written.added), (2, vec!["u2".to_owned()]));
+    assert_eq!(counts(&server), HashMap::from([("u1".to_owned(), 1), ("u2".to_owned(), 1)]));
+}
+
+#[test]
 fn a_day_of_many_runs_has_several_parts_and_no_line_twice() {
     let server = Server::new();
     let writer = writer(&server, "copy");
