@@ -8,7 +8,7 @@ use kelos::git::tree::TreeLimits;
 use kelos::gitops::cache::EvaluationCache;
 use kelos::gitops::evaluate::evaluate;
 use kelos::gitops::render::ChildRenderer;
-use kelos::validate::{Context, Manifest, check};
+use kelos::validate::{Context, Facts, Manifest, Placed, check_object, check_tree, facts};
 use kelos::yaml::{self, Limits};
 use serde_json::Value;
 
@@ -56,7 +56,14 @@ fn examples_have_no_findings_and_hold_no_secrets() {
             .map(|(document, (file, value))| Manifest { file, document, value })
             .collect();
         assert!(!manifests.is_empty(), "{documents:?}");
-        let findings = check(&manifests, &context);
+        let facts: Vec<Facts> = manifests.iter().map(|manifest| facts(manifest.value)).collect();
+        let placed: Vec<Placed<'_>> = manifests
+            .iter()
+            .zip(&facts)
+            .map(|(manifest, facts)| Placed { file: manifest.file, document: manifest.document, facts })
+            .collect();
+        let mut findings = check_tree(&placed, &context);
+        findings.extend(manifests.iter().flat_map(|manifest| check_object(manifest, &context)));
         wrong.extend(findings.iter().map(|finding| format!("{}: {}", finding.file, finding.message)));
         for (file, secret) in secrets {
             let values = secret["stringData"].as_object().unwrap().values();
