@@ -223,3 +223,54 @@ fn what_cannot_be_told_is_a_condition_that_says_how_to_mend_it() {
     env.patch("configrepositories", "default", &json!({"spec": {"report": {"writer": "mine"}}}));
     env.until("it goes on under another name", |env| all_reported(env, 2));
 }
+
+#[test]
+fn every_run_says_which_definition_made_it() {
+    let spawner = "apiVersion: kelos.dev/v1alpha1\nkind: TaskSpawner\nmetadata:\n  name: minutely\nspec:\n  when:\n    \
+                   cron: {schedule: '* * * * *'}\n  taskTemplate:\n    type: shell\n    promptTemplate: { $file: check.sh }\n";
+    let second = format!("# Two definitions.\n{}---\n{spawner}", task("first"));
+    let env = TestEnv::up_with(&[("defs/all.yaml", &second), ("defs/check.sh", "echo {{.Time}}")]);
+    let commit = env.git("config", &["rev-parse", "main"]);
+    env.applied(&commit);
+    // The tick of the minute before now is due, as after a pause of the daemon.
+    let long_ago = "2020-01-01T00:00:00Z";
+    let observed = json!({"schedule": "* * * * *", "since": long_ago});
+    let status = json!({"status": {"lastScheduleTime": long_ago, "observedSchedule": observed}});
+    env.patch("taskspawners", "minutely/status", &status);
+    env.until("a Task of the spawner and the other have ended and are reported", |env| {
+        let records = env.list("runrecords");
+        let spawned = records.iter().any(|record| record["spec"]["spawner"] == "minutely");
+        (spawned && all_reported(env, records.len()).is_some() && records.len() > 1).then_some(())
+    });
+    let lines = env.git("config", &["grep", "-h", "taskUid", "kelos-status", "--", "*.jsonl"]);
+    let digest = |prompt: &str| kelos::digest::sha256_hex(prompt);
+    for (task, first_line, prompt) in [("first", 2, "true"), ("minutely-", 10, "echo {{.Time}}")] {
+        let is_of = |value: &Value| value.as_str().is_some_and(|name| name.starts_with(task));
+        let line: Value = lines
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .find(|line: &Value| is_of(&line["task"]))
+            .unwrap();
+        assert_eq!(line["sourceRevision"], *commit, "{line}");
+        assert_eq!(
+            (&line["sourceFile"], &line["sourceLine"]),
+            (&json!("defs/all.yaml"), &json!(first_line)),
+            "{line}"
+        );
+        assert_eq!(line["promptDigest"], digest(prompt), "{line}");
+        let record =
+            env.list("runrecords").into_iter().find(|record| is_of(&record["spec"]["taskName"])).unwrap();
+        assert_eq!(record["spec"]["promptDigest"], digest(prompt), "{record:#}");
+        let object = env.list("tasks").into_iter().find(|task| is_of(&task["metadata"]["name"])).unwrap();
+        let noted = &object["metadata"]["annotations"];
+        assert_eq!(noted["kelos.dev/prompt-digest"], digest(prompt), "{noted:#}");
+        assert_eq!(noted["kelos.dev/config-revision"], *commit, "{noted:#}");
+        assert_eq!(noted["kelos.dev/config-line"], first_line.to_string(), "{noted:#}");
+    }
+    // The same is a row of the history on the page.
+    let page = report(&env, "README.md");
+    let row =
+        page.lines().find(|line| line.starts_with("| `minutely` | `") && line.contains("few runs")).unwrap();
+    let short = digest("echo {{.Time}}").chars().take(12).collect::<String>();
+    assert!(row.contains(&short) && row.contains("defs/all.yaml:10"), "{page}");
+}
