@@ -37,13 +37,11 @@ impl ControlGroup {
                 return None;
             }
             let group = Self { folder: parent.join(format!("kelos-{run}")) };
-            match group.furnish(limits) {
-                Ok(()) => Some(group),
-                Err(_) => {
-                    group.remove();
-                    None
-                }
+            if group.furnish(limits).is_ok() {
+                return Some(group);
             }
+            group.remove();
+            None
         })
     }
 

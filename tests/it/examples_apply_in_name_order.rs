@@ -64,6 +64,6 @@ fn server() -> ApiServer {
         };
         Resource::from_crd(&schema::crd(*kind), Some(Arc::new(rules))).unwrap()
     });
-    let options = Options { clock: clock::system(), version: env!("CARGO_PKG_VERSION").to_owned() };
+    let options = Options::new(clock::system(), env!("CARGO_PKG_VERSION"));
     ApiServer::new(Store::memory().unwrap(), resources.collect(), options)
 }

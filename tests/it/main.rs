@@ -27,11 +27,17 @@ mod drift_is_reported_and_corrected;
 #[cfg(test)]
 mod examples_apply_in_name_order;
 #[cfg(test)]
+mod helm_works_unmodified;
+#[cfg(test)]
+mod hostile_client;
+#[cfg(test)]
 mod hostile_repository;
 #[cfg(test)]
 mod kubectl_works_unmodified;
 #[cfg(test)]
 mod manifest_rejected_with_location;
+#[cfg(test)]
+mod metrics_can_be_scraped;
 #[cfg(test)]
 mod python_client_works_unmodified;
 #[cfg(test)]
@@ -64,6 +70,8 @@ mod suspend_by_hand_outlives_git;
 mod task_in_git_runs_once;
 #[cfg(test)]
 mod upstream_admission_verdicts;
+#[cfg(test)]
+mod writes_survive_everything;
 #[cfg(test)]
 mod tidy {
     mod architecture;

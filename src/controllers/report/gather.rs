@@ -15,6 +15,7 @@ use crate::api::run_record::RunRecord;
 use crate::api::task::Task;
 use crate::api::task_spawner::TaskSpawner;
 use crate::controllers::context::Context;
+use crate::controllers::objects;
 use crate::controllers::report::ReportError;
 use crate::controllers::report::assignment::Assignment;
 use crate::digest;
@@ -78,12 +79,26 @@ pub(super) async fn gather(
     let mut records = records.list(&everything).await.map_err(ReportError::api("list the RunRecords"))?.items;
     records.retain(|record| is_ours(record.spec.config_repository_uid.as_deref()));
     records.sort_by(|left, right| right.spec.completion_time.cmp(&left.spec.completion_time));
-    let spawners: Api<TaskSpawner> = Api::namespaced(client.clone(), &namespace);
-    let spawners = spawners.list(&everything).await.map_err(ReportError::api("list the TaskSpawners"))?.items;
-    let tasks: Api<Task> = Api::namespaced(client.clone(), &namespace);
-    let tasks = tasks.list(&everything).await.map_err(ReportError::api("list the Tasks"))?.items;
+    let (mut spawners, mut tasks) = (Vec::new(), Vec::new());
+    let owner_of = |labels: &BTreeMap<String, String>| labels.get(labels::OWNER_UID).cloned();
+    let every_spawner: Api<TaskSpawner> = Api::namespaced(client.clone(), &namespace);
+    let listed = objects::for_each(&every_spawner, |spawner| {
+        if is_ours(owner_of(spawner.labels()).as_deref()) {
+            spawners.push(spawner_row(&spawner));
+        }
+    });
+    listed.await.map_err(ReportError::api("list the TaskSpawners"))?;
+    let every_task: Api<Task> = Api::namespaced(client.clone(), &namespace);
+    let listed = objects::for_each(&every_task, |task| {
+        let owner = owner_of(task.labels()).or_else(|| owner_of(task.annotations()));
+        let ended = task.status.as_ref().and_then(|status| status.phase).is_some_and(TaskPhase::is_terminal);
+        if is_ours(owner.as_deref()) && !ended {
+            tasks.push(task_row(&task));
+        }
+    });
+    listed.await.map_err(ReportError::api("list the Tasks"))?;
     let now = context.clock.now();
-    let mut status = status_of(current, &spawners, &tasks, &is_ours);
+    let mut status = status_of(current, spawners, tasks);
     status.history =
         HistoryRows::of(histories(records.iter().map(|record| line_of(record).closed().ended_run())));
     if report.rotation == BranchRotation::Yearly {
@@ -131,12 +146,7 @@ fn lines(records: &[RunRecord], report: &ReportSpec, now: Timestamp, restore: bo
     waiting.into_iter().chain(checked).map(line_of).collect()
 }
 
-fn status_of(
-    repository: &ConfigRepository,
-    spawners: &[TaskSpawner],
-    tasks: &[Task],
-    is_ours: &dyn Fn(Option<&str>) -> bool,
-) -> Status {
+fn status_of(repository: &ConfigRepository, spawners: Vec<SpawnerRow>, tasks: Vec<TaskRow>) -> Status {
     let status = repository.status.clone().unwrap_or_default();
     let ready = find(&status.conditions, ConditionType::Ready);
     let spec = &repository.spec;
@@ -146,13 +156,6 @@ fn status_of(
         parts.into_iter().find_map(|(word, name)| name.as_ref().map(|name| format!("{word} {name}")))
     });
     let count = |number: i64| u64::try_from(number).unwrap_or_default();
-    let owner_of = |labels: &BTreeMap<String, String>| labels.get(labels::OWNER_UID).cloned();
-    let ours = spawners.iter().filter(|spawner| is_ours(owner_of(spawner.labels()).as_deref()));
-    let live = tasks.iter().filter(|task| {
-        let owner = owner_of(task.labels()).or_else(|| owner_of(task.annotations()));
-        let ended = task.status.as_ref().and_then(|status| status.phase).is_some_and(TaskPhase::is_terminal);
-        is_ours(owner.as_deref()) && !ended
-    });
     Status {
         namespace: repository.namespace().unwrap_or_default(),
         name: repository.name_any(),
@@ -179,8 +182,8 @@ fn status_of(
         drifted: status.drift.map_or(0, |drift| count(drift.count)),
         removals_waiting: status.blocked_prune.map_or(0, |blocked| count(blocked.count)),
         findings: status.findings.map(findings_of).unwrap_or_default(),
-        spawners: Rows::of(ours.map(spawner_row).collect()),
-        tasks: Rows::of(live.map(task_row).collect()),
+        spawners: Rows::of(spawners),
+        tasks: Rows::of(tasks),
         history: HistoryRows::default(),
         earlier_years: None,
         program: format!("kelos {}", env!("CARGO_PKG_VERSION")),

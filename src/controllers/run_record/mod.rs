@@ -19,15 +19,13 @@ use crate::api::task::Task;
 use crate::api::task_spawner::TaskSpawner;
 use crate::api::task_spawner::source::SourceKind;
 use crate::controllers::context::Context;
+use crate::controllers::objects;
 use crate::controllers::report::assignment::Assignment;
 use crate::domain::retention::{self, Needs};
 use crate::gitops::wanted::WantedRuns;
 
 /// How often is looked for records that may go.
 const PERIOD: Duration = Duration::from_mins(10);
-
-/// How many records are asked for at once.
-const PAGE: u32 = 500;
 
 /// Most records that are removed in one go, so that a daemon that comes back after months stays answerable.
 const MOST: usize = 5_000;
@@ -102,16 +100,13 @@ async fn old_records(context: &Context) -> Result<Vec<RunRecord>, RecordError> {
     let records: Api<RunRecord> = Api::all(context.client.clone());
     let now = context.clock.now();
     let mut old = Vec::new();
-    let mut parameters = ListParams::default().limit(PAGE);
-    loop {
-        let page = records.list(&parameters).await.map_err(RecordError::api("list the RunRecords"))?;
-        let may_go = |record: &RunRecord| retention::may_go(record, Needs::default(), now);
-        old.extend(page.items.into_iter().filter(may_go));
-        match page.metadata.continue_.filter(|token| !token.is_empty()) {
-            Some(token) if old.len() < MOST => parameters = parameters.continue_token(&token),
-            Some(_) | None => return Ok(old),
+    let take = |record: RunRecord| {
+        if old.len() < MOST && retention::may_go(&record, Needs::default(), now) {
+            old.push(record);
         }
-    }
+    };
+    objects::for_each(&records, take).await.map_err(RecordError::api("list the RunRecords"))?;
+    Ok(old)
 }
 
 /// What is there that needs records.

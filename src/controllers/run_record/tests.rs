@@ -13,6 +13,7 @@ use crate::apiserver::{self, ApiServer, Options, Resource};
 use crate::clock::{ManualClock, SharedClock};
 use crate::domain::plan::{Desired, ManagedKind, ObjectKey, ObjectText};
 use crate::gitops::evaluate::Evaluation;
+use crate::metrics::Metrics;
 use crate::store::Store;
 
 struct World {
@@ -26,11 +27,11 @@ impl World {
     async fn new() -> Self {
         let clock = Arc::new(ManualClock::at("2026-03-01T09:00:00Z".parse().unwrap()));
         let resources = Kind::ALL.iter().map(|kind| Resource::from_crd(&schema::crd(*kind), None).unwrap());
-        let options = Options { clock: Arc::clone(&clock) as SharedClock, version: "test".to_owned() };
+        let options = Options::new(Arc::clone(&clock) as SharedClock, "test");
         let server = ApiServer::new(Store::memory().unwrap(), resources.collect(), options);
         server.prepare().await.unwrap_or_else(|error| panic!("{}", error.message));
         let client = kube::Client::new(apiserver::in_process(server.router(), "test"), "default");
-        let context = Context::new(client, Arc::clone(&clock) as SharedClock);
+        let context = Context::new(client, Arc::clone(&clock) as SharedClock, Metrics::new("test"));
         Self { context, clock, wanted: WantedRuns::default(), _server: server }
     }
 

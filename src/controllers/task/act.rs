@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use kube::api::{Api, DeleteParams, Patch, PatchParams, Preconditions};
+use kube::api::{Api, DeleteParams, Preconditions};
 use kube::runtime::controller::Action;
 use kube::{Resource as _, ResourceExt as _};
-use serde_json::json;
 
+use crate::api::condition::Reason;
 use crate::api::kind::Kind;
 use crate::api::labels;
 use crate::api::run::RunState;
@@ -15,6 +15,7 @@ use crate::api::run_record::RunRecord;
 use crate::api::task::{Task, TaskStatus};
 use crate::api::task_spawner::TaskSpawner;
 use crate::controllers::context::{Happened, RETRY};
+use crate::controllers::objects;
 use crate::controllers::task::dereference::Known;
 use crate::controllers::task::{Controlled, TaskError, bounds, claims, record, status};
 use crate::domain::phase::{self, Step, Wait};
@@ -87,20 +88,16 @@ impl Controlled {
         names: &[String],
         attempt: &'static str,
     ) -> Result<Action, TaskError> {
-        // The resource version makes the write fail when somebody else changed the list meanwhile.
-        let patch = json!({"metadata": {"resourceVersion": task.metadata.resource_version, "uid": task.metadata.uid, "finalizers": names}});
-        let parameters = PatchParams {
-            field_manager: Some(labels::CONTROLLER_MANAGER.to_owned()),
-            ..PatchParams::default()
-        };
-        let patched = self.api(task).patch(&task.name_any(), &parameters, &Patch::Merge(&patch)).await;
+        let patched = objects::set_finalizers(&self.context.client, task, names).await;
         patched.map_err(TaskError::api(attempt))?;
         Ok(Action::await_change())
     }
 
     async fn wait(&self, task: &Task, wait: &Wait) -> Result<Action, TaskError> {
         let next = status::waiting(task, wait);
-        status::store(&self.api(task), task, &next).await.map_err(TaskError::api("write the status"))?;
+        objects::store_status(&self.context.client, task, &next)
+            .await
+            .map_err(TaskError::api("write the status"))?;
         // Secrets are not watched; the others wake the Task themselves, and this is for what a watch misses.
         Ok(Action::requeue(match wait {
             Wait::Missing(_) => RETRY,
@@ -158,7 +155,11 @@ impl Controlled {
     async fn end(&self, task: &Task, next: TaskStatus) -> Result<(), TaskError> {
         let succeeded = next.phase == Some(crate::api::phase::TaskPhase::Succeeded);
         let reason = if succeeded { "TaskSucceeded" } else { "TaskFailed" };
+        let outcome = next.reason.as_deref().and_then(|word| word.parse().ok()).map_or("", Reason::as_str);
+        let took = next.start_time.as_ref().zip(next.completion_time.as_ref());
+        let took = took.and_then(|(began, ended)| Duration::try_from(ended.0.duration_since(began.0)).ok());
         self.write(task, next, reason, !succeeded).await?;
+        self.context.metrics.work.run_ended(task.spec.agent.as_str(), outcome, took);
         self.claims.release(task.metadata.uid.as_deref().unwrap_or_default());
         Ok(())
     }
@@ -170,7 +171,7 @@ impl Controlled {
         event: &str,
         is_warning: bool,
     ) -> Result<Task, TaskError> {
-        let stored = status::store(&self.api(task), task, &next).await;
+        let stored = objects::store_status(&self.context.client, task, &next).await;
         let stored = stored.map_err(TaskError::api("write the status"))?;
         if task.status.as_ref().and_then(|status| status.phase) != next.phase {
             let note = next.message.as_deref().unwrap_or_default();

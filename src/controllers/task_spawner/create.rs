@@ -1,5 +1,7 @@
 //! Creates the Task of one work item.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 use kube::api::{Api, PostParams};
 use kube::{Resource as _, ResourceExt as _};
@@ -45,7 +47,11 @@ pub(super) async fn create(
     let parameters =
         PostParams { dry_run: false, field_manager: Some(labels::CONTROLLER_MANAGER.to_owned()) };
     match api.create(&parameters, &task).await {
-        Ok(_) => Ok(Created::Exists),
+        Ok(_) => {
+            let late = Duration::try_from(controlled.context.clock.now().duration_since(tick));
+            controlled.context.metrics.work.tick_served(late.unwrap_or_default());
+            Ok(Created::Exists)
+        }
         Err(kube::Error::Api(status)) if status.reason == "AlreadyExists" => {
             let existing = read().await?;
             if existing.as_ref().is_none_or(has_ended) {

@@ -21,11 +21,10 @@ use std::time::Duration;
 use futures::channel::{mpsc, oneshot};
 use futures::{StreamExt as _, stream};
 use kube::ResourceExt as _;
-use kube::api::{Api, ListParams, Patch, PatchParams};
+use kube::api::{Api, ListParams};
 use kube::runtime::controller::{Action, Config, Controller};
 use kube::runtime::reflector::ObjectRef;
 use kube::runtime::{WatchStreamExt as _, watcher};
-use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 use crate::api::labels;
@@ -33,6 +32,7 @@ use crate::api::phase::TaskPhase;
 use crate::api::task::Task;
 use crate::api::task_spawner::TaskSpawner;
 use crate::controllers::context::{Context, RETRY};
+use crate::controllers::objects;
 use crate::controllers::task_spawner::active::ActiveTasks;
 use crate::controllers::task_spawner::timer::{LONGEST_WAIT, Timer};
 use crate::lang::cron::Schedule;
@@ -217,14 +217,7 @@ async fn set_finalizers(
     spawner: &TaskSpawner,
     names: &[String],
 ) -> Result<Action, SpawnerError> {
-    let api: Api<TaskSpawner> =
-        Api::namespaced(context.client.clone(), &spawner.namespace().unwrap_or_default());
-    let patch = json!({"metadata": {
-        "resourceVersion": spawner.metadata.resource_version, "uid": spawner.metadata.uid, "finalizers": names,
-    }});
-    let parameters =
-        PatchParams { field_manager: Some(labels::CONTROLLER_MANAGER.to_owned()), ..PatchParams::default() };
-    let patched = api.patch(&spawner.name_any(), &parameters, &Patch::Merge(&patch)).await;
+    let patched = objects::set_finalizers(&context.client, spawner, names).await;
     patched.map_err(SpawnerError::api("set the finalizers"))?;
     Ok(Action::await_change())
 }

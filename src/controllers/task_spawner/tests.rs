@@ -14,6 +14,7 @@ use crate::api::schema;
 use crate::api::task_spawner::TaskSpawnerStatus;
 use crate::apiserver::{self, ApiServer, Options, Resource};
 use crate::clock::{Clock as _, ManualClock, SharedClock};
+use crate::metrics::Metrics;
 use crate::store::Store;
 
 /// Longer than anything that is waited for.
@@ -30,7 +31,7 @@ impl World {
     async fn at(now: &str) -> Self {
         let clock = Arc::new(ManualClock::at(now.parse().unwrap()));
         let resources = Kind::ALL.iter().map(|kind| Resource::from_crd(&schema::crd(*kind), None).unwrap());
-        let options = Options { clock: Arc::clone(&clock) as SharedClock, version: "test".to_owned() };
+        let options = Options::new(Arc::clone(&clock) as SharedClock, "test");
         let server = ApiServer::new(Store::memory().unwrap(), resources.collect(), options);
         server.prepare().await.unwrap_or_else(|error| panic!("{}", error.message));
         let client = kube::Client::new(apiserver::in_process(server.router(), "test"), "default");
@@ -41,7 +42,11 @@ impl World {
     async fn controlled<T>(&self, work: impl Future<Output = T>) -> T {
         let clock = Arc::clone(&self.clock) as SharedClock;
         let timer = Timer::new(Arc::clone(&clock), Duration::from_millis(2));
-        let controller = run_with(Context::new(self.client.clone(), clock), timer, CancellationToken::new());
+        let controller = run_with(
+            Context::new(self.client.clone(), clock, Metrics::new("test")),
+            timer,
+            CancellationToken::new(),
+        );
         tokio::select! {
             result = controller => panic!("the controller ended: {result:?}"),
             done = work => done,
