@@ -2,9 +2,9 @@
 //!
 //! Every module is marked as test code, so that lints treat what tests share as they treat the tests.
 
+mod agents_work_with_their_programs;
 #[cfg(test)]
 mod chaos_converges;
-mod agents_work_with_their_programs;
 #[cfg(test)]
 mod cli_changes;
 #[cfg(test)]
@@ -79,9 +79,9 @@ mod task_advances_whatever_fails;
 mod task_in_git_runs_once;
 #[cfg(test)]
 mod upstream_admission_verdicts;
+mod upstream_pipeline_succeeds;
 #[cfg(test)]
 mod writes_survive_everything;
-mod upstream_pipeline_succeeds;
 #[cfg(test)]
 mod tidy {
     mod architecture;

@@ -144,7 +144,8 @@ pub(crate) fn build(order: &Order<'_>, machine: &Machine) -> Result<(Plan, Secre
 /// Returns the program that is configured for the image of a Task, or for its agent type; none is the type's own.
 fn program(spec: &TaskSpec, machine: &Machine) -> Result<Option<PathBuf>, Obstacle> {
     let Some(image) = &spec.image else { return Ok(machine.agents.get(spec.agent.as_str()).cloned()) };
-    let named = [image.as_str(), without_version(image)].into_iter().find_map(|name| machine.agents.get(name));
+    let named =
+        [image.as_str(), without_version(image)].into_iter().find_map(|name| machine.agents.get(name));
     named.cloned().map(Some).ok_or_else(|| {
         refused(
             Reason::ImageNeedsCluster,
