@@ -126,6 +126,7 @@ pub async fn up(
         search_path: config.search_path.clone(),
         mirrors: data.mirrors(),
         private: [Some(data.root().to_path_buf()), config.user_home.clone()].into_iter().flatten().collect(),
+        agents: config.agents.clone(),
         bounds: Bounds { sandbox, host_network, limits },
     };
     let settings = task::Settings { executor, machine };

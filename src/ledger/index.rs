@@ -81,7 +81,8 @@ pub fn render(writers: &BTreeMap<String, Reading>) -> String {
             .to_owned(),
         String::new(),
     ];
-    lines.extend(table(&["Writer", "State", "Applied", "Errors", "Spawners", "Unfinished", "Last run"], rows));
+    lines
+        .extend(table(&["Writer", "State", "Applied", "Errors", "Spawners", "Unfinished", "Last run"], rows));
     if writers.len() > WRITERS {
         lines.push(String::new());
         lines.push(format!("Shown are {WRITERS} of {}.", writers.len()));
