@@ -90,6 +90,18 @@ pub(crate) struct Happened<'a> {
     pub(crate) is_warning: bool,
 }
 
+/// Returns an error with its causes, as one text.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}
+
 /// An Event's note is at most 1,024 bytes long; the API refuses longer ones.
 fn cut(note: &str) -> String {
     const LONGEST: usize = 1024;

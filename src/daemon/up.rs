@@ -8,16 +8,17 @@ use anyhow::Context as _;
 use kube::api::{Api, Patch, PatchParams};
 use serde_json::json;
 use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
 
 use crate::api::config_repository::{ConfigRepository, ConfigRepositorySpec, GitReference, ReportSpec};
 use crate::api::kind::Kind;
 use crate::apiserver::{self, ApiServer, Credentials};
-use crate::clock;
+use crate::clock::{self, SharedClock};
 use crate::controllers::config_repository as config_repositories;
 use crate::controllers::context::Context;
 use crate::controllers::task::bounds::Bounds;
 use crate::controllers::task::build::Machine;
-use crate::controllers::{report, task, task_spawner};
+use crate::controllers::{report, run_record, task, task_spawner};
 use crate::daemon::config::{Config, RepositoryConfig, RunConfig};
 use crate::daemon::embedded;
 use crate::daemon::home::{self, DataDir};
@@ -28,6 +29,7 @@ use crate::executor::local::Local;
 use crate::git::leftovers;
 use crate::gitops::observed::ObservedCluster;
 use crate::gitops::render::ChildRenderer;
+use crate::gitops::wanted::WantedRuns;
 use crate::metrics::Metrics;
 use crate::process;
 use crate::store::{self, Store};
@@ -83,20 +85,7 @@ pub async fn up(
     let in_process = apiserver::in_process(server.router(), concat!("kelos/", env!("CARGO_PKG_VERSION")));
     let client = kube::Client::new(in_process.clone(), DEFAULT);
     start_server(&mut supervisor, &server, listener, credentials, &metrics);
-    {
-        let (clock, shutdown) = (Arc::clone(&clock), shutdown.clone());
-        supervisor.start("cleaning of runs", async move {
-            loop {
-                if let Err(error) = local.clean(clock.now()).await {
-                    tracing::warn!(%error, "What is too old of a run could not be removed and is tried again");
-                }
-                tokio::select! {
-                    () = tokio::time::sleep(CLEAN_EVERY) => {}
-                    () = shutdown.cancelled() => return Ok(()),
-                }
-            }
-        });
-    }
+    supervisor.start("cleaning of runs", clean_runs(local, Arc::clone(&clock), shutdown.clone()));
     if let Some(repository) = &config.repository {
         make_repository(&client, repository).await?;
     }
@@ -119,15 +108,19 @@ pub async fn up(
         search_path: config.search_path.clone(),
         mirrors: data.mirrors(),
         private: [Some(data.root().to_path_buf()), config.user_home.clone()].into_iter().flatten().collect(),
+        agents: config.agents.clone(),
         bounds: Bounds { sandbox, host_network, limits },
     };
     let settings = task::Settings { executor, machine };
     supervisor.start("tasks", task::run(context.clone(), settings, shutdown.clone()));
     supervisor.start("task spawners", task_spawner::run(context.clone(), shutdown.clone()));
+    let wanted = Arc::new(WantedRuns::default());
+    supervisor.start("run records", run_record::run(context.clone(), Arc::clone(&wanted), shutdown.clone()));
     let settings = config_repositories::Settings {
         repositories: data.repositories(),
         renderer: Arc::new(ChildRenderer { program: config.program.clone() }),
-        cluster,
+        cluster: Arc::clone(&cluster),
+        wanted,
         all_secrets: true,
     };
     supervisor.start(
@@ -135,8 +128,11 @@ pub async fn up(
         config_repositories::run(context.clone(), settings, observed, shutdown.clone()),
     );
 
-    let settings =
-        report::Settings { repositories: data.repositories(), search_path: config.search_path.clone() };
+    let settings = report::Settings {
+        cluster,
+        repositories: data.repositories(),
+        search_path: config.search_path.clone(),
+    };
     supervisor.start("reports", report::run(context, settings, shutdown));
 
     if let Some(folder) = &config.announcements {
@@ -183,6 +179,19 @@ fn start_server(
     });
 }
 
+/// Removes what is too old of runs, again and again until `shutdown`.
+async fn clean_runs(local: Local, clock: SharedClock, shutdown: CancellationToken) -> anyhow::Result<()> {
+    loop {
+        if let Err(error) = local.clean(clock.now()).await {
+            tracing::warn!(%error, "What is too old of a run could not be removed and is tried again");
+        }
+        tokio::select! {
+            () = tokio::time::sleep(CLEAN_EVERY) => {}
+            () = shutdown.cancelled() => return Ok(()),
+        }
+    }
+}
+
 fn store_options(metrics: &Metrics) -> store::Options {
     store::Options {
         secret_prefixes: apiserver::secret_prefixes(),
@@ -211,7 +220,11 @@ async fn make_repository(client: &kube::Client, wanted: &RepositoryConfig) -> an
     if let Some(interval) = &wanted.interval {
         spec.interval.clone_from(interval);
     }
-    spec.report = Some(ReportSpec { interval: wanted.interval.clone(), ..ReportSpec::default() });
+    spec.report = Some(ReportSpec {
+        interval: wanted.interval.clone(),
+        writer: wanted.report_writer.clone(),
+        ..ReportSpec::default()
+    });
     let api: Api<ConfigRepository> = Api::namespaced(client.clone(), DEFAULT);
     let object = json!({
         "apiVersion": Kind::ConfigRepository.api_version(), "kind": Kind::ConfigRepository.as_str(),

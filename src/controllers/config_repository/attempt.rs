@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+use kube::api::Api;
 use kube::{Resource as _, ResourceExt as _};
 use tokio::time::Instant;
 
@@ -15,6 +16,7 @@ use crate::controllers::config_repository::remote::{self, RemoteFault};
 use crate::controllers::config_repository::status::{self, Draft, short};
 use crate::controllers::config_repository::{Controlled, RepositoryError};
 use crate::controllers::context::Happened;
+use crate::controllers::objects;
 use crate::domain::plan::{Cluster as _, Notice, PruneGuard};
 use crate::git::error::{GitError, GitErrorClass};
 use crate::git::id::CommitId;
@@ -129,13 +131,30 @@ impl Controlled {
             self.context.metrics.work.pass_ended(result(&draft), began.elapsed());
             verdict
         };
-        let stored = status::store(&self.context.client, repository, &draft.status).await;
-        stored.map_err(|source| RepositoryError::Api {
-            attempt: "write the status",
-            source: Box::new(source),
-        })?;
+        if let Err(source) = self.store(repository, &mut draft).await {
+            // What was found is not told yet: the next attempt has to find it again.
+            memory.quiet = None;
+            return Err(RepositoryError::Api { attempt: "write the status", source: Box::new(source) });
+        }
         self.tell_changes(repository, &draft).await;
         Ok(verdict)
+    }
+
+    /// Stores the status; the report, which is told in the same status, may have been faster.
+    async fn store(&self, repository: &ConfigRepository, draft: &mut Draft) -> Result<(), kube::Error> {
+        let client = &self.context.client;
+        match objects::store_status(client, repository, &draft.status).await {
+            Err(kube::Error::Api(status)) if status.code == 409 => {}
+            stored => return stored.map(drop),
+        }
+        let api: Api<ConfigRepository> =
+            Api::namespaced(client.clone(), &repository.namespace().unwrap_or_default());
+        let current = api.get_opt(&repository.name_any()).await?;
+        let Some(current) = current.filter(|current| current.uid() == repository.uid()) else {
+            return Ok(());
+        };
+        draft.take_report_from(current.status.as_ref());
+        objects::store_status(client, &current, &draft.status).await.map(drop)
     }
 
     async fn try_revision(
@@ -182,6 +201,8 @@ impl Controlled {
             let brought = self.bring_about(repository, &judged, repository.spec.prune, draft).await;
             memory.quiet = brought.was_idle.then_some(grounds);
             if brought.took_hold {
+                let uid = repository.uid().unwrap_or_default();
+                self.settings.wanted.set(&uid, Arc::clone(&judged.evaluation));
                 memory.good = Some(judged);
             }
             return brought.verdict;
