@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::api::config_repository::{ConfigRepository, ConfigRepositorySpec, GitReference, ReportSpec};
 use crate::api::kind::Kind;
-use crate::apiserver::{self, Credentials};
+use crate::apiserver::{self, ApiServer, Credentials};
 use crate::clock::{self, SharedClock};
 use crate::controllers::config_repository as config_repositories;
 use crate::controllers::context::Context;
@@ -84,25 +84,7 @@ pub async fn up(
     let shutdown = supervisor.shutdown_signal();
     let in_process = apiserver::in_process(server.router(), concat!("kelos/", env!("CARGO_PKG_VERSION")));
     let client = kube::Client::new(in_process.clone(), DEFAULT);
-    {
-        let (router, shutdown) = (observability::serve(server.router(), metrics.clone()), shutdown.clone());
-        let requests = metrics.requests.clone();
-        supervisor.start("api", async move {
-            let served =
-                apiserver::serve(listener, router, &credentials, requests, shutdown.cancelled_owned()).await;
-            served.context("the API cannot listen")
-        });
-    }
-    {
-        let (server, shutdown) = (server.clone(), shutdown.clone());
-        supervisor.start("housekeeping", async move {
-            tokio::select! {
-                () = server.keep_house() => {}
-                () = shutdown.cancelled() => {}
-            }
-            Ok(())
-        });
-    }
+    start_server(&mut supervisor, &server, listener, credentials, &metrics);
     supervisor.start("cleaning of runs", clean_runs(local, Arc::clone(&clock), shutdown.clone()));
     if let Some(repository) = &config.repository {
         make_repository(&client, repository).await?;
@@ -169,6 +151,32 @@ pub async fn up(
         home::withdraw(folder, &data.kubeconfig());
     }
     result
+}
+
+/// Starts what serves the API on its address and keeps it in order.
+fn start_server(
+    supervisor: &mut Supervisor,
+    server: &ApiServer,
+    listener: TcpListener,
+    credentials: Credentials,
+    metrics: &Metrics,
+) {
+    let shutdown = supervisor.shutdown_signal();
+    let router = observability::serve(server.router(), metrics.clone());
+    let requests = metrics.requests.clone();
+    supervisor.start("api", async move {
+        let served =
+            apiserver::serve(listener, router, &credentials, requests, shutdown.cancelled_owned()).await;
+        served.context("the API cannot listen")
+    });
+    let (server, shutdown) = (server.clone(), supervisor.shutdown_signal());
+    supervisor.start("housekeeping", async move {
+        tokio::select! {
+            () = server.keep_house() => {}
+            () = shutdown.cancelled() => {}
+        }
+        Ok(())
+    });
 }
 
 /// Removes what is too old of runs, again and again until `shutdown`.
