@@ -8,6 +8,7 @@ use k8s_openapi::api::core::v1::ObjectReference;
 use kube::runtime::events::{Event, EventType, Recorder, Reporter};
 
 use crate::clock::SharedClock;
+use crate::metrics::Metrics;
 
 /// How long a controller waits before it tries again what a fault of the moment kept it from.
 pub(crate) const RETRY: Duration = Duration::from_secs(5);
@@ -19,6 +20,8 @@ pub struct Context {
     pub client: kube::Client,
     /// The time.
     pub clock: SharedClock,
+    /// Counts what is done.
+    pub metrics: Metrics,
     /// Write Events.
     recorders: Arc<Mutex<Recorders>>,
 }
@@ -32,8 +35,8 @@ const MOST_RECORDERS: usize = 1_000;
 
 impl Context {
     /// Returns the context for `client`; Events are reported as coming from the controller.
-    pub fn new(client: kube::Client, clock: SharedClock) -> Self {
-        Self { client, clock, recorders: Arc::default() }
+    pub fn new(client: kube::Client, clock: SharedClock, metrics: Metrics) -> Self {
+        Self { client, clock, metrics, recorders: Arc::default() }
     }
 
     /// Tells people what happened to an object. An Event that cannot be written is logged and nothing else.
