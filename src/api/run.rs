@@ -281,10 +281,10 @@ pub struct Sandbox {
     /// TCP ports of this machine that no agent may reach, whatever else is opened: those of our own API.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub closed_ports: Vec<u16>,
-    /// Files and folders the agent may read beside the system and its programs.
+    /// Files and folders the agent may read beside the system and its programs, also inside what is private.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub readable: Vec<PathBuf>,
-    /// Files and folders the agent never sees, whatever else is allowed: the data folder, the user's home.
+    /// Files and folders the agent never sees but for what is named inside them: the data folder, the user's home.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub private: Vec<PathBuf>,
 }
@@ -313,7 +313,7 @@ pub enum Network {
     /// A loopback of its own, and others through a proxy that knows whom it may reach. Where no such loopback can be
     /// had, as much of that as ports can hold: no plain HTTP, by which clouds give credentials away, and no closed port.
     Guarded,
-    /// Nobody; needs [`SandboxLevel::Isolated`].
+    /// Nobody; needs [`SandboxLevel::Enclosed`], or a kernel that can refuse UDP as well as TCP.
     Closed,
 }
 

@@ -13,6 +13,7 @@ use crate::cli::printer::Printer;
 use crate::cli::run_options::RunOptions;
 use crate::daemon;
 use crate::daemon::config::{Config, RepositoryConfig};
+use crate::ledger::report::WriterName;
 
 /// Run the control plane on this machine, in the foreground
 ///
@@ -35,6 +36,9 @@ pub(super) struct UpArguments {
     /// How often the config repository is asked
     #[arg(long, requires = "repo", value_name = "DURATION", value_parser = duration)]
     interval: Option<String>,
+    /// Name of this daemon's folder on the status branch; by default one that no other data folder has
+    #[arg(long, requires = "repo", value_name = "NAME", value_parser = writer)]
+    report_writer: Option<String>,
     /// Where the API listens; a port of 0 takes the port of the last start, or any
     #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:0")]
     listen: SocketAddr,
@@ -58,8 +62,19 @@ fn duration(text: &str) -> Result<String, String> {
 
 fn agent_program(text: &str) -> Result<(String, PathBuf), String> {
     match text.split_once('=') {
-        Some((name, program)) if !name.is_empty() && !program.is_empty() => Ok((name.to_owned(), program.into())),
+        Some((name, program)) if !name.is_empty() && !program.is_empty() => {
+            Ok((name.to_owned(), program.into()))
+        }
         _ => Err("an agent type or an image, an equals sign, and a program are needed".to_owned()),
+    }
+}
+
+fn writer(text: &str) -> Result<String, String> {
+    match WriterName::parse(text) {
+        // What the field of the ConfigRepository takes.
+        Ok(_) if text.len() <= 63 => Ok(text.to_owned()),
+        Ok(_) => Err("it has more than 63 characters".to_owned()),
+        Err(error) => Err(error.to_string()),
     }
 }
 
@@ -82,6 +97,7 @@ pub(super) async fn run(
         branch: arguments.branch,
         path: arguments.path,
         interval: arguments.interval,
+        report_writer: arguments.report_writer,
     });
     let config = Config {
         data_dir,

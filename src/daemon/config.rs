@@ -59,4 +59,6 @@ pub struct RepositoryConfig {
     pub path: Option<String>,
     /// How often the remote is asked.
     pub interval: Option<String>,
+    /// The name under which reports are written; made from the object and the data folder when absent.
+    pub report_writer: Option<String>,
 }

@@ -15,6 +15,9 @@ pub const WRITERS: usize = 200;
 /// The largest `status.json` of another writer that is read, in bytes.
 pub const STATUS_LIMIT: u64 = 4 << 20;
 
+/// How much of other writers is read at once, in bytes: many large files would take time and memory from everything else.
+pub const STATUS_BUDGET: u64 = 32 << 20;
+
 /// What the `status.json` of a writer says, as far as it can be read.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Reading {

@@ -261,14 +261,15 @@ fn restrict(
 }
 
 fn shortfall(level: SandboxLevel, network: NetworkHold, sandbox: &Sandbox) -> Option<String> {
-    let is_open = sandbox.network == Network::Closed && network < NetworkHold::Closed;
-    let needed = if is_open { sandbox.minimum.max(SandboxLevel::Isolated) } else { sandbox.minimum };
-    (level < needed || is_open).then(|| {
-        format!(
+    if level < sandbox.minimum {
+        return Some(format!(
             "the run needs the sandbox {} and this host reaches {}; docs/sandbox.md says what each needs",
-            needed.as_str(),
+            sandbox.minimum.as_str(),
             level.as_str()
-        )
+        ));
+    }
+    (sandbox.network == Network::Closed && network < NetworkHold::Closed).then(|| {
+        "the run is to reach nobody, and this host can close the network in an enclosure only; docs/sandbox.md says what that needs".to_owned()
     })
 }
 
@@ -537,6 +538,7 @@ mod tests {
             (Level::Isolated, Hold::Open, Level::Files, Network::Open, false),
             (Level::Files, Hold::Open, Level::Limited, Network::Closed, true),
             (Level::Isolated, Hold::Closed, Level::Limited, Network::Closed, false),
+            (Level::Isolated, Hold::Open, Level::Limited, Network::Closed, true),
             (Level::Files, Hold::Ports, Level::Files, Network::Guarded, false),
             (Level::Enclosed, Hold::Proxied, Level::Enclosed, Network::Guarded, false),
         ] {

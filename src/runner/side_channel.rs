@@ -103,8 +103,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("pipe");
         let heard = Arc::new(Mutex::new(Vec::new()));
-        let reader: Arc<Mutex<Box<dyn Reader>>> =
-            Arc::new(Mutex::new(Box::new(Heard(Arc::clone(&heard)))));
+        let reader: Arc<Mutex<Box<dyn Reader>>> = Arc::new(Mutex::new(Box::new(Heard(Arc::clone(&heard)))));
         let channel = SideChannel::open(&path, &reader).unwrap();
         // More than a pipe holds, by two writers one after the other, as programs that start themselves anew do.
         for writer in 0..2 {

@@ -228,7 +228,7 @@ impl<'a> Steps<'a> {
             group.remove();
             self.bounds.group = None;
         }
-        let mut watch = Watch::begin(self.bounds.clone());
+        let mut watch = Watch::begin(self.bounds.clone(), pid);
         let mut is_watched = true;
         let mut output = pipe::Receiver::from_owned_fd(output.into()).map_err(refused())?;
         let text = serde_json::to_vec(secrets).map_err(|fault| refused()(fault.into()))?;

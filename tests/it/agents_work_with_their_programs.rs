@@ -327,11 +327,18 @@ fn check_work(env: &TestEnv, trade: &Trade, endpoint: &ModelEndpoint, program: &
     assert!((trade.has_effort)(&asked), "the effort does not arrive");
     let model = trade.model.rsplit('/').next().unwrap();
     assert!(asked.body["model"] == model || asked.target.contains(model), "{}", asked.target);
-    assert!(asked.header(trade.header).is_some_and(|value| value.ends_with(MODEL_KEY)), "{:?}", asked.headers);
+    assert!(
+        asked.header(trade.header).is_some_and(|value| value.ends_with(MODEL_KEY)),
+        "{:?}",
+        asked.headers
+    );
     let all = endpoint.all();
     let tools: Vec<&Asked> = all.iter().filter(|asked| asked.target == "/mcp").collect();
     assert!(tools.iter().any(|asked| asked.header("x-probe") == Some(SERVER_KEY)));
-    assert!(tools.iter().all(|asked| asked.header(trade.header).is_none()), "a key goes to its provider alone");
+    assert!(
+        tools.iter().all(|asked| asked.header(trade.header).is_none()),
+        "a key goes to its provider alone"
+    );
 }
 
 /// Prompts that a shell, a template or an option parser would alter.

@@ -101,7 +101,11 @@ fn a_program_of_the_operators_own_is_called_as_an_image_is() {
     assert!(digest.ends_with(status["results"]["file-digest"].as_str().unwrap()), "{status:#}");
 
     let status = task(&env, "failing", "registry.example:5000/me/agent:2", "fail now");
-    assert_eq!((&status["phase"], &status["reason"]), (&json!("Failed"), &json!("AgentFailed")), "{status:#}");
+    assert_eq!(
+        (&status["phase"], &status["reason"]),
+        (&json!("Failed"), &json!("AgentFailed")),
+        "{status:#}"
+    );
     assert_eq!(status["message"], "the agent ended with exit code 3");
 
     let status = task(&env, "unknown", "registry.example:5000/me/other:1", "hi");

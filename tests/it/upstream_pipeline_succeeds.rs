@@ -32,7 +32,8 @@ fn script(asked: &Asked) -> Turn {
         ("Write its tests", "test -s healthz.rs && echo '#[test]' >tests.rs"),
         ("Open a pull request", "test -s tests.rs && gh pr create --fill --base main"),
     ];
-    let (_, command) = commands.into_iter().find(|(words, _)| asked.tells(words)).expect("it is one of the three");
+    let (_, command) =
+        commands.into_iter().find(|(words, _)| asked.tells(words)).expect("it is one of the three");
     let push = "git add -A && { git diff --cached --quiet || git commit -qm 'One step'; } && git push -q origin HEAD";
     Turn::Run(format!("{command} && {push}"))
 }
@@ -92,7 +93,10 @@ fn apply_example(env: &TestEnv, endpoint: &ModelEndpoint) {
             match kind.as_str() {
                 "Workspace" => {
                     let spec = object["spec"].as_object_mut().unwrap();
-                    spec.insert("repo".to_owned(), json!(format!("file://{}", env.path("app.git").display())));
+                    spec.insert(
+                        "repo".to_owned(),
+                        json!(format!("file://{}", env.path("app.git").display())),
+                    );
                     // A repository of this machine takes no token.
                     spec.remove("secretRef");
                 }

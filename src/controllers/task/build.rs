@@ -39,8 +39,16 @@ pub(crate) struct Order<'a> {
     pub(crate) task: &'a Task,
     pub(crate) workspace: Option<&'a WorkspaceSpec>,
     pub(crate) agent_configs: &'a [AgentConfigSpec],
-    pub(crate) dependencies: &'a [std::sync::Arc<Task>],
+    pub(crate) dependencies: &'a [Dependency],
     pub(crate) secrets: &'a BTreeMap<String, SecretObject>,
+}
+
+/// What a Task may use of one that it depends on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Dependency {
+    pub(crate) name: String,
+    pub(crate) outputs: Vec<String>,
+    pub(crate) results: BTreeMap<String, String>,
 }
 
 /// Why there is no plan.
@@ -136,7 +144,8 @@ pub(crate) fn build(order: &Order<'_>, machine: &Machine) -> Result<(Plan, Secre
 /// Returns the program that is configured for the image of a Task, or for its agent type; none is the type's own.
 fn program(spec: &TaskSpec, machine: &Machine) -> Result<Option<PathBuf>, Obstacle> {
     let Some(image) = &spec.image else { return Ok(machine.agents.get(spec.agent.as_str()).cloned()) };
-    let named = [image.as_str(), without_version(image)].into_iter().find_map(|name| machine.agents.get(name));
+    let named =
+        [image.as_str(), without_version(image)].into_iter().find_map(|name| machine.agents.get(name));
     named.cloned().map(Some).ok_or_else(|| {
         refused(
             Reason::ImageNeedsCluster,
@@ -171,17 +180,16 @@ fn prompt(order: &Order<'_>) -> Result<String, Obstacle> {
     let data = json!({ "Deps": dependencies_data(order) });
     Template::parse(&spec.prompt)
         .and_then(|template| template.render(&data, Missing::Error))
-        .map_err(|error| refused(Reason::PromptFailed, format!("the prompt cannot be rendered: {error}")))
+        .map_err(|error| refused(Reason::PromptFailed, format!("spec.prompt cannot be rendered: {error}")))
 }
 
 fn dependencies_data(order: &Order<'_>) -> Map<String, Value> {
     order
         .dependencies
         .iter()
-        .map(|task| {
-            let name = task.metadata.name.clone().unwrap_or_default();
-            let status = task.status.clone().unwrap_or_default();
-            (name.clone(), json!({"Name": name, "Outputs": status.outputs, "Results": status.results}))
+        .map(|dependency| {
+            let Dependency { name, outputs, results } = dependency;
+            (name.clone(), json!({"Name": name, "Outputs": outputs, "Results": results}))
         })
         .collect()
 }

@@ -50,8 +50,8 @@ impl AgentProgram for Codex {
 
     fn home(&self, wish: &Wish<'_>) -> Vec<HomeFile> {
         let settings = settings(wish);
-        let settings = (!settings.is_empty())
-            .then_some(HomeFile { path: ".codex/config.toml", content: settings });
+        let settings =
+            (!settings.is_empty()).then_some(HomeFile { path: ".codex/config.toml", content: settings });
         // A value that was wrapped by hand has line ends inside its texts, which JSON forbids; elsewhere they are spaces.
         let login = wish
             .variable("CODEX_AUTH_JSON")

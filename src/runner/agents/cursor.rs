@@ -44,7 +44,9 @@ impl AgentProgram for Cursor {
     fn place(&self, part: Part<'_>) -> Option<Place> {
         match part {
             Part::Skill { plugin, skill } => Some(Place::Start(format!(".cursor/skills/{plugin}-{skill}"))),
-            Part::SubAgent { plugin, name } => Some(Place::Start(format!(".cursor/rules/{plugin}-{name}.mdc"))),
+            Part::SubAgent { plugin, name } => {
+                Some(Place::Start(format!(".cursor/rules/{plugin}-{name}.mdc")))
+            }
             Part::Plugin { .. } => None,
         }
     }

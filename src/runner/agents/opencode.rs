@@ -78,7 +78,8 @@ impl AgentProgram for OpenCode {
     // Its one key is for the provider that the model names, which looks for it under a name of its own.
     fn variables(&self, wish: &Wish<'_>) -> BTreeMap<String, Option<String>> {
         let Some(key) = wish.variable("OPENCODE_API_KEY") else { return BTreeMap::new() };
-        let provider = wish.model.and_then(|model| model.split_once('/')).map_or("anthropic", |(first, _)| first);
+        let provider =
+            wish.model.and_then(|model| model.split_once('/')).map_or("anthropic", |(first, _)| first);
         let name = match provider {
             "opencode" | "zen" => return BTreeMap::new(),
             "google" => "GEMINI_API_KEY".to_owned(),

@@ -70,10 +70,15 @@ impl Reader for Plain {
     }
 
     fn report(&self) -> Report {
+        let completion = if self.scanner.is_incomplete() {
+            Completion::Incomplete("the agent ended within its block of results".to_owned())
+        } else {
+            Completion::Complete
+        };
         Report {
             outputs: self.scanner.lines(),
             is_cut: self.scanner.is_cut(),
-            ..Report::new(Completion::Complete, Usage::default(), None)
+            ..Report::new(completion, Usage::default(), None)
         }
     }
 }
@@ -141,7 +146,8 @@ fn claude_completion(result: &Value) -> Completion {
     }
     if result["is_error"] == true {
         let status = result["api_error_status"].as_u64().map(http_status);
-        let words = ["api_error", "terminal_reason", "stop_reason"].map(|field| result[field].as_str().map(word));
+        let words =
+            ["api_error", "terminal_reason", "stop_reason"].map(|field| result[field].as_str().map(word));
         let details: Vec<String> = status.into_iter().chain(words.into_iter().flatten()).collect();
         return Completion::Incomplete(with_details("the agent reports an error", &details));
     }

@@ -367,9 +367,8 @@ fn why_the_last_answer_of_gemini_ended_stands_in_its_telemetry() {
         printed.lines().for_each(|line| reader.line(line));
         reader.report().completion
     };
-    let stopped = |reason: &str| {
-        Completion::Incomplete(format!("the agent stopped early (finish reason {reason})"))
-    };
+    let stopped =
+        |reason: &str| Completion::Incomplete(format!("the agent stopped early (finish reason {reason})"));
     assert_eq!(with(TELEMETRY), stopped("length"));
     assert_eq!(with(&TELEMETRY.replace("length", "content_filter")), stopped("content_filter"));
     assert_eq!(with(&TELEMETRY.replace("length", "stop")), Completion::Complete);

@@ -38,7 +38,8 @@ pub fn first_in(text: &str) -> Option<Version> {
 pub fn of_package(program: &Path) -> Option<Version> {
     let program = program.canonicalize().ok()?;
     let is_in_packages = |folder: &&Path| folder.components().any(|part| part.as_os_str() == "node_modules");
-    let package = program.ancestors().skip(1).take_while(is_in_packages).map(|folder| folder.join("package.json"));
+    let package =
+        program.ancestors().skip(1).take_while(is_in_packages).map(|folder| folder.join("package.json"));
     let text = package.filter_map(|path| file::read_bounded(&path, LARGEST_PACKAGE).ok()).next()?;
     first_in(serde_json::from_slice::<Value>(&text).ok()?["version"].as_str()?)
 }

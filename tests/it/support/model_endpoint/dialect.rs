@@ -19,7 +19,9 @@ impl Dialect {
         match path {
             "/v1/messages" => Some(Self::Messages),
             "/v1/responses" => Some(Self::Responses),
-            path if path.ends_with(":streamGenerateContent") => Some(Self::GenerateContent { is_streamed: true }),
+            path if path.ends_with(":streamGenerateContent") => {
+                Some(Self::GenerateContent { is_streamed: true })
+            }
             path if path.ends_with(":generateContent") && !body.is_null() => {
                 Some(Self::GenerateContent { is_streamed: false })
             }
@@ -82,10 +84,7 @@ fn each(value: &Value) -> impl Iterator<Item = &Value> {
 }
 
 fn named(events: Vec<Value>) -> Vec<(String, Value)> {
-    events
-        .into_iter()
-        .map(|event| (event["type"].as_str().unwrap_or_default().to_owned(), event))
-        .collect()
+    events.into_iter().map(|event| (event["type"].as_str().unwrap_or_default().to_owned(), event)).collect()
 }
 
 fn messages(

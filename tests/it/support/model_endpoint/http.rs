@@ -37,9 +37,8 @@ impl Connection {
             let Some((name, value)) = line.trim_end().split_once(':') else { break };
             headers.push((name.to_lowercase(), value.trim().to_owned()));
         }
-        let header = |name: &str| {
-            headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
-        };
+        let header =
+            |name: &str| headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str());
         let mut body = Vec::new();
         if header("transfer-encoding") == Some("chunked") {
             loop {
