@@ -60,21 +60,21 @@ fn duration(text: &str) -> Result<String, String> {
     }
 }
 
-fn agent_program(text: &str) -> Result<(String, PathBuf), String> {
-    match text.split_once('=') {
-        Some((name, program)) if !name.is_empty() && !program.is_empty() => {
-            Ok((name.to_owned(), program.into()))
-        }
-        _ => Err("an agent type or an image, an equals sign, and a program are needed".to_owned()),
-    }
-}
-
 fn writer(text: &str) -> Result<String, String> {
     match WriterName::parse(text) {
         // What the field of the ConfigRepository takes.
         Ok(_) if text.len() <= 63 => Ok(text.to_owned()),
         Ok(_) => Err("it has more than 63 characters".to_owned()),
         Err(error) => Err(error.to_string()),
+    }
+}
+
+fn agent_program(text: &str) -> Result<(String, PathBuf), String> {
+    match text.split_once('=') {
+        Some((name, program)) if !name.is_empty() && !program.is_empty() => {
+            Ok((name.to_owned(), program.into()))
+        }
+        _ => Err("an agent type or an image, an equals sign, and a program are needed".to_owned()),
     }
 }
 

@@ -17,7 +17,7 @@ pub const RECORD_LIFETIME: SignedDuration = SignedDuration::from_hours(30 * 24);
     reason = "each is a question of its own, and all combinations exist"
 )]
 pub struct Needs {
-    /// Its Task is still there: without the record it would be recorded and reported anew.
+    /// Its Task is still there, and would be recorded and reported anew without it; or one that depends on its Task.
     pub task: bool,
     /// Its line is to be written and is not known to be on the remote.
     pub ledger: bool,

@@ -21,9 +21,8 @@ pub(super) fn section(status: &Status) -> Vec<String> {
         history.subject.kind == SubjectKind::TaskSpawner
             || history.revisions.iter().map(|revision| revision.runs).sum::<u64>() > 1
     };
-    let rows: Vec<Vec<String>> = status
-        .history
-        .items
+    let all = &status.history.items;
+    let rows: Vec<Vec<String>> = all
         .iter()
         .filter(is_history)
         .flat_map(|history| {
@@ -57,12 +56,12 @@ pub(super) fn section(status: &Status) -> Vec<String> {
     ];
     lines.extend(table(&head, rows.into_iter().take(ROWS)));
     lines.push(String::new());
-    let listed: u64 = u64::try_from(shown).unwrap_or(u64::MAX);
-    if status.history.total > listed {
-        lines.push(format!(
-            "Shown are {listed} of {} revisions; `kelos history` lists them all.",
-            status.history.total
-        ));
+    // Those that are no history were counted with the others.
+    let left_out: usize =
+        all.iter().filter(|history| !is_history(history)).map(|history| history.revisions.len()).sum();
+    let total = usize::try_from(status.history.total).unwrap_or(usize::MAX).saturating_sub(left_out);
+    if total > shown {
+        lines.push(format!("Shown are {shown} of {total} revisions; `kelos history` lists them all."));
         lines.push(String::new());
     }
     lines.push(format!(
@@ -177,8 +176,6 @@ mod tests {
         | `fix` | `efefefefefef` | [`spawners/fix.yaml:3`](<https://github.com/acme/config/blob/1111111111111111111111111111111111111111/spawners/fix.yaml#L3>) | 1 | none to judge | 0.13 USD |  | [`2026-03-05 09:00:00 UTC`](<ledger/2026/03-05.jsonl>) | few runs |
         |  | `cdcdcdcdcdcd` | [`spawners/fix.yaml:3`](<https://github.com/acme/config/blob/1111111111111111111111111111111111111111/spawners/fix.yaml#L3>) | 40 | 40 of 40 (100 %) | 0.13 USD each, 5.04 in all | 1 min 1 s | [`2026-03-04 09:00:00 UTC`](<ledger/2026/03-04.jsonl>) | best |
         |  | `abababababab` | [`spawners/fix.yaml:3`](<https://github.com/acme/config/blob/1111111111111111111111111111111111111111/spawners/fix.yaml#L3>) | 40 | 0 of 40 (0 %) | 0.13 USD each, 5.04 in all | 1 min 1 s | [`2026-03-02 09:00:00 UTC`](<ledger/2026/03-02.jsonl>) | worst |
-
-        Shown are 3 of 4 revisions; `kelos history` lists them all.
 
         *Succeeded* counts runs that say something about a prompt: those that never started, were interrupted or cancelled do not. *best* and *worst* stand only where chance hardly explains the difference (95 %); below 5 such runs nothing is said.
         ");

@@ -23,7 +23,12 @@ pub fn render(file: &StatusFile) -> String {
     lines.extend(failed(status, &file.recent));
     lines.extend(recent(status, &file.recent));
     lines.extend(history::section(status));
-    let others = "For programs: [status.json](status.json), and the [ledger](ledger), one line for each run that ended.";
+    // Before the first run there is no folder to point at.
+    let ledger = match file.recent.first() {
+        Some(_) => ", and the [ledger](ledger), one line for each run that ended",
+        None => "",
+    };
+    let others = format!("For programs: [status.json](status.json){ledger}.");
     lines.push(format!("Written by {}. {others}", code(&status.program)));
     if let Some(branches) = &status.earlier_years {
         lines.push(String::new());
@@ -39,7 +44,9 @@ fn summary(status: &Status) -> Vec<String> {
     let why = status.reason.as_deref().filter(|reason| *reason != status.state);
     let why = why.map(|reason| format!(" ({})", code(reason))).unwrap_or_default();
     let message = status.message.as_deref().map(|message| format!(": {}", code(message))).unwrap_or_default();
-    lines.push(format!("**State:** {}{why}{message}", code(&status.state)));
+    // What is as it should be is said by the next sentence.
+    let reason = if status.state == "Ready" { String::new() } else { format!("{why}{message}") };
+    lines.push(format!("**State:** {}{reason}", code(&status.state)));
     lines.push(String::new());
     let source = format!("{} of {}", code(&status.reference), code(&status.url));
     match &status.applied_revision {
@@ -141,15 +148,24 @@ fn coming(status: &Status) -> Vec<String> {
         vec![
             code(&spawner.name),
             code(&spawner.source),
-            optional(spawner.schedule.as_deref()),
+            schedule(spawner),
             spawner.next.map(instant).unwrap_or_default(),
             code(&spawner.state),
             spawner.active.to_string(),
             spawner.created.to_string(),
+            spawner.skipped.to_string(),
         ]
     });
-    let head = ["Spawner", "Source", "Schedule", "Next", "State", "Active", "Created"];
+    let head = ["Spawner", "Source", "Schedule", "Next", "State", "Active", "Created", "Skipped"];
     section("What comes next", status.spawners.total, "There is no spawner.", &head, rows)
+}
+
+fn schedule(spawner: &SpawnerRow) -> String {
+    let expression = optional(spawner.schedule.as_deref());
+    match &spawner.time_zone {
+        Some(zone) => format!("{expression} in {}", code(zone)),
+        None => expression,
+    }
 }
 
 fn failed(status: &Status, recent: &[LedgerLine]) -> Vec<String> {
@@ -255,6 +271,8 @@ mod tests {
             state: "Running".to_owned(),
             active: 1,
             created: 12,
+            skipped: 3,
+            time_zone: next.map(|_| "Europe/Berlin".to_owned()),
         };
         let mut failed =
             LedgerLine::new("u2", "fix-2", "claude-code", "Failed", "2026-03-01T09:05:00Z".parse().unwrap());
@@ -336,11 +354,11 @@ mod tests {
 
         ## What comes next
 
-        | Spawner | Source | Schedule | Next | State | Active | Created |
-        | --- | --- | --- | --- | --- | --- | --- |
-        | `nightly` | `cron` | `0 9 * * 1-5` | 2026-03-01 23:00:00 UTC | `Running` | 1 | 12 |
-        | `weekly` | `cron` | `0 9 * * 1-5` | 2026-03-02 09:00:00 UTC | `Running` | 1 | 12 |
-        | `hooks` | `cron` | `0 9 * * 1-5` |  | `Running` | 1 | 12 |
+        | Spawner | Source | Schedule | Next | State | Active | Created | Skipped |
+        | --- | --- | --- | --- | --- | --- | --- | --- |
+        | `nightly` | `cron` | `0 9 * * 1-5` in `Europe/Berlin` | 2026-03-01 23:00:00 UTC | `Running` | 1 | 12 | 3 |
+        | `weekly` | `cron` | `0 9 * * 1-5` in `Europe/Berlin` | 2026-03-02 09:00:00 UTC | `Running` | 1 | 12 | 3 |
+        | `hooks` | `cron` | `0 9 * * 1-5` |  | `Running` | 1 | 12 | 3 |
 
         ## What failed lately
 
@@ -392,6 +410,7 @@ mod tests {
         file.status.findings.items[0].message.clone_from(&evil);
         file.status.findings.items[0].file.clone_from(&evil);
         file.status.spawners.items[0].schedule = Some(evil.clone());
+        file.status.spawners.items[0].time_zone = Some(evil.clone());
         file.status.tasks.items[0].name.clone_from(&evil);
         file.status.namespace = evil;
         for line in render(&file).lines() {

@@ -251,6 +251,9 @@ pub struct SpawnerRow {
     /// Its cron expression.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub schedule: Option<String>,
+    /// The time zone of the expression; absent for UTC.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub time_zone: Option<String>,
     /// When it is due next.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub next: Option<Timestamp>,
@@ -260,6 +263,8 @@ pub struct SpawnerRow {
     pub active: u64,
     /// All Tasks that it ever made.
     pub created: u64,
+    /// Ticks that passed without a Task.
+    pub skipped: u64,
 }
 
 /// A Task that has not ended.

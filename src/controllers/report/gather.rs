@@ -217,10 +217,12 @@ fn spawner_row(spawner: &TaskSpawner) -> SpawnerRow {
         name: spawner.name_any(),
         source: spawner.spec.when.source().map_or("none", |source| source.as_str()).to_owned(),
         schedule: spawner.spec.when.cron.as_ref().map(|cron| cron.schedule.clone()),
+        time_zone: spawner.spec.when.cron.as_ref().and_then(|cron| cron.time_zone.clone()),
         next: status.next_schedule_time.map(|time| time.0),
         state: status.phase.map_or("Unknown", |phase| phase.as_str()).to_owned(),
         active: count(status.active_tasks),
         created: count(status.total_tasks_created),
+        skipped: count(status.total_ticks_skipped),
     }
 }
 

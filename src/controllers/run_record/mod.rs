@@ -113,6 +113,8 @@ async fn old_records(context: &Context) -> Result<Vec<RunRecord>, RecordError> {
 struct Needed {
     /// Uids of Tasks.
     tasks: HashSet<String>,
+    /// What Tasks depend on, by namespace and name: one that expired counts by its record.
+    dependencies: HashSet<(String, String)>,
     /// Spawners whose items may match again, by namespace and name.
     spawners: HashSet<(String, String)>,
     /// By namespace.
@@ -127,8 +129,14 @@ impl Needed {
         let client = &context.client;
         let repositories = Api::<ConfigRepository>::all(client.clone()).list(&everything).await;
         let repositories = repositories.map_err(RecordError::api("list the ConfigRepositories"))?.items;
-        let tasks = Api::<Task>::all(client.clone()).list_metadata(&everything).await;
-        let tasks = tasks.map_err(RecordError::api("list the Tasks"))?.items;
+        let (mut tasks, mut dependencies) = (HashSet::new(), HashSet::new());
+        let every_task: Api<Task> = Api::all(client.clone());
+        let listed = objects::for_each(&every_task, |task| {
+            let namespace = task.namespace().unwrap_or_default();
+            dependencies.extend(task.spec.depends_on.iter().map(|name| (namespace.clone(), name.clone())));
+            tasks.extend(task.uid());
+        });
+        listed.await.map_err(RecordError::api("list the Tasks"))?;
         let spawners = Api::<TaskSpawner>::all(client.clone()).list(&everything).await;
         let spawners = spawners.map_err(RecordError::api("list the TaskSpawners"))?.items;
         let mut by_namespace = HashMap::<String, Vec<&ConfigRepository>>::new();
@@ -139,7 +147,8 @@ impl Needed {
         wanted.keep(|uid| uids.iter().any(|there| there == uid));
         let is_polled = |spawner: &&TaskSpawner| spawner.spec.when.source() != Some(SourceKind::Cron);
         Ok(Self {
-            tasks: tasks.iter().filter_map(kube::ResourceExt::uid).collect(),
+            tasks,
+            dependencies,
             spawners: spawners
                 .iter()
                 .filter(is_polled)
@@ -165,7 +174,8 @@ impl Needed {
             request.is_some_and(|request| requests.as_ref().is_none_or(|all| all.contains(&request)))
         };
         Needs {
-            task: self.tasks.contains(&spec.task_uid),
+            task: self.tasks.contains(&spec.task_uid)
+                || self.dependencies.contains(&(namespace.clone(), spec.task_name.clone())),
             ledger: !is_reported && reporter.is_some(),
             // A manifest may have moved to another repository: any that wants this very request counts.
             manifest: self.requests.values().any(stands),

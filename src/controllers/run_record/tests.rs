@@ -123,8 +123,10 @@ async fn where_nothing_is_reported_no_line_is_waited_for() {
 #[tokio::test]
 async fn a_record_stays_while_its_task_or_its_item_may_need_it() {
     let world = World::new().await;
-    let uid = world.create::<Task>(Kind::Task, json!({"type": "shell", "prompt": "true"})).await;
+    let task = json!({"type": "shell", "prompt": "true", "dependsOn": ["before"]});
+    let uid = world.create::<Task>(Kind::Task, task).await;
     world.record(&uid, json!({})).await;
+    world.record("dependency", json!({"taskName": "before"})).await;
     let template = json!({"type": "shell", "promptTemplate": "true"});
     let polled = json!({"when": {"githubIssues": {}}, "taskTemplate": template});
     world.create::<TaskSpawner>(Kind::TaskSpawner, polled).await;
@@ -137,7 +139,7 @@ async fn a_record_stays_while_its_task_or_its_item_may_need_it() {
         .await;
     world.record("other", json!({"spawner": "gone", "workItem": "12"})).await;
     world.wait(365);
-    let mut expected = vec![uid.clone(), "item".to_owned()];
+    let mut expected = vec![uid.clone(), "dependency".to_owned(), "item".to_owned()];
     expected.sort();
     assert_eq!(world.left().await, expected);
     let tasks: Api<Task> = Api::namespaced(world.context.client.clone(), "default");
