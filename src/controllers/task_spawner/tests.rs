@@ -5,7 +5,7 @@ use std::future::Future;
 use std::time::Instant;
 
 use jiff::{SignedDuration, Timestamp};
-use kube::api::{DeleteParams, PostParams};
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
 
 use super::*;
