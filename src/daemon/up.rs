@@ -13,13 +13,13 @@ use tokio_util::sync::CancellationToken;
 
 use crate::api::config_repository::{ConfigRepository, ConfigRepositorySpec, GitReference, ReportSpec};
 use crate::api::kind::Kind;
-use crate::apiserver::{self, Credentials};
+use crate::apiserver::{self, ApiServer, Credentials};
 use crate::clock::{self, SharedClock};
 use crate::controllers::config_repository as config_repositories;
 use crate::controllers::context::Context;
 use crate::controllers::task::bounds::Bounds;
 use crate::controllers::task::build::Machine;
-use crate::controllers::{report, task, task_spawner};
+use crate::controllers::{report, run_record, task, task_spawner};
 use crate::daemon::config::{Config, RepositoryConfig, RunConfig};
 use crate::daemon::embedded;
 use crate::daemon::home::{self, DataDir};
@@ -30,6 +30,7 @@ use crate::executor::local::Local;
 use crate::git::leftovers;
 use crate::gitops::observed::ObservedCluster;
 use crate::gitops::render::ChildRenderer;
+use crate::gitops::wanted::WantedRuns;
 use crate::metrics::Metrics;
 use crate::process;
 use crate::store::{self, Store};
@@ -84,25 +85,7 @@ pub async fn up(
     let shutdown = supervisor.shutdown_signal();
     let in_process = apiserver::in_process(server.router(), concat!("kelos/", env!("CARGO_PKG_VERSION")));
     let client = kube::Client::new(in_process.clone(), DEFAULT);
-    {
-        let (router, shutdown) = (observability::serve(server.router(), metrics.clone()), shutdown.clone());
-        let requests = metrics.requests.clone();
-        supervisor.start("api", async move {
-            let served =
-                apiserver::serve(listener, router, &credentials, requests, shutdown.cancelled_owned()).await;
-            served.context("the API cannot listen")
-        });
-    }
-    {
-        let (server, shutdown) = (server.clone(), shutdown.clone());
-        supervisor.start("housekeeping", async move {
-            tokio::select! {
-                () = server.keep_house() => {}
-                () = shutdown.cancelled() => {}
-            }
-            Ok(())
-        });
-    }
+    start_server(&mut supervisor, &server, listener, credentials, &metrics);
     supervisor.start("cleaning of runs", clean_runs(local, Arc::clone(&clock), shutdown.clone()));
     if let Some(repository) = &config.repository {
         make_repository(&client, repository).await?;
@@ -124,10 +107,13 @@ pub async fn up(
     let settings = task::Settings { executor, machine: machine(&config, &data, address) };
     supervisor.start("tasks", task::run(context.clone(), settings, shutdown.clone()));
     supervisor.start("task spawners", task_spawner::run(context.clone(), shutdown.clone()));
+    let wanted = Arc::new(WantedRuns::default());
+    supervisor.start("run records", run_record::run(context.clone(), Arc::clone(&wanted), shutdown.clone()));
     let settings = config_repositories::Settings {
         repositories: data.repositories(),
         renderer: Arc::new(ChildRenderer { program: config.program.clone() }),
         cluster: Arc::clone(&cluster),
+        wanted,
         all_secrets: true,
     };
     supervisor.start(
@@ -160,6 +146,32 @@ pub async fn up(
     result
 }
 
+/// Starts what serves the API on its address and keeps it in order.
+fn start_server(
+    supervisor: &mut Supervisor,
+    server: &ApiServer,
+    listener: TcpListener,
+    credentials: Credentials,
+    metrics: &Metrics,
+) {
+    let shutdown = supervisor.shutdown_signal();
+    let router = observability::serve(server.router(), metrics.clone());
+    let requests = metrics.requests.clone();
+    supervisor.start("api", async move {
+        let served =
+            apiserver::serve(listener, router, &credentials, requests, shutdown.cancelled_owned()).await;
+        served.context("the API cannot listen")
+    });
+    let (server, shutdown) = (server.clone(), supervisor.shutdown_signal());
+    supervisor.start("housekeeping", async move {
+        tokio::select! {
+            () = server.keep_house() => {}
+            () = shutdown.cancelled() => {}
+        }
+        Ok(())
+    });
+}
+
 /// Returns what is the same for all runs. Our own API, at `address`, is closed to them.
 fn machine(config: &Config, data: &DataDir, address: SocketAddr) -> Machine {
     let RunConfig { mut sandbox, host_network, limits, disk_floor: _, keep: _ } = config.runs.clone();
@@ -168,6 +180,7 @@ fn machine(config: &Config, data: &DataDir, address: SocketAddr) -> Machine {
         search_path: config.search_path.clone(),
         mirrors: data.mirrors(),
         private: [Some(data.root().to_path_buf()), config.user_home.clone()].into_iter().flatten().collect(),
+        agents: config.agents.clone(),
         bounds: Bounds { sandbox, host_network, limits },
     }
 }
@@ -213,7 +226,11 @@ async fn make_repository(client: &kube::Client, wanted: &RepositoryConfig) -> an
     if let Some(interval) = &wanted.interval {
         spec.interval.clone_from(interval);
     }
-    spec.report = Some(ReportSpec { interval: wanted.interval.clone(), ..ReportSpec::default() });
+    spec.report = Some(ReportSpec {
+        interval: wanted.interval.clone(),
+        writer: wanted.report_writer.clone(),
+        ..ReportSpec::default()
+    });
     let api: Api<ConfigRepository> = Api::namespaced(client.clone(), DEFAULT);
     let object = json!({
         "apiVersion": Kind::ConfigRepository.api_version(), "kind": Kind::ConfigRepository.as_str(),

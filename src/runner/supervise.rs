@@ -374,6 +374,7 @@ fn judge(
         outcome.results = claims.results;
         outcome.usage = claims.usage;
         outcome.sandbox = claims.sandbox;
+        outcome.agent_version = claims.agent_version;
         outcome.network = claims.network;
     }
     outcome
@@ -392,6 +393,7 @@ fn ended(exit: Exit, message: String, since: Timestamp, clock: &SharedClock) -> 
         results: std::collections::BTreeMap::new(),
         usage: None,
         sandbox: None,
+        agent_version: None,
         network: None,
         log_bytes: 0,
     }
