@@ -35,4 +35,6 @@ pub struct RepositoryConfig {
     pub path: Option<String>,
     /// How often the remote is asked.
     pub interval: Option<String>,
+    /// Secret with the credential for it.
+    pub secret: Option<String>,
 }

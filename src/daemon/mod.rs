@@ -8,8 +8,9 @@ mod embedded;
 pub mod home;
 mod log;
 mod logging;
+mod runs;
 pub mod supervisor;
 mod up;
 
 pub use logging::{LOG_VARIABLE, start_logging};
-pub use up::{Ready, up};
+pub use up::{Ready, Stop, up};

@@ -10,6 +10,7 @@ use tokio::net::TcpListener;
 
 use crate::api::config_repository::{ConfigRepository, ConfigRepositorySpec, GitReference, ReportSpec};
 use crate::api::kind::Kind;
+use crate::api::reference::SecretReference;
 use crate::api::run::SandboxLevel;
 use crate::apiserver::{self, Credentials};
 use crate::clock;
@@ -20,6 +21,7 @@ use crate::controllers::{report, task, task_spawner};
 use crate::daemon::config::{Config, RepositoryConfig};
 use crate::daemon::embedded;
 use crate::daemon::home::{self, DataDir};
+use crate::daemon::runs;
 use crate::daemon::supervisor::Supervisor;
 use crate::executor::Executor;
 use crate::executor::local::Local;
@@ -40,15 +42,24 @@ pub struct Ready {
     pub address: std::net::SocketAddr,
 }
 
+/// How the daemon is asked to end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stop {
+    /// Runs go on without it, and the next start takes them up.
+    LeaveRuns,
+    /// Runs are cancelled first, and their Tasks say so.
+    StopRuns,
+}
+
 /// Runs until `stop` resolves; calls `ready` once everything serves and the kubeconfig is written.
 ///
-/// Runs that go on when it ends are left to themselves; the next start takes them up again.
+/// Runs that go on when it ends are left to themselves, unless it is asked to stop them.
 ///
 /// # Errors
 /// When something cannot be started, or ends although nobody asked it to.
 pub async fn up(
     config: Config,
-    stop: impl Future<Output = ()>,
+    stop: impl Future<Output = Stop>,
     ready: impl FnOnce(&Ready),
 ) -> anyhow::Result<()> {
     let data = DataDir::open(&config.data_dir)
@@ -56,6 +67,7 @@ pub async fn up(
     let clock = clock::system();
     let store = Store::open(&data.store(), store_options())?;
     // The store is locked: no other daemon works in this folder.
+    data.note_process().context("cannot write into the data folder")?;
     leftovers::remove(&data.repositories()).context("cannot clear the copies of repositories")?;
     let executor: Arc<dyn Executor> =
         Arc::new(Local::new(data.root(), config.program.clone(), config.slots)?);
@@ -103,14 +115,14 @@ pub async fn up(
             Ok(())
         });
     }
-    let context = Context::new(client, clock);
+    let context = Context::new(client.clone(), clock);
     let machine = Machine {
         search_path: config.search_path.clone(),
         mirrors: data.mirrors(),
         private: [Some(data.root().to_path_buf()), config.user_home.clone()].into_iter().flatten().collect(),
         sandbox: SandboxLevel::default(),
     };
-    let settings = task::Settings { executor, machine };
+    let settings = task::Settings { executor: Arc::clone(&executor), machine };
     supervisor.start("tasks", task::run(context.clone(), settings, shutdown.clone()));
     supervisor.start("task spawners", task_spawner::run(context.clone(), shutdown.clone()));
     let settings = config_repositories::Settings {
@@ -134,7 +146,9 @@ pub async fn up(
     ready(&Ready { kubeconfig: data.kubeconfig(), address });
     // Watches end first: an open one would hold the listener until its grace is over.
     let stop = async {
-        stop.await;
+        if stop.await == Stop::StopRuns {
+            runs::stop(&*executor, &client).await;
+        }
         server.stop();
     };
     let result = supervisor.run(stop).await;
@@ -143,6 +157,7 @@ pub async fn up(
     if let Some(folder) = &config.announcements {
         home::withdraw(folder, &data.kubeconfig());
     }
+    data.forget_process();
     result
 }
 
@@ -167,6 +182,7 @@ async fn make_repository(client: &kube::Client, wanted: &RepositoryConfig) -> an
     spec.reference =
         wanted.branch.clone().map(|branch| GitReference { branch: Some(branch), ..GitReference::default() });
     spec.path.clone_from(&wanted.path);
+    spec.secret_ref = wanted.secret.clone().map(|name| SecretReference { name });
     if let Some(interval) = &wanted.interval {
         spec.interval.clone_from(interval);
     }

@@ -68,6 +68,8 @@ struct Known {
     children: Vec<Child>,
     // Interrupted runs whose leftovers were ended.
     swept: BTreeSet<String>,
+    // Nothing is started any more.
+    is_closed: bool,
     // The last runs that ended, and how many ever did: a reader that knows a count finds what came after it.
     ended: VecDeque<String>,
     ended_in_all: u64,
@@ -205,6 +207,14 @@ impl Executor for Local {
     fn slots(&self) -> Slots {
         Slots { total: self.shared.slots, used: self.shared.state().running.len() }
     }
+
+    fn close(&self) {
+        self.shared.state().is_closed = true;
+    }
+
+    fn running(&self) -> Vec<String> {
+        self.shared.state().running.iter().cloned().collect()
+    }
 }
 
 impl Known {
@@ -303,7 +313,7 @@ impl Shared {
             RunState::Prepared => self.discard(run)?,
             begun => return Err(StartError::Begun { run: run.to_owned(), state: Box::new(begun) }),
         }
-        if state.running.len() >= self.slots {
+        if state.is_closed || state.running.len() >= self.slots {
             return Err(StartError::NoSlot { total: self.slots });
         }
         self.prepare(&folder, plan, secrets)?;
@@ -395,6 +405,25 @@ impl Shared {
         };
         remove().map_err(ExecutorError::system("remove", &folder))
     }
+}
+
+/// Returns the plans of the runs in `data_dir` that go on, whoever started them.
+pub fn going_on(data_dir: &Path) -> Result<Vec<Plan>, ExecutorError> {
+    let runs = data_dir.join(RUNS_FOLDER);
+    let entries = match fs::read_dir(&runs) {
+        Ok(entries) => entries,
+        Err(fault) if fault.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(fault) => return Err(ExecutorError::system("list", &runs)(fault)),
+    };
+    let mut plans = Vec::new();
+    for folder in entries.filter_map(Result::ok).map(|entry| entry.path()) {
+        if is_locked(&folder.join(LOCK_FILE))?
+            && let Some(plan) = read::<Plan>(&folder.join(PLAN_FILE))?
+        {
+            plans.push(plan);
+        }
+    }
+    Ok(plans)
 }
 
 fn is_locked(lock: &Path) -> Result<bool, ExecutorError> {

@@ -43,6 +43,12 @@ pub trait Executor: fmt::Debug + Send + Sync {
 
     /// Returns how many runs there may be at once, and how many there are.
     fn slots(&self) -> Slots;
+
+    /// Starts no run from now on: each is told that there is no slot.
+    fn close(&self);
+
+    /// Returns the identities of the runs that go on.
+    fn running(&self) -> Vec<String>;
 }
 
 /// A log, in pieces of any size.

@@ -7,7 +7,7 @@
 //! <writer>/ledger/YYYY/MM-DD.jsonl   one line for each run that ended on that day, written once
 //! ```
 //!
-//! [`line`], [`report`], [`page`] and [`index`] are pure: facts in, bytes out. [`writer`] makes a commit of
+//! [`line`], [`report`], [`page`] and [`index`] are pure: facts in, bytes out; [`mod@read`] gets lines back. [`writer`] makes a commit of
 //! them on whatever the branch holds now and pushes it, again and again until it lands. A writer touches its
 //! own folder and the index and nothing else; no branch moves by force; a line is written once, whoever asks
 //! how often.
@@ -19,5 +19,6 @@ pub mod index;
 pub mod line;
 pub mod markdown;
 pub mod page;
+pub mod read;
 pub mod report;
 pub mod writer;

@@ -34,7 +34,7 @@ use crate::controllers::report::gather::Gathered;
 use crate::git::program::{Git, Limits};
 use crate::git::reference::RefName;
 use crate::git::repository::Signature;
-use crate::ledger::writer::{LedgerError, Writer, Written};
+use crate::ledger::writer::{LedgerError, Writer, Written, copy_of};
 
 /// How many reports are written at once.
 const CONCURRENCY: u16 = 2;
@@ -226,8 +226,7 @@ impl Controlled {
                 "spec.report.branch is the branch that is followed; reports need one of their own".to_owned()
             );
         }
-        let folder =
-            self.settings.repositories.join(format!("{}-report.git", repository.uid().unwrap_or_default()));
+        let folder = copy_of(&self.settings.repositories, &repository.uid().unwrap_or_default());
         let search_path = self.settings.search_path.clone();
         let (input, lines) = (gathered.input.clone(), gathered.lines.clone());
         let interrupt = Arc::clone(&self.interrupt);

@@ -9,7 +9,7 @@
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -34,10 +34,10 @@ pub const WRITER_TRAILER: &str = "Kelos-Writer";
 pub const GENERATION_TRAILER: &str = "Kelos-Generation";
 
 /// The largest file of a day, in bytes: some 100,000 runs.
-const DAY_LIMIT: u64 = 64 << 20;
+pub(super) const DAY_LIMIT: u64 = 64 << 20;
 
 /// Most names that are looked at in one folder of the branch.
-const NAMES_LIMIT: usize = 10_000;
+pub(super) const NAMES_LIMIT: usize = 10_000;
 
 /// Writes to one branch of one remote.
 #[derive(Debug, Clone)]
@@ -93,6 +93,11 @@ impl LedgerError {
 enum Attempt {
     Done(Written),
     Overtaken,
+}
+
+/// Returns the folder, below that of all copies of repositories, with the copy of the status branch of a ConfigRepository.
+pub fn copy_of(repositories: &Path, uid: &str) -> PathBuf {
+    repositories.join(format!("{uid}-report.git"))
 }
 
 impl Writer {
