@@ -134,14 +134,14 @@ async fn wait(data: &DataDir, patience: Duration) -> Result<(), CommandError> {
 
 /// Ends the runs that no daemon looks after; the next start writes down how their Tasks ended.
 async fn stop_left(root: &Path, printer: Printer) -> Result<(), CommandError> {
-    let plans = local::going_on(root).map_err(CommandError::user)?;
-    if plans.is_empty() {
+    let left = local::going_on(root).map_err(CommandError::user)?;
+    if left.is_empty() {
         return Ok(());
     }
     printer
-        .message(format_args!("runs that are cancelled: {}; the next 'kelos up' records them", plans.len()));
+        .message(format_args!("runs that are cancelled: {}; the next 'kelos up' records them", left.len()));
     let executor = Local::new(root, std::env::current_exe()?, 0).map_err(CommandError::user)?;
-    let ends = plans.iter().map(|plan| executor.stop(&plan.run, GRACE));
+    let ends = left.iter().map(|left| executor.stop(&left.run, GRACE));
     for end in futures::future::join_all(ends).await {
         end.map_err(CommandError::user)?;
     }
@@ -150,9 +150,6 @@ async fn stop_left(root: &Path, printer: Printer) -> Result<(), CommandError> {
 
 /// Returns the Tasks whose runs go on.
 fn going_on(root: &Path) -> Result<Vec<String>, CommandError> {
-    let plans = local::going_on(root).map_err(CommandError::user)?;
-    let mut names: Vec<String> =
-        plans.iter().map(|plan| format!("{}/{}", plan.namespace, plan.task)).collect();
-    names.sort();
-    Ok(names)
+    let left = local::going_on(root).map_err(CommandError::user)?;
+    Ok(left.into_iter().map(|left| left.task.unwrap_or(left.run)).collect())
 }

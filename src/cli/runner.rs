@@ -25,6 +25,10 @@ enum Step {
     Prepare,
     /// Run setup and agent
     Exec,
+    /// Leave the namespaces of the machine, for exec
+    Enclose,
+    /// Run setup and agent in a world of their own, for exec
+    Enter,
 }
 
 pub(super) fn run(arguments: &RunnerArguments) -> Result<ExitCode, CommandError> {
@@ -32,5 +36,7 @@ pub(super) fn run(arguments: &RunnerArguments) -> Result<ExitCode, CommandError>
         Step::Run => runner::run(&arguments.folder).map(|_| ExitCode::SUCCESS).map_err(CommandError::user),
         Step::Prepare => runner::prepare(&arguments.folder).map(Into::into).map_err(CommandError::user),
         Step::Exec => runner::exec(&arguments.folder).map(Into::into).map_err(CommandError::user),
+        Step::Enclose => runner::enclose(&arguments.folder).map(Into::into).map_err(CommandError::user),
+        Step::Enter => runner::enter(&arguments.folder).map(Into::into).map_err(CommandError::user),
     }
 }

@@ -11,6 +11,7 @@ use crate::cli::command_error::CommandError;
 use crate::cli::environment::Environment;
 use crate::cli::kinds;
 use crate::cli::printer::Printer;
+use crate::cli::run_options::RunOptions;
 use crate::daemon;
 use crate::daemon::config::{Config, RepositoryConfig};
 
@@ -45,6 +46,8 @@ pub(super) struct UpArguments {
     /// How many runs may go on at once
     #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..))]
     slots: u16,
+    #[command(flatten)]
+    runs: RunOptions,
 }
 
 fn duration(text: &str) -> Result<String, String> {
@@ -81,6 +84,7 @@ pub(super) async fn run(
         listen: arguments.listen,
         repository,
         slots: usize::from(arguments.slots),
+        runs: arguments.runs.config(),
         program: std::env::current_exe()?,
         search_path: environment.search_path.clone(),
         user_home: environment.home.clone(),

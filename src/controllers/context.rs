@@ -8,6 +8,7 @@ use k8s_openapi::api::core::v1::ObjectReference;
 use kube::runtime::events::{Event, EventType, Recorder, Reporter};
 
 use crate::clock::SharedClock;
+use crate::metrics::Metrics;
 
 /// How long a controller waits before it tries again what a fault of the moment kept it from.
 pub(crate) const RETRY: Duration = Duration::from_secs(5);
@@ -19,6 +20,8 @@ pub struct Context {
     pub client: kube::Client,
     /// The time.
     pub clock: SharedClock,
+    /// Counts what is done.
+    pub metrics: Metrics,
     /// Write Events.
     recorders: Arc<Mutex<Recorders>>,
 }
@@ -32,8 +35,8 @@ const MOST_RECORDERS: usize = 1_000;
 
 impl Context {
     /// Returns the context for `client`; Events are reported as coming from the controller.
-    pub fn new(client: kube::Client, clock: SharedClock) -> Self {
-        Self { client, clock, recorders: Arc::default() }
+    pub fn new(client: kube::Client, clock: SharedClock, metrics: Metrics) -> Self {
+        Self { client, clock, metrics, recorders: Arc::default() }
     }
 
     /// Tells people what happened to an object. An Event that cannot be written is logged and nothing else.
@@ -85,6 +88,18 @@ pub(crate) struct Happened<'a> {
     pub(crate) note: &'a str,
     /// Whether somebody should look.
     pub(crate) is_warning: bool,
+}
+
+/// Returns an error with its causes, as one text.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
 }
 
 /// An Event's note is at most 1,024 bytes long; the API refuses longer ones.

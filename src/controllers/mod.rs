@@ -5,6 +5,7 @@
 
 pub mod config_repository;
 pub mod context;
+mod objects;
 pub mod report;
 pub mod task;
 pub mod task_spawner;

@@ -6,6 +6,7 @@ use futures::future::join_all;
 use kube::api::{Api, ListParams};
 use tokio::time::Instant;
 
+use crate::api::run::RunState;
 use crate::api::run_record::RunRecord;
 use crate::executor::Executor;
 
@@ -20,7 +21,7 @@ const LOOK: Duration = Duration::from_millis(100);
 /// write down how the Tasks ended.
 pub(super) async fn stop(executor: &dyn Executor, client: &kube::Client) {
     executor.close();
-    let runs = executor.running();
+    let runs = running(executor).await;
     tracing::info!(runs = runs.len(), "Runs are cancelled");
     let ended = join_all(runs.iter().map(|run| executor.stop(run, GRACE))).await;
     for (run, result) in runs.iter().zip(ended) {
@@ -40,4 +41,22 @@ pub(super) async fn stop(executor: &dyn Executor, client: &kube::Client) {
             tokio::time::sleep(LOOK).await;
         }
     }
+}
+
+/// Returns the runs that go on.
+async fn running(executor: &dyn Executor) -> Vec<String> {
+    let runs = match executor.runs().await {
+        Ok(runs) => runs,
+        Err(error) => {
+            tracing::error!(%error, "Runs cannot be listed");
+            return Vec::new();
+        }
+    };
+    let mut running = Vec::new();
+    for run in runs {
+        if matches!(executor.observe(&run).await, Ok(RunState::Running { .. })) {
+            running.push(run);
+        }
+    }
+    running
 }

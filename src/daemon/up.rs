@@ -2,25 +2,28 @@
 
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use kube::api::{Api, Patch, PatchParams};
 use serde_json::json;
 use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
 
 use crate::api::config_repository::{ConfigRepository, ConfigRepositorySpec, GitReference, ReportSpec};
 use crate::api::kind::Kind;
 use crate::api::reference::SecretReference;
-use crate::api::run::SandboxLevel;
 use crate::apiserver::{self, Credentials};
-use crate::clock;
+use crate::clock::{self, SharedClock};
 use crate::controllers::config_repository as config_repositories;
 use crate::controllers::context::Context;
+use crate::controllers::task::bounds::Bounds;
 use crate::controllers::task::build::Machine;
 use crate::controllers::{report, task, task_spawner};
-use crate::daemon::config::{Config, RepositoryConfig};
+use crate::daemon::config::{Config, RepositoryConfig, RunConfig};
 use crate::daemon::embedded;
 use crate::daemon::home::{self, DataDir};
+use crate::daemon::metrics as observability;
 use crate::daemon::runs;
 use crate::daemon::supervisor::Supervisor;
 use crate::executor::Executor;
@@ -28,8 +31,12 @@ use crate::executor::local::Local;
 use crate::git::leftovers;
 use crate::gitops::observed::ObservedCluster;
 use crate::gitops::render::ChildRenderer;
+use crate::metrics::Metrics;
+use crate::process;
 use crate::store::{self, Store};
 
+/// How often what is too old of runs is removed.
+const CLEAN_EVERY: Duration = Duration::from_mins(10);
 /// The name of the object that `--repo` makes, and its namespace.
 const DEFAULT: &str = "default";
 
@@ -65,13 +72,19 @@ pub async fn up(
     let data = DataDir::open(&config.data_dir)
         .with_context(|| format!("cannot use the data folder {}", config.data_dir.display()))?;
     let clock = clock::system();
-    let store = Store::open(&data.store(), store_options())?;
+    let metrics = Metrics::new(env!("CARGO_PKG_VERSION"));
+    let store = Store::open(&data.store(), store_options(&metrics))?;
     // The store is locked: no other daemon works in this folder.
     data.note_process().context("cannot write into the data folder")?;
     leftovers::remove(&data.repositories()).context("cannot clear the copies of repositories")?;
-    let executor: Arc<dyn Executor> =
-        Arc::new(Local::new(data.root(), config.program.clone(), config.slots)?);
-    let server = embedded::api_server(store, Arc::clone(&clock), &executor)?;
+    // An agent of a run without a sandbox of files is the same user as we are.
+    process::close_to_others().context("cannot close the daemon to other processes")?;
+    let RunConfig { mut sandbox, host_network, limits, disk_floor, keep } = config.runs.clone();
+    let local = Local::with_room(data.root(), config.program.clone(), config.slots, disk_floor, keep)?;
+    let executor: Arc<dyn Executor> = Arc::new(local.clone());
+    let server =
+        embedded::api_server(store.clone(), Arc::clone(&clock), &executor, metrics.requests.clone())?;
+    observability::observe(&metrics, &store, &server, &executor);
     let credentials = Credentials::load_or_create(&data.credentials(), clock.now())?;
     let listener = bind(&config, &data).await?;
     let address = listener.local_addr().context("the listener has no address")?;
@@ -83,9 +96,11 @@ pub async fn up(
     let in_process = apiserver::in_process(server.router(), concat!("kelos/", env!("CARGO_PKG_VERSION")));
     let client = kube::Client::new(in_process.clone(), DEFAULT);
     {
-        let (router, shutdown) = (server.router(), shutdown.clone());
+        let (router, shutdown) = (observability::serve(server.router(), metrics.clone()), shutdown.clone());
+        let requests = metrics.requests.clone();
         supervisor.start("api", async move {
-            let served = apiserver::serve(listener, router, &credentials, shutdown.cancelled_owned()).await;
+            let served =
+                apiserver::serve(listener, router, &credentials, requests, shutdown.cancelled_owned()).await;
             served.context("the API cannot listen")
         });
     }
@@ -99,6 +114,7 @@ pub async fn up(
             Ok(())
         });
     }
+    supervisor.start("cleaning of runs", clean_runs(local, Arc::clone(&clock), shutdown.clone()));
     if let Some(repository) = &config.repository {
         make_repository(&client, repository).await?;
     }
@@ -115,12 +131,13 @@ pub async fn up(
             Ok(())
         });
     }
-    let context = Context::new(client.clone(), clock);
+    let context = Context::new(client.clone(), clock, metrics);
+    sandbox.closed_ports.push(address.port());
     let machine = Machine {
         search_path: config.search_path.clone(),
         mirrors: data.mirrors(),
         private: [Some(data.root().to_path_buf()), config.user_home.clone()].into_iter().flatten().collect(),
-        sandbox: SandboxLevel::default(),
+        bounds: Bounds { sandbox, host_network, limits },
     };
     let settings = task::Settings { executor: Arc::clone(&executor), machine };
     supervisor.start("tasks", task::run(context.clone(), settings, shutdown.clone()));
@@ -128,7 +145,7 @@ pub async fn up(
     let settings = config_repositories::Settings {
         repositories: data.repositories(),
         renderer: Arc::new(ChildRenderer { program: config.program.clone() }),
-        cluster,
+        cluster: Arc::clone(&cluster),
         all_secrets: true,
     };
     supervisor.start(
@@ -136,8 +153,11 @@ pub async fn up(
         config_repositories::run(context.clone(), settings, observed, shutdown.clone()),
     );
 
-    let settings =
-        report::Settings { repositories: data.repositories(), search_path: config.search_path.clone() };
+    let settings = report::Settings {
+        cluster,
+        repositories: data.repositories(),
+        search_path: config.search_path.clone(),
+    };
     supervisor.start("reports", report::run(context, settings, shutdown));
 
     if let Some(folder) = &config.announcements {
@@ -161,8 +181,25 @@ pub async fn up(
     result
 }
 
-fn store_options() -> store::Options {
-    store::Options { secret_prefixes: apiserver::secret_prefixes(), ..store::Options::default() }
+/// Removes what is too old of runs, again and again until `shutdown`.
+async fn clean_runs(local: Local, clock: SharedClock, shutdown: CancellationToken) -> anyhow::Result<()> {
+    loop {
+        if let Err(error) = local.clean(clock.now()).await {
+            tracing::warn!(%error, "What is too old of a run could not be removed and is tried again");
+        }
+        tokio::select! {
+            () = tokio::time::sleep(CLEAN_EVERY) => {}
+            () = shutdown.cancelled() => return Ok(()),
+        }
+    }
+}
+
+fn store_options(metrics: &Metrics) -> store::Options {
+    store::Options {
+        secret_prefixes: apiserver::secret_prefixes(),
+        metrics: metrics.storage.clone(),
+        ..store::Options::default()
+    }
 }
 
 /// Listens where the configuration says; without a port, where the last start listened if that is free.

@@ -15,13 +15,16 @@ use std::time::{Duration, Instant};
 
 use futures::future::BoxFuture;
 use futures::stream::{self, BoxStream, StreamExt as _};
+use jiff::Timestamp;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::watch;
 
 use crate::api::run::{
-    LOCK_FILE, Outcome, PLAN_FILE, Plan, RESULT_FILE, RunState, SECRETS_FILE, STARTED_FILE, Secrets, Started,
+    LOCK_FILE, LOG_FILE, Outcome, PLAN_FILE, Plan, RESULT_FILE, RunState, SECRETS_FILE, STARTED_FILE,
+    Secrets, Started,
 };
+use crate::executor::age::{self, Keep};
 use crate::executor::log::{LogReader, stream_log};
 use crate::executor::{Executor, ExecutorError, LogStream, Slots, StartError};
 use crate::file;
@@ -39,6 +42,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(25);
 const REMEMBERED_ENDS: usize = 4096;
 /// How long a runner may take for its own work after everything below it was ended by force.
 const FORCED_END: Duration = Duration::from_secs(45);
+/// How much must be free on the disk for a run to begin, in bytes, unless stated.
+const DISK_FLOOR: u64 = 512 * 1024 * 1024;
 /// The greatest file of a run that is read, in bytes.
 const LARGEST_FILE: u64 = 64 * 1024 * 1024;
 
@@ -53,6 +58,8 @@ struct Shared {
     runs: PathBuf,
     program: PathBuf,
     slots: usize,
+    disk_floor: u64,
+    keep: Keep,
     // Held for whole operations on a folder: a look at a lock must not fall between the steps of a start.
     // A plain mutex: it is never held across an await.
     state: Mutex<Known>,
@@ -81,10 +88,22 @@ impl Local {
     /// `program` is our own binary: it is started as `program runner run FOLDER`. Runs of an earlier process are
     /// adopted; what the starts of one left unfinished is removed.
     pub fn new(data_dir: &Path, program: PathBuf, slots: usize) -> Result<Self, ExecutorError> {
+        Self::with_room(data_dir, program, slots, DISK_FLOOR, Keep::default())
+    }
+
+    /// Returns the same, with `disk_floor` bytes that must be free for a run to begin, and `keep` for what runs leave.
+    pub fn with_room(
+        data_dir: &Path,
+        program: PathBuf,
+        slots: usize,
+        disk_floor: u64,
+        keep: Keep,
+    ) -> Result<Self, ExecutorError> {
         let runs = data_dir.join(RUNS_FOLDER);
         file::make_private_folder(&runs).map_err(ExecutorError::system("make", &runs))?;
         let entries = fs::read_dir(&runs).map_err(ExecutorError::system("list", &runs))?;
-        let shared = Shared { runs, program, slots, state: Mutex::default(), starts: watch::Sender::new(()) };
+        let (state, starts) = (Mutex::default(), watch::Sender::new(()));
+        let shared = Shared { runs, program, slots, disk_floor, keep, state, starts };
         let mut state = shared.state();
         for name in entries.filter_map(Result::ok).filter_map(|entry| entry.file_name().into_string().ok()) {
             if name.starts_with('.') {
@@ -96,6 +115,11 @@ impl Local {
         }
         drop(state);
         Ok(Self { shared: Arc::new(shared) })
+    }
+
+    /// Removes what is too old of all runs at the instant `now`, and goes on where something cannot be removed.
+    pub async fn clean(&self, now: Timestamp) -> Result<(), ExecutorError> {
+        self.blocking(move |shared| shared.clean(now)).await
     }
 
     /// Returns the folder of the run with the identity `run`, which need not exist.
@@ -160,6 +184,10 @@ impl Executor for Local {
         Box::pin(self.blocking(move |shared| shared.remove(&run)))
     }
 
+    fn runs(&self) -> BoxFuture<'_, Result<Vec<String>, ExecutorError>> {
+        Box::pin(self.blocking(Shared::runs))
+    }
+
     fn log<'a>(&'a self, run: &'a str, follow: bool) -> BoxFuture<'a, Result<LogStream, ExecutorError>> {
         let run = run.to_owned();
         Box::pin(async move {
@@ -212,8 +240,8 @@ impl Executor for Local {
         self.shared.state().is_closed = true;
     }
 
-    fn running(&self) -> Vec<String> {
-        self.shared.state().running.iter().cloned().collect()
+    fn missing_room(&self) -> Option<u64> {
+        self.shared.missing_room()
     }
 }
 
@@ -258,8 +286,45 @@ impl Shared {
         }
         if matches!(seen, RunState::Interrupted { .. }) && state.swept.insert(run.to_owned()) {
             tree::end_marked(MARK, run);
+            let folder = self.folder(run)?;
+            age::remove_private(&folder).map_err(ExecutorError::system("clear", folder))?;
         }
         Ok(seen)
+    }
+
+    fn runs(&self) -> Result<Vec<String>, ExecutorError> {
+        let entries = fs::read_dir(&self.runs).map_err(ExecutorError::system("list", &self.runs))?;
+        let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+        // Whatever else lies here is not ours to touch.
+        Ok(names.filter(|name| self.folder(name).is_ok()).collect())
+    }
+
+    fn clean(&self, now: Timestamp) -> Result<(), ExecutorError> {
+        let entries = fs::read_dir(&self.runs).map_err(ExecutorError::system("list", &self.runs))?;
+        let mut result = Ok(());
+        for run in entries.filter_map(Result::ok).filter_map(|entry| entry.file_name().into_string().ok()) {
+            // A name of ours that is no identity is work of `start` or `remove`. The state is held for one run at a time.
+            let Ok(folder) = self.folder(&run) else { continue };
+            let _state = self.state();
+            let ended_at = match self.look(&run) {
+                Ok(RunState::Finished(outcome)) => outcome.finished_at,
+                // It is not known when it ended; it may have gone on for long.
+                Ok(RunState::Interrupted { .. }) => match modified(&folder.join(LOG_FILE)) {
+                    Some(instant) => instant,
+                    None => continue,
+                },
+                _ => continue,
+            };
+            let cleaned = age::clean(&folder, ended_at, now, self.keep);
+            result = result.and(cleaned.map_err(ExecutorError::system("clean", folder)));
+        }
+        result
+    }
+
+    fn missing_room(&self) -> Option<u64> {
+        // Where the system does not say how much is free, the write that needs it does.
+        let free = process::free_room(&self.runs).ok()?;
+        (free < self.disk_floor).then_some(self.disk_floor)
     }
 
     // Call it with the state held.
@@ -270,15 +335,18 @@ impl Shared {
         }
         // The lock before the files: the runner writes its last file before it lets go.
         let is_running = is_locked(&folder.join(LOCK_FILE))?;
-        if let Some(outcome) = read::<Outcome>(&folder.join(RESULT_FILE))? {
+        let result = read::<Outcome>(&folder.join(RESULT_FILE))?;
+        if let Contents::Whole(outcome) = result {
             return Ok(RunState::Finished(Box::new(outcome)));
         }
-        let started: Option<Started> = read(&folder.join(STARTED_FILE))?;
-        let since = started.as_ref().map(|started| started.since);
-        Ok(match (is_running, started) {
+        let started = read::<Started>(&folder.join(STARTED_FILE))?;
+        let since = started.whole().map(|started| started.since);
+        // A file that cannot be understood, damaged or of a version yet to come, still says that the run was begun.
+        let was_begun = !matches!((&result, &started), (Contents::Absent, Contents::Absent));
+        Ok(match (is_running, was_begun) {
             (true, _) => RunState::Running { since },
-            (false, Some(_)) => RunState::Interrupted { since },
-            (false, None) => RunState::Prepared,
+            (false, true) => RunState::Interrupted { since },
+            (false, false) => RunState::Prepared,
         })
     }
 
@@ -315,6 +383,9 @@ impl Shared {
         }
         if state.is_closed || state.running.len() >= self.slots {
             return Err(StartError::NoSlot { total: self.slots });
+        }
+        if let Some(floor) = self.missing_room() {
+            return Err(StartError::NoRoom { floor });
         }
         self.prepare(&folder, plan, secrets)?;
         let child = self.launch(&folder)?;
@@ -369,7 +440,7 @@ impl Shared {
             return Ok(());
         }
         // A runner that has not said its number yet is asked again by the next request.
-        if let Some(started) = read::<Started>(&folder.join(STARTED_FILE))?
+        if let Some(started) = read::<Started>(&folder.join(STARTED_FILE))?.whole()
             && let Some(runner) = tree::look_at(started.process)
             // The number is the runner's as long as it holds the lock, so it is looked at once more after the process.
             && is_locked(&folder.join(LOCK_FILE))?
@@ -407,23 +478,39 @@ impl Shared {
     }
 }
 
-/// Returns the plans of the runs in `data_dir` that go on, whoever started them.
-pub fn going_on(data_dir: &Path) -> Result<Vec<Plan>, ExecutorError> {
+/// A run that goes on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GoingOn {
+    /// Its identity.
+    pub run: String,
+    /// Its Task, as `namespace/name`; nothing when its plan cannot be read.
+    pub task: Option<String>,
+}
+
+/// Returns the runs in `data_dir` that go on, whoever started them.
+pub fn going_on(data_dir: &Path) -> Result<Vec<GoingOn>, ExecutorError> {
     let runs = data_dir.join(RUNS_FOLDER);
     let entries = match fs::read_dir(&runs) {
         Ok(entries) => entries,
         Err(fault) if fault.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(fault) => return Err(ExecutorError::system("list", &runs)(fault)),
     };
-    let mut plans = Vec::new();
-    for folder in entries.filter_map(Result::ok).map(|entry| entry.path()) {
-        if is_locked(&folder.join(LOCK_FILE))?
-            && let Some(plan) = read::<Plan>(&folder.join(PLAN_FILE))?
-        {
-            plans.push(plan);
+    let mut found = Vec::new();
+    for entry in entries.filter_map(Result::ok) {
+        let folder = entry.path();
+        let Ok(run) = entry.file_name().into_string() else { continue };
+        if is_locked(&folder.join(LOCK_FILE))? {
+            let plan = read::<Plan>(&folder.join(PLAN_FILE))?;
+            let task = plan.whole().map(|plan| format!("{}/{}", plan.namespace, plan.task));
+            found.push(GoingOn { run, task });
         }
     }
-    Ok(plans)
+    found.sort_by(|left, right| (&left.task, &left.run).cmp(&(&right.task, &right.run)));
+    Ok(found)
+}
+
+fn modified(path: &Path) -> Option<Timestamp> {
+    path.metadata().ok()?.modified().ok()?.try_into().ok()
 }
 
 fn is_locked(lock: &Path) -> Result<bool, ExecutorError> {
@@ -441,13 +528,31 @@ fn is_locked(lock: &Path) -> Result<bool, ExecutorError> {
     }
 }
 
-fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, ExecutorError> {
+/// What a file of a run holds.
+#[derive(Debug)]
+enum Contents<T> {
+    Absent,
+    Damaged,
+    Whole(T),
+}
+
+impl<T> Contents<T> {
+    fn whole(&self) -> Option<&T> {
+        match self {
+            Self::Whole(value) => Some(value),
+            Self::Absent | Self::Damaged => None,
+        }
+    }
+}
+
+fn read<T: DeserializeOwned>(path: &Path) -> Result<Contents<T>, ExecutorError> {
     match file::read_bounded(path, LARGEST_FILE) {
-        Ok(bytes) => serde_json::from_slice(&bytes)
-            .map(Some)
-            .map_err(|fault| ExecutorError::system("understand", path)(fault.into())),
-        Err(fault) if fault.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(fault) => Err(ExecutorError::system("read", path)(fault)),
+        Ok(bytes) => Ok(serde_json::from_slice(&bytes).map_or(Contents::Damaged, Contents::Whole)),
+        Err(fault) => match fault.kind() {
+            io::ErrorKind::NotFound => Ok(Contents::Absent),
+            io::ErrorKind::FileTooLarge | io::ErrorKind::IsADirectory => Ok(Contents::Damaged),
+            _ => Err(ExecutorError::system("read", path)(fault)),
+        },
     }
 }
 

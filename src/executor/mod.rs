@@ -4,6 +4,7 @@
 //! that outlives whoever started it. What is known about a run is read from its folder each time, so that a
 //! restarted daemon knows as much as the one before.
 
+pub mod age;
 pub mod local;
 pub mod log;
 
@@ -34,6 +35,9 @@ pub trait Executor: fmt::Debug + Send + Sync {
     /// Forgets the run and removes its files. One that still runs is not removed.
     fn remove<'a>(&'a self, run: &'a str) -> BoxFuture<'a, Result<(), ExecutorError>>;
 
+    /// Returns the identities of all runs of which something is left, in no order.
+    fn runs(&self) -> BoxFuture<'_, Result<Vec<String>, ExecutorError>>;
+
     /// Returns the log of the run from its beginning; with `follow` it stays open until the run has ended.
     fn log<'a>(&'a self, run: &'a str, follow: bool) -> BoxFuture<'a, Result<LogStream, ExecutorError>>;
 
@@ -47,8 +51,8 @@ pub trait Executor: fmt::Debug + Send + Sync {
     /// Starts no run from now on: each is told that there is no slot.
     fn close(&self);
 
-    /// Returns the identities of the runs that go on.
-    fn running(&self) -> Vec<String>;
+    /// Returns how many bytes must be free for a run to begin, when fewer are.
+    fn missing_room(&self) -> Option<u64>;
 }
 
 /// A log, in pieces of any size.
@@ -71,6 +75,12 @@ pub enum StartError {
     NoSlot {
         /// How many runs there may be.
         total: usize,
+    },
+    /// The disk has less room than a run needs to begin. Nothing was written.
+    #[error("the disk has fewer than {floor} free bytes")]
+    NoRoom {
+        /// Bytes that must be free.
+        floor: u64,
     },
     /// It was begun before, by us or by an earlier process.
     #[error("run {run} was begun before")]

@@ -21,9 +21,11 @@ pub(crate) mod suggestion;
 mod templates;
 mod values;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use serde_json::Value;
+
+pub use crate::validate::references::{Facts, Placed};
 
 use crate::api::kind::Kind;
 use crate::validate::finding::{Finding, FindingCode};
@@ -68,28 +70,18 @@ impl Default for Context {
     }
 }
 
-/// Once there are so many findings, no further object is looked at by itself.
-const MOST_FINDINGS: usize = 100_000;
-
-/// Returns everything that is wrong with the objects of a config repository, in the order of the manifests.
+/// Returns everything that is wrong with the objects of a config repository: with each by itself, in the order of the
+/// objects, and then between them.
 pub fn check(manifests: &[Manifest<'_>], context: &Context) -> Vec<Finding> {
-    let mut findings: Vec<Finding> = Vec::new();
-    for manifest in manifests {
-        if findings.len() >= MOST_FINDINGS {
-            break;
-        }
-        findings.extend(check_object(manifest, context));
-    }
-    findings.extend(check_tree(manifests, context));
-    if !findings.is_empty() {
-        let places: BTreeMap<(&str, usize), usize> = manifests
-            .iter()
-            .enumerate()
-            .map(|(place, manifest)| ((manifest.file, manifest.document), place))
-            .collect();
-        findings
-            .sort_by_cached_key(|finding| places.get(&(finding.file.as_str(), finding.document)).copied());
-    }
+    let facts: Vec<Facts> = manifests.iter().map(|manifest| facts(manifest.value)).collect();
+    let objects: Vec<Placed<'_>> = manifests
+        .iter()
+        .zip(&facts)
+        .map(|(manifest, facts)| Placed { file: manifest.file, document: manifest.document, facts })
+        .collect();
+    let mut findings: Vec<Finding> =
+        manifests.iter().flat_map(|manifest| check_object(manifest, context)).collect();
+    findings.extend(check_tree(&objects, context));
     findings
 }
 
@@ -115,9 +107,14 @@ pub fn check_object(manifest: &Manifest<'_>, context: &Context) -> Vec<Finding> 
     report.findings
 }
 
+/// Returns what [`check_tree`] has to know of an object; it depends on nothing else.
+pub fn facts(object: &Value) -> Facts {
+    references::facts(object)
+}
+
 /// Returns what is wrong between the objects: duplicates, references, circles.
-pub fn check_tree(manifests: &[Manifest<'_>], context: &Context) -> Vec<Finding> {
-    references::check(manifests, context)
+pub fn check_tree(objects: &[Placed<'_>], context: &Context) -> Vec<Finding> {
+    references::check(objects, context)
 }
 
 /// Findings of one manifest, as they are gathered.
@@ -140,17 +137,8 @@ impl<'a> Report<'a> {
         side: Side,
         message: impl Into<String>,
     ) -> &mut Finding {
-        self.findings.push(Finding {
-            code,
-            severity: code.severity(),
-            file: self.manifest.file.to_owned(),
-            document: self.manifest.document,
-            pointer: pointer.into(),
-            side,
-            line: None,
-            message: message.into(),
-            hint: None,
-        });
+        let Manifest { file, document, .. } = self.manifest;
+        self.findings.push(Finding::new(code, file, document, pointer, side, message));
         self.findings.last_mut().expect("because one was just pushed")
     }
 
@@ -165,6 +153,27 @@ impl<'a> Report<'a> {
 }
 
 impl Finding {
+    fn new(
+        code: FindingCode,
+        file: &str,
+        document: usize,
+        pointer: impl Into<String>,
+        side: Side,
+        message: impl Into<String>,
+    ) -> Self {
+        Self {
+            code,
+            severity: code.severity(),
+            file: file.to_owned(),
+            document,
+            pointer: pointer.into(),
+            side,
+            line: None,
+            message: message.into(),
+            hint: None,
+        }
+    }
+
     fn hint(&mut self, hint: impl Into<String>) {
         self.hint = Some(hint.into());
     }

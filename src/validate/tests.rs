@@ -11,7 +11,9 @@ fn check_text(text: &str, context: &Context, expected: &[&str]) {
         .enumerate()
         .map(|(document, parsed)| Manifest { file: "all.yaml", document, value: &parsed.value })
         .collect();
-    let found: Vec<String> = check(&manifests, context).iter().map(line).collect();
+    let mut found = check(&manifests, context);
+    found.sort_by_key(|finding| finding.document);
+    let found: Vec<String> = found.iter().map(line).collect();
     assert_eq!(found, expected, "{text}");
 }
 

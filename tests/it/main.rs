@@ -3,6 +3,8 @@
 //! Every module is marked as test code, so that lints treat what tests share as they treat the tests.
 
 #[cfg(test)]
+mod chaos_converges;
+#[cfg(test)]
 mod cli_changes;
 #[cfg(test)]
 mod cli_completes;
@@ -33,15 +35,23 @@ mod daemon_survives_kill;
 #[cfg(test)]
 mod demo_can_be_typed_by_hand;
 #[cfg(test)]
+mod dependencies_in_any_order;
+#[cfg(test)]
 mod drift_is_reported_and_corrected;
 #[cfg(test)]
 mod examples_apply_in_name_order;
+#[cfg(test)]
+mod helm_works_unmodified;
+#[cfg(test)]
+mod hostile_client;
 #[cfg(test)]
 mod hostile_repository;
 #[cfg(test)]
 mod kubectl_works_unmodified;
 #[cfg(test)]
 mod manifest_rejected_with_location;
+#[cfg(test)]
+mod metrics_can_be_scraped;
 #[cfg(test)]
 mod python_client_works_unmodified;
 #[cfg(test)]
@@ -55,19 +65,30 @@ mod run_bench;
 #[cfg(test)]
 mod run_ends_with_a_truthful_outcome;
 #[cfg(test)]
+mod run_keeps_within_its_limits;
+#[cfg(test)]
 mod run_leaves_nothing_behind;
+#[cfg(test)]
+mod run_reaches_only_whom_it_may;
 #[cfg(test)]
 mod run_survives_kill;
 #[cfg(test)]
 mod run_works_in_its_checkout;
+mod sandbox_holds_what_it_says;
+#[cfg(test)]
+mod slots_and_branches_in_turn;
 #[cfg(test)]
 mod support;
 #[cfg(test)]
 mod suspend_by_hand_outlives_git;
 #[cfg(test)]
+mod task_advances_whatever_fails;
+#[cfg(test)]
 mod task_in_git_runs_once;
 #[cfg(test)]
 mod upstream_admission_verdicts;
+#[cfg(test)]
+mod writes_survive_everything;
 #[cfg(test)]
 mod tidy {
     mod architecture;

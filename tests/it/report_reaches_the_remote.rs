@@ -38,12 +38,12 @@ fn sound(env: &TestEnv, count: usize) {
 }
 
 /// Keeps a list of where the branch was: every value that it ever had.
-fn keep_history(env: &TestEnv) {
+pub(crate) fn keep_history(env: &TestEnv) {
     env.git("config", &["config", "core.logAllRefUpdates", "always"]);
 }
 
 /// Expects that each place where the branch was leads on to the next.
-fn never_forced(env: &TestEnv) {
+pub(crate) fn never_forced(env: &TestEnv) {
     let log = env.git("config", &["reflog", "show", "--format=%H", "kelos-status"]);
     let places: Vec<&str> = log.lines().collect();
     assert!(places.len() > 1, "{log}");

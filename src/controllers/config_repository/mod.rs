@@ -4,10 +4,9 @@ mod attempt;
 mod remote;
 mod status;
 
-use std::collections::HashMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures::StreamExt as _;
@@ -22,6 +21,7 @@ use crate::api::config_repository::ConfigRepository;
 use crate::api::duration;
 use crate::controllers::config_repository::attempt::{Asked, Memory};
 use crate::controllers::context::{Context, RETRY};
+use crate::controllers::objects::Memories;
 use crate::gitops::observed::ObservedCluster;
 use crate::gitops::render::Renderer;
 
@@ -69,8 +69,7 @@ struct Controlled {
     settings: Settings,
     /// Set when the daemon ends; a fetch that is under way ends soon after.
     interrupt: Arc<AtomicBool>,
-    /// By uid; each is locked by the one reconciliation of its object.
-    memories: Mutex<HashMap<String, Arc<tokio::sync::Mutex<Memory>>>>,
+    memories: Memories<Memory>,
 }
 
 /// Runs the controller until `shutdown`; no pass begins before `observed` says that the cluster was listed.
@@ -89,7 +88,7 @@ pub async fn run(
     }
     let api: Api<ConfigRepository> = Api::all(context.client.clone());
     let interrupt = Arc::new(AtomicBool::new(false));
-    let memories = Mutex::default();
+    let memories = Memories::default();
     let controlled = Arc::new(Controlled { context, settings, interrupt: Arc::clone(&interrupt), memories });
     let interrupted = {
         let shutdown = shutdown.clone();
@@ -127,13 +126,10 @@ async fn reconcile(
 ) -> Result<Action, RepositoryError> {
     let uid = repository.uid().unwrap_or_default();
     if repository.metadata.deletion_timestamp.is_some() {
-        controlled.memories.lock().unwrap_or_else(PoisonError::into_inner).remove(&uid);
+        controlled.memories.forget(&uid);
         return Ok(Action::await_change());
     }
-    let memory = {
-        let mut memories = controlled.memories.lock().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(memories.entry(uid).or_default())
-    };
+    let memory = controlled.memories.of(&uid);
     let mut memory = memory.lock().await;
     let asked = Asked::of(&repository);
     let now = Instant::now();

@@ -13,6 +13,7 @@ use crate::api::run_record::RunRecord;
 use crate::api::task::Task;
 use crate::api::task_spawner::TaskSpawner;
 use crate::controllers::context::Context;
+use crate::controllers::objects;
 use crate::controllers::report::ReportError;
 use crate::digest;
 use crate::ledger::line::LedgerLine;
@@ -65,10 +66,25 @@ pub(super) async fn gather(
     let unreported =
         |record: &&RunRecord| record.status.as_ref().is_none_or(|status| status.reported_commit.is_none());
     let lines = records.iter().filter(unreported).map(line_of).collect();
-    let spawners: Api<TaskSpawner> = Api::namespaced(client.clone(), &namespace);
-    let spawners = spawners.list(&everything).await.map_err(ReportError::api("list the TaskSpawners"))?.items;
-    let tasks: Api<Task> = Api::namespaced(client.clone(), &namespace);
-    let tasks = tasks.list(&everything).await.map_err(ReportError::api("list the Tasks"))?.items;
+    let is_ours = |owner: Option<&String>| owner.map_or(takes_strays, |owner| *owner == uid);
+    let (mut spawners, mut tasks) = (Vec::new(), Vec::new());
+    let every_spawner: Api<TaskSpawner> = Api::namespaced(client.clone(), &namespace);
+    let listed = objects::for_each(&every_spawner, |spawner| {
+        if is_ours(spawner.labels().get(labels::OWNER_UID)) {
+            spawners.push(spawner_row(&spawner));
+        }
+    });
+    listed.await.map_err(ReportError::api("list the TaskSpawners"))?;
+    let every_task: Api<Task> = Api::namespaced(client.clone(), &namespace);
+    let listed = objects::for_each(&every_task, |task| {
+        let owner =
+            task.labels().get(labels::OWNER_UID).or_else(|| task.annotations().get(labels::OWNER_UID));
+        let ended = task.status.as_ref().and_then(|status| status.phase).is_some_and(TaskPhase::is_terminal);
+        if is_ours(owner) && !ended {
+            tasks.push(task_row(&task));
+        }
+    });
+    listed.await.map_err(ReportError::api("list the Tasks"))?;
     let writer = current.spec.report().and_then(|report| report.writer.as_deref());
     let writer = match writer {
         Some(name) => WriterName::parse(name),
@@ -81,7 +97,7 @@ pub(super) async fn gather(
         );
         return Ok(None);
     };
-    let status = status_of(current, &spawners, &tasks, takes_strays);
+    let status = status_of(current, spawners, tasks);
     let input = ReportInput {
         writer,
         generation: 0,
@@ -105,14 +121,8 @@ fn is_first(repository: &ConfigRepository, all: &[ConfigRepository]) -> bool {
         == Some(repository.uid())
 }
 
-fn status_of(
-    repository: &ConfigRepository,
-    spawners: &[TaskSpawner],
-    tasks: &[Task],
-    takes_strays: bool,
-) -> Status {
+fn status_of(repository: &ConfigRepository, spawners: Vec<SpawnerRow>, tasks: Vec<TaskRow>) -> Status {
     let status = repository.status.clone().unwrap_or_default();
-    let uid = repository.uid().unwrap_or_default();
     let ready = find(&status.conditions, ConditionType::Ready);
     let spec = &repository.spec;
     let reference = spec.reference.as_ref();
@@ -121,14 +131,6 @@ fn status_of(
         parts.into_iter().find_map(|(word, name)| name.as_ref().map(|name| format!("{word} {name}")))
     });
     let count = |number: i64| u64::try_from(number).unwrap_or_default();
-    let is_ours = |owner: Option<&String>| owner.map_or(takes_strays, |owner| *owner == uid);
-    let ours = spawners.iter().filter(|spawner| is_ours(spawner.labels().get(labels::OWNER_UID)));
-    let live = tasks.iter().filter(|task| {
-        let owner =
-            task.labels().get(labels::OWNER_UID).or_else(|| task.annotations().get(labels::OWNER_UID));
-        let ended = task.status.as_ref().and_then(|status| status.phase).is_some_and(TaskPhase::is_terminal);
-        is_ours(owner) && !ended
-    });
     Status {
         namespace: repository.namespace().unwrap_or_default(),
         name: repository.name_any(),
@@ -155,8 +157,8 @@ fn status_of(
         drifted: status.drift.map_or(0, |drift| count(drift.count)),
         removals_waiting: status.blocked_prune.map_or(0, |blocked| count(blocked.count)),
         findings: status.findings.map(findings_of).unwrap_or_default(),
-        spawners: Rows::of(ours.map(spawner_row).collect()),
-        tasks: Rows::of(live.map(task_row).collect()),
+        spawners: Rows::of(spawners),
+        tasks: Rows::of(tasks),
         program: format!("kelos {}", env!("CARGO_PKG_VERSION")),
     }
 }

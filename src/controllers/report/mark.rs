@@ -2,7 +2,7 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt as _;
-use kube::api::{Api, Patch, PatchParams, PostParams};
+use kube::api::{Api, Patch, PatchParams};
 use serde_json::json;
 
 use crate::api::condition::{self, ConditionType, Observation, Reason};
@@ -10,6 +10,7 @@ use crate::api::config_repository::ConfigRepository;
 use crate::api::labels;
 use crate::api::run_record::RunRecord;
 use crate::controllers::context::Context;
+use crate::controllers::objects;
 use crate::controllers::report::ReportError;
 use crate::controllers::report::gather::Gathered;
 use crate::ledger::writer::Written;
@@ -65,7 +66,7 @@ async fn tell(
     let namespace = repository.namespace().unwrap_or_default();
     let api: Api<ConfigRepository> = Api::namespaced(context.client.clone(), &namespace);
     let current = api.get_opt(&repository.name_any()).await;
-    let Some(mut current) = current.map_err(ReportError::api("read the ConfigRepository"))? else {
+    let Some(current) = current.map_err(ReportError::api("read the ConfigRepository"))? else {
         return Ok(());
     };
     if current.uid() != repository.uid() {
@@ -81,15 +82,7 @@ async fn tell(
         status.last_report_commit = Some(head.to_owned());
         status.last_report_time = Some(Time(now));
     }
-    if current.status.as_ref() == Some(&status) {
-        return Ok(());
-    }
-    current.status = Some(status);
-    current.metadata.managed_fields = None;
-    let parameters =
-        PostParams { dry_run: false, field_manager: Some(labels::CONTROLLER_MANAGER.to_owned()) };
-    let stored = api.replace_status(&current.name_any(), &parameters, &current).await;
-    match stored {
+    match objects::store_status(&context.client, &current, &status).await {
         Ok(_) => Ok(()),
         // The other writer of this status was faster; the next report tells it.
         Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => Ok(()),

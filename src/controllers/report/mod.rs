@@ -7,14 +7,13 @@
 mod gather;
 mod mark;
 
-use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use futures::StreamExt as _;
+use futures::{StreamExt as _, stream};
 use kube::ResourceExt as _;
 use kube::api::Api;
 use kube::runtime::controller::{Action, Config, Controller};
@@ -25,15 +24,14 @@ use tokio_util::sync::CancellationToken;
 
 use crate::api::config_repository::{ConfigRepository, ReportSpec};
 use crate::api::duration;
-use crate::api::run_record::RunRecord;
-use crate::api::task::Task;
-use crate::api::task_spawner::TaskSpawner;
 use crate::controllers::config_repository::{RemoteFault, remote, report_place};
-use crate::controllers::context::{Context, RETRY};
+use crate::controllers::context::{Context, RETRY, chain};
+use crate::controllers::objects::Memories;
 use crate::controllers::report::gather::Gathered;
 use crate::git::program::{Git, Limits};
 use crate::git::reference::RefName;
 use crate::git::repository::Signature;
+use crate::gitops::observed::ObservedCluster;
 use crate::ledger::writer::{LedgerError, Writer, Written, copy_of};
 
 /// How many reports are written at once.
@@ -50,6 +48,8 @@ const AUTHOR: (&str, &str) = ("Kelos", "kelos@localhost");
 /// What the controller needs beside what all controllers need.
 #[derive(Debug, Clone)]
 pub struct Settings {
+    /// Tells when there may be something to report.
+    pub cluster: Arc<ObservedCluster>,
     /// Folder for our copies of status branches.
     pub repositories: PathBuf,
     /// Folders in which git is looked up, in the form of `PATH`.
@@ -90,8 +90,7 @@ struct Controlled {
     settings: Settings,
     /// Set when the daemon ends; an exchange that is under way ends soon after.
     interrupt: Arc<AtomicBool>,
-    /// By uid; each is locked by the one reconciliation of its object.
-    memories: Mutex<HashMap<String, Arc<tokio::sync::Mutex<Memory>>>>,
+    memories: Memories<Memory>,
 }
 
 /// Runs the controller until `shutdown`.
@@ -99,13 +98,18 @@ struct Controlled {
 /// # Errors
 /// Never; the result is that of a supervised task.
 pub async fn run(context: Context, settings: Settings, shutdown: CancellationToken) -> anyhow::Result<()> {
-    let client = context.client.clone();
-    let everything = watcher::Config::default;
-    let controller = Controller::new(Api::<ConfigRepository>::all(client.clone()), everything());
-    let store = controller.store();
-    let (of_tasks, of_spawners, of_records) = (store.clone(), store.clone(), store);
+    let api = Api::<ConfigRepository>::all(context.client.clone());
+    let controller = Controller::new(api, watcher::Config::default());
+    let (store, cluster) = (controller.store(), Arc::clone(&settings.cluster));
+    let wakes = stream::unfold((store, cluster), |(store, cluster)| async {
+        let namespaces = cluster.touched().await;
+        let near = |namespace| neighbours(&store, Some(namespace));
+        let repositories: Vec<ObjectRef<ConfigRepository>> =
+            namespaces.iter().flat_map(|namespace| near(namespace)).collect();
+        Some((repositories, (store, cluster)))
+    });
     let interrupt = Arc::new(AtomicBool::new(false));
-    let memories = Mutex::default();
+    let memories = Memories::default();
     let controlled = Arc::new(Controlled { context, settings, interrupt: Arc::clone(&interrupt), memories });
     let interrupted = {
         let shutdown = shutdown.clone();
@@ -115,15 +119,7 @@ pub async fn run(context: Context, settings: Settings, shutdown: CancellationTok
         }
     };
     let controller = controller
-        .watches(Api::<Task>::all(client.clone()), everything(), move |task| {
-            neighbours(&of_tasks, task.namespace().as_deref())
-        })
-        .watches(Api::<TaskSpawner>::all(client.clone()), everything(), move |spawner| {
-            neighbours(&of_spawners, spawner.namespace().as_deref())
-        })
-        .watches(Api::<RunRecord>::all(client), everything(), move |record| {
-            neighbours(&of_records, record.namespace().as_deref())
-        })
+        .reconcile_on(wakes.flat_map(stream::iter))
         .with_config(Config::default().concurrency(CONCURRENCY))
         .graceful_shutdown_on(shutdown.cancelled_owned())
         .run(reconcile, retry, controlled)
@@ -159,13 +155,10 @@ async fn reconcile(
     let uid = repository.uid().unwrap_or_default();
     let Some(report) = repository.spec.report().filter(|_| repository.metadata.deletion_timestamp.is_none())
     else {
-        controlled.memories.lock().unwrap_or_else(PoisonError::into_inner).remove(&uid);
+        controlled.memories.forget(&uid);
         return Ok(Action::await_change());
     };
-    let memory = {
-        let mut memories = controlled.memories.lock().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(memories.entry(uid).or_default())
-    };
+    let memory = controlled.memories.of(&uid);
     let mut memory = memory.lock().await;
     let now = Instant::now();
     if let Some(until) = memory.rest_until.filter(|until| *until > now) {
@@ -179,7 +172,9 @@ async fn reconcile(
         return Ok(Action::await_change());
     }
     memory.rest_until = Some(Instant::now() + interval);
-    match controlled.write(&repository, report, &gathered).await {
+    let written = controlled.write(&repository, report, &gathered).await;
+    controlled.context.metrics.work.report_ended(written.is_ok());
+    match written {
         Ok(written) => {
             memory.reported = Some(digest);
             memory.failures = 0;
@@ -241,15 +236,4 @@ impl Controlled {
             Err(error) => Err(format!("the writer failed: {error}")),
         }
     }
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }

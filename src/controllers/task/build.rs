@@ -12,6 +12,7 @@ use crate::api::labels;
 use crate::api::run::{self, FORMAT_VERSION, Plan, Secrets};
 use crate::api::task::{AgentType, Task, TaskSpec};
 use crate::api::workspace::WorkspaceSpec;
+use crate::controllers::task::bounds::{self, Bounds};
 use crate::digest;
 use crate::domain::phase::{MissingObject, Refusal};
 use crate::lang::gotemplate::{Missing, Template};
@@ -26,8 +27,8 @@ pub struct Machine {
     pub mirrors: PathBuf,
     /// Files and folders that no agent may see.
     pub private: Vec<PathBuf>,
-    /// The least sandbox that a run needs.
-    pub sandbox: run::SandboxLevel,
+    /// What runs are kept from, and what they may use.
+    pub bounds: Bounds,
 }
 
 /// A Task with everything that it names.
@@ -36,8 +37,16 @@ pub(crate) struct Order<'a> {
     pub(crate) task: &'a Task,
     pub(crate) workspace: Option<&'a WorkspaceSpec>,
     pub(crate) agent_configs: &'a [AgentConfigSpec],
-    pub(crate) dependencies: &'a [std::sync::Arc<Task>],
+    pub(crate) dependencies: &'a [Dependency],
     pub(crate) secrets: &'a BTreeMap<String, SecretObject>,
+}
+
+/// What a Task may use of one that it depends on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Dependency {
+    pub(crate) name: String,
+    pub(crate) outputs: Vec<String>,
+    pub(crate) results: BTreeMap<String, String>,
 }
 
 /// Why there is no plan.
@@ -84,27 +93,6 @@ pub(crate) fn secret_names(
     names
 }
 
-/// Returns the parts of `podOverrides` that have no effect on this machine, by their names.
-pub(crate) fn ignored_overrides(spec: &TaskSpec) -> Vec<&'static str> {
-    let Some(overrides) = &spec.pod_overrides else { return Vec::new() };
-    let parts = [
-        ("labels", !overrides.labels.is_empty()),
-        ("resources", overrides.resources.is_some()),
-        ("nodeSelector", !overrides.node_selector.is_empty()),
-        ("tolerations", !overrides.tolerations.is_empty()),
-        ("affinity", overrides.affinity.is_some()),
-        ("imagePullSecrets", !overrides.image_pull_secrets.is_empty()),
-        ("serviceAccountName", overrides.service_account_name.is_some()),
-        ("volumes", !overrides.volumes.is_empty()),
-        ("volumeMounts", !overrides.volume_mounts.is_empty()),
-        ("podSecurityContext", overrides.pod_security_context.is_some()),
-        ("containerSecurityContext", overrides.container_security_context.is_some()),
-        ("extraContainers", !overrides.extra_containers.is_empty()),
-        ("extraInitContainers", !overrides.extra_init_containers.is_empty()),
-    ];
-    parts.into_iter().filter(|(_, is_set)| *is_set).map(|(name, _)| name).collect()
-}
-
 /// Returns the plan of the run and what it may know.
 pub(crate) fn build(order: &Order<'_>, machine: &Machine) -> Result<(Plan, Secrets), Obstacle> {
     let spec = &order.task.spec;
@@ -129,7 +117,6 @@ pub(crate) fn build(order: &Order<'_>, machine: &Machine) -> Result<(Plan, Secre
     add_credentials(order, &mut secrets)?;
     add_git_credential(order, &mut secrets)?;
     let label = |key: &str| metadata.labels.as_ref().and_then(|all| all.get(key)).cloned();
-    let deadline = spec.pod_overrides.as_ref().and_then(|overrides| overrides.active_deadline_seconds);
     let plan = Plan {
         version: FORMAT_VERSION,
         run: metadata.uid.clone().unwrap_or_default(),
@@ -152,33 +139,13 @@ pub(crate) fn build(order: &Order<'_>, machine: &Machine) -> Result<(Plan, Secre
         plugins: plugins(order.agent_configs),
         mcp_servers: mcp_servers(order, &mut secrets),
         item: item(order),
-        limits: run::Limits {
-            active_deadline_seconds: deadline.and_then(|seconds| u64::try_from(seconds).ok()),
-            ..run::Limits::default()
-        },
-        sandbox: run::Sandbox {
-            minimum: minimum_sandbox(spec.agent, machine),
-            private: machine.private.clone(),
-            ..run::Sandbox::default()
-        },
+        limits: bounds::limits(spec, &machine.bounds)?,
+        sandbox: bounds::sandbox(order.task, machine)?,
     };
     Ok((plan, secrets))
 }
 
-/// Returns the least sandbox of a run: a script is its author's own, a model may be talked into anything and is kept
-/// from the files of the host.
-fn minimum_sandbox(agent: AgentType, machine: &Machine) -> run::SandboxLevel {
-    match agent {
-        AgentType::Shell => machine.sandbox,
-        AgentType::ClaudeCode
-        | AgentType::Codex
-        | AgentType::Gemini
-        | AgentType::OpenCode
-        | AgentType::Cursor => machine.sandbox.max(run::SandboxLevel::Files),
-    }
-}
-
-fn refused(reason: Reason, message: impl Into<String>) -> Obstacle {
+pub(super) fn refused(reason: Reason, message: impl Into<String>) -> Obstacle {
     Obstacle::Refused(Refusal { reason, message: message.into() })
 }
 
@@ -191,17 +158,16 @@ fn prompt(order: &Order<'_>) -> Result<String, Obstacle> {
     let data = json!({ "Deps": dependencies_data(order) });
     Template::parse(&spec.prompt)
         .and_then(|template| template.render(&data, Missing::Error))
-        .map_err(|error| refused(Reason::PromptFailed, format!("the prompt cannot be rendered: {error}")))
+        .map_err(|error| refused(Reason::PromptFailed, format!("spec.prompt cannot be rendered: {error}")))
 }
 
 fn dependencies_data(order: &Order<'_>) -> Map<String, Value> {
     order
         .dependencies
         .iter()
-        .map(|task| {
-            let name = task.metadata.name.clone().unwrap_or_default();
-            let status = task.status.clone().unwrap_or_default();
-            (name.clone(), json!({"Name": name, "Outputs": status.outputs, "Results": status.results}))
+        .map(|dependency| {
+            let Dependency { name, outputs, results } = dependency;
+            (name.clone(), json!({"Name": name, "Outputs": outputs, "Results": results}))
         })
         .collect()
 }

@@ -14,11 +14,10 @@ use futures::StreamExt as _;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt as _;
-use kube::api::{Api, ListParams, Patch, PatchParams};
+use kube::api::{Api, ListParams};
 use kube::runtime::controller::{Action, Config, Controller};
 use kube::runtime::reflector::{self, Store, reflector};
 use kube::runtime::{WatchStreamExt as _, watcher};
-use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 use crate::api::condition::{ConditionType, is_true};
@@ -28,6 +27,7 @@ use crate::api::task::Task;
 use crate::api::task_spawner::source::Cron;
 use crate::api::task_spawner::{TaskSpawner, TaskSpawnerStatus};
 use crate::controllers::context::{Context, RETRY};
+use crate::controllers::objects;
 use crate::domain::schedule;
 use crate::lang::cron::Schedule;
 
@@ -187,6 +187,8 @@ async fn create_pending(
     }
     match create::create(context, spawner, &cron.schedule, tick.0).await? {
         Ok(()) => {
+            let late = Duration::try_from(context.clock.now().duration_since(tick.0));
+            context.metrics.work.tick_served(late.unwrap_or_default());
             next.total_tasks_created = Some(total + 1);
             next.pending_ticks.clear();
             status::no_errors(&mut next, spawner.metadata.generation, now);
@@ -236,14 +238,7 @@ async fn set_finalizers(
     spawner: &TaskSpawner,
     names: &[String],
 ) -> Result<Action, SpawnerError> {
-    let api: Api<TaskSpawner> =
-        Api::namespaced(context.client.clone(), &spawner.namespace().unwrap_or_default());
-    let patch = json!({"metadata": {
-        "resourceVersion": spawner.metadata.resource_version, "uid": spawner.metadata.uid, "finalizers": names,
-    }});
-    let parameters =
-        PatchParams { field_manager: Some(labels::CONTROLLER_MANAGER.to_owned()), ..PatchParams::default() };
-    let patched = api.patch(&spawner.name_any(), &parameters, &Patch::Merge(&patch)).await;
+    let patched = objects::set_finalizers(&context.client, spawner, names).await;
     patched.map_err(SpawnerError::api("set the finalizers"))?;
     Ok(Action::await_change())
 }

@@ -65,10 +65,15 @@ impl Reader for Plain {
     }
 
     fn report(&self) -> Report {
+        let completion = if self.scanner.is_incomplete() {
+            Completion::Incomplete("the agent ended within its block of results".to_owned())
+        } else {
+            Completion::Complete
+        };
         Report {
             outputs: self.scanner.lines(),
             is_cut: self.scanner.is_cut(),
-            ..Report::new(Completion::Complete, Usage::default(), None)
+            ..Report::new(completion, Usage::default(), None)
         }
     }
 }

@@ -2,10 +2,12 @@
 
 pub(crate) mod api;
 pub(crate) mod clients;
+pub(crate) mod cluster;
 pub(crate) mod env;
 mod filter;
 pub(crate) mod real_api_server;
 pub(crate) mod transcript;
+pub(crate) mod wire;
 
 /// Says something on standard error, past the harness, which keeps what a passing test prints to itself.
 pub(crate) fn say(text: &str) {
