@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use futures::{AsyncBufReadExt as _, StreamExt as _, TryStreamExt as _, stream};
 use http::{Method, Request, header};
+use http_body_util::BodyExt as _;
 use kelos::api::kind::Kind;
 use kelos::api::schema;
 use kelos::apiserver::{self, ApiServer, Options, Resource, Rules, Violation, ViolationReason};
@@ -128,7 +129,7 @@ impl Peer<'_> {
         let response = self.client.send(request).await.expect("the server answers");
         assert!(response.status().is_success(), "{}", response.status());
         // Read to the end, and not looked at: what the client makes of it is not the server's cost.
-        response.into_body().map_ok(drop).try_collect::<()>().await.expect("the whole answer");
+        response.into_body().collect().await.expect("the whole answer");
     }
 
     async fn latency(&self) {

@@ -126,6 +126,9 @@ pub struct Agent {
     /// The program to run instead of the one that the agent type names: a name to look up, or a path.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub program: Option<PathBuf>,
+    /// The image for which `program` stands; it is called then as the entrypoint of an image, whatever the type.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<String>,
     /// The prompt, rendered; for `shell` the text of the script.
     pub prompt: String,
     /// The model, in the agent's own words.
@@ -427,6 +430,8 @@ pub struct Claims {
     pub usage: Option<Usage>,
     /// The sandbox that was reached.
     pub sandbox: Option<SandboxLevel>,
+    /// The version of the agent's program, as far as it says one.
+    pub agent_version: Option<String>,
     /// What held the network.
     pub network: Option<NetworkHold>,
 }
@@ -485,6 +490,9 @@ pub struct Outcome {
     /// The sandbox that was reached; absent when it never came to that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sandbox: Option<SandboxLevel>,
+    /// The version of the agent's program, as far as it says one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent_version: Option<String>,
     /// What held the agent's network; absent when it never came to that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub network: Option<NetworkHold>,

@@ -147,6 +147,11 @@ pub struct RunRecordSpec {
     /// Agent that ran.
     pub agent_type: AgentType,
 
+    /// Version of the agent's program, as far as it said one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
+    pub agent_version: Option<String>,
+
     /// Model that was asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,

@@ -1,5 +1,6 @@
 //! What the daemon is told: read once, from the command line and the environment.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -23,6 +24,8 @@ pub struct Config {
     pub program: PathBuf,
     /// Folders in which agents and git are looked up, in the form of `PATH`.
     pub search_path: String,
+    /// Programs that stand for images or take the place of the program of an agent type, by the name of either.
+    pub agents: BTreeMap<String, PathBuf>,
     /// The home folder of the user, which no agent sees.
     pub user_home: Option<PathBuf>,
     /// Folder in which this user's running daemon is announced.
@@ -58,4 +61,6 @@ pub struct RepositoryConfig {
     pub interval: Option<String>,
     /// Secret with the credential for it.
     pub secret: Option<String>,
+    /// The name under which reports are written; made from the object and the data folder when absent.
+    pub report_writer: Option<String>,
 }

@@ -19,7 +19,7 @@ use crate::controllers::config_repository as config_repositories;
 use crate::controllers::context::Context;
 use crate::controllers::task::bounds::Bounds;
 use crate::controllers::task::build::Machine;
-use crate::controllers::{report, task, task_spawner};
+use crate::controllers::{report, run_record, task, task_spawner};
 use crate::daemon::config::{Config, RepositoryConfig, RunConfig};
 use crate::daemon::embedded;
 use crate::daemon::home::{self, DataDir};
@@ -31,6 +31,7 @@ use crate::executor::local::Local;
 use crate::git::leftovers;
 use crate::gitops::observed::ObservedCluster;
 use crate::gitops::render::ChildRenderer;
+use crate::gitops::wanted::WantedRuns;
 use crate::metrics::Metrics;
 use crate::process;
 use crate::store::{self, Store};
@@ -137,15 +138,19 @@ pub async fn up(
         search_path: config.search_path.clone(),
         mirrors: data.mirrors(),
         private: [Some(data.root().to_path_buf()), config.user_home.clone()].into_iter().flatten().collect(),
+        agents: config.agents.clone(),
         bounds: Bounds { sandbox, host_network, limits },
     };
     let settings = task::Settings { executor: Arc::clone(&executor), machine };
     supervisor.start("tasks", task::run(context.clone(), settings, shutdown.clone()));
     supervisor.start("task spawners", task_spawner::run(context.clone(), shutdown.clone()));
+    let wanted = Arc::new(WantedRuns::default());
+    supervisor.start("run records", run_record::run(context.clone(), Arc::clone(&wanted), shutdown.clone()));
     let settings = config_repositories::Settings {
         repositories: data.repositories(),
         renderer: Arc::new(ChildRenderer { program: config.program.clone() }),
         cluster: Arc::clone(&cluster),
+        wanted,
         all_secrets: true,
     };
     supervisor.start(
@@ -223,7 +228,11 @@ async fn make_repository(client: &kube::Client, wanted: &RepositoryConfig) -> an
     if let Some(interval) = &wanted.interval {
         spec.interval.clone_from(interval);
     }
-    spec.report = Some(ReportSpec { interval: wanted.interval.clone(), ..ReportSpec::default() });
+    spec.report = Some(ReportSpec {
+        interval: wanted.interval.clone(),
+        writer: wanted.report_writer.clone(),
+        ..ReportSpec::default()
+    });
     let api: Api<ConfigRepository> = Api::namespaced(client.clone(), DEFAULT);
     let object = json!({
         "apiVersion": Kind::ConfigRepository.api_version(), "kind": Kind::ConfigRepository.as_str(),

@@ -8,6 +8,8 @@ pub mod names;
 pub mod outcome;
 pub mod phase;
 pub mod plan;
+pub mod retention;
 pub mod schedule;
 pub mod spawn;
 pub mod variables;
+pub mod verdict;

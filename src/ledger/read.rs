@@ -5,7 +5,7 @@ use crate::git::id::CommitId;
 use crate::git::repository::Repository;
 use crate::ledger::line::{LINE_VERSION, LedgerLine};
 use crate::ledger::report::WriterName;
-use crate::ledger::writer::{DAY_LIMIT, NAMES_LIMIT};
+use crate::ledger::writer::{NAMES_LIMIT, PART_LIMIT};
 
 /// Most lines that are kept; a person reads far fewer.
 const MOST: usize = 1_000_000;
@@ -15,7 +15,7 @@ const MOST: usize = 1_000_000;
 pub struct Read {
     /// The lines that were wanted, the newest day first.
     pub lines: Vec<LedgerLine>,
-    /// Lines that could not be read, or that a later version wrote.
+    /// Lines and files that could not be read, or that a later version wrote.
     pub skipped: usize,
 }
 
@@ -31,7 +31,9 @@ pub fn read(
     for year in newest_first(repository, commit, &root, true)? {
         let folder = format!("{root}/{year}");
         for day in newest_first(repository, commit, &folder, false)? {
-            let Some(bytes) = repository.read_path(commit, &format!("{folder}/{day}"), DAY_LIMIT)? else {
+            // A part that is too large is not ours.
+            let Ok(Some(bytes)) = repository.read_path(commit, &format!("{folder}/{day}"), PART_LIMIT) else {
+                read.skipped += 1;
                 continue;
             };
             for line in bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {

@@ -19,10 +19,13 @@ mod environment;
 mod exec;
 pub mod folder;
 mod inside;
+mod lines;
 mod log;
 mod outputs;
+mod parts;
 mod prepare;
 mod sandbox;
+mod side_channel;
 mod supervise;
 mod watch;
 

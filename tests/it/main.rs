@@ -2,6 +2,7 @@
 //!
 //! Every module is marked as test code, so that lints treat what tests share as they treat the tests.
 
+mod agents_work_with_their_programs;
 #[cfg(test)]
 mod chaos_converges;
 #[cfg(test)]
@@ -52,6 +53,7 @@ mod kubectl_works_unmodified;
 mod manifest_rejected_with_location;
 #[cfg(test)]
 mod metrics_can_be_scraped;
+mod program_stands_for_an_image;
 #[cfg(test)]
 mod python_client_works_unmodified;
 #[cfg(test)]
@@ -87,6 +89,7 @@ mod task_advances_whatever_fails;
 mod task_in_git_runs_once;
 #[cfg(test)]
 mod upstream_admission_verdicts;
+mod upstream_pipeline_succeeds;
 #[cfg(test)]
 mod writes_survive_everything;
 #[cfg(test)]

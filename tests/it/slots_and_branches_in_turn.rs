@@ -159,6 +159,7 @@ async fn who_waits_for_the_disk_keeps_its_turn() {
     cluster.create_task("first", json!({})).await;
     let message = cluster.waits("first", "WaitingForDisk").await;
     assert!(message.contains("1073741824"), "{message}");
+    cluster.clock.advance(SignedDuration::from_secs(2));
     cluster.create_task("a-second", json!({})).await;
     cluster.waits("a-second", "WaitingForSlot").await;
     cluster.kill().await;

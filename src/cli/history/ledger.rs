@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use jiff::tz::TimeZone;
+use k8s_openapi::api::core::v1::Namespace;
 use kube::ResourceExt as _;
 use kube::api::{Api, ListParams};
 
@@ -12,6 +14,7 @@ use crate::api::config_repository::{ConfigRepository, ReportSpec};
 use crate::cli::command_error::CommandError;
 use crate::cli::printer::Printer;
 use crate::cli::server::Server;
+use crate::clock;
 use crate::daemon::home::DataDir;
 use crate::domain::history::EndedRun;
 use crate::git::id::CommitId;
@@ -19,7 +22,7 @@ use crate::git::reference::Reference;
 use crate::git::remote::{Remote, RemoteUrl};
 use crate::git::repository::Repository;
 use crate::ledger::read::{self, Read};
-use crate::ledger::report::WriterName;
+use crate::ledger::report::{WriterName, WriterNameError};
 use crate::ledger::writer;
 
 /// How long the status branch is waited for.
@@ -41,6 +44,7 @@ pub(super) async fn runs(
         repositories.retain(|repository| repository.uid().as_deref() == owner);
     }
     let mut runs = Vec::new();
+    let year = clock::system().now().to_zoned(TimeZone::UTC).year();
     for repository in repositories {
         let Some(report) = repository.spec.report().cloned() else { continue };
         let has_report = repository.status.as_ref().is_some_and(|status| status.last_report_commit.is_some());
@@ -49,7 +53,11 @@ pub(super) async fn runs(
         }
         let object = repository.name_any();
         printer.progress(format_args!("reading the ledger of configrepository/{object}"));
+        let writer = writer(server, &repository, &report).await?;
+        let Ok(writer) = writer else { continue };
         let request = Request {
+            writer,
+            year,
             data_dir: server.data_dir.clone(),
             name: name.to_owned(),
             repository,
@@ -86,8 +94,26 @@ fn unread(object: &str, why: &str, printer: Printer) {
     ));
 }
 
+/// Returns the name under which the ConfigRepository is reported.
+async fn writer(
+    server: &Server,
+    repository: &ConfigRepository,
+    report: &ReportSpec,
+) -> Result<Result<WriterName, WriterNameError>, CommandError> {
+    if let Some(chosen) = &report.writer {
+        return Ok(WriterName::parse(chosen));
+    }
+    let namespaces: Api<Namespace> = Api::all(server.client.clone());
+    let installation = namespaces.get_metadata("kube-system").await?.uid().unwrap_or_default();
+    let namespace = repository.namespace().unwrap_or_default();
+    Ok(WriterName::of_object(&namespace, &repository.name_any(), &installation))
+}
+
 /// What is read, and from where.
 struct Request {
+    writer: WriterName,
+    /// The year of now.
+    year: i16,
     data_dir: Option<PathBuf>,
     name: String,
     repository: ConfigRepository,
@@ -99,22 +125,28 @@ struct Request {
 impl Request {
     /// Reads the lines; the error is a sentence for people.
     fn read(&self) -> Result<Read, String> {
-        let namespace = self.repository.namespace().unwrap_or_default();
-        let writer = match &self.report.writer {
-            Some(name) => WriterName::parse(name),
-            None => WriterName::of_object(&namespace, &self.repository.name_any()),
-        };
-        let writer = writer.map_err(|error| error.to_string())?;
-        let from = |repository: &Repository, commit: CommitId| {
-            read::read(repository, commit, &writer, |line| line.ended_run().subject().name == self.name)
-                .map_err(|error| error.to_string())
-        };
-        if let Some((repository, commit)) = self.own_copy() {
-            return from(&repository, commit);
-        }
         let folder = Folder::new().map_err(|error| format!("no temporary folder can be made: {error}"))?;
-        let (repository, commit) = self.fetch(&folder.0)?;
-        from(&repository, commit)
+        let newest = self.report.branch_of(self.year);
+        let (repository, commit) = match self.own_copy() {
+            Some(copy) => copy,
+            None => self.fetch(&folder.0, &newest)?,
+        };
+        let mut read = self.lines(&repository, commit)?;
+        let before = self.report.branch_of(self.year - 1);
+        // In the first year there is no branch of the year before.
+        if before != newest
+            && let Ok((repository, commit)) = self.fetch(&folder.0, &before)
+        {
+            let earlier = self.lines(&repository, commit)?;
+            read.lines.extend(earlier.lines);
+            read.skipped += earlier.skipped;
+        }
+        Ok(read)
+    }
+
+    fn lines(&self, repository: &Repository, commit: CommitId) -> Result<Read, String> {
+        read::read(repository, commit, &self.writer, |line| line.ended_run().subject().name == self.name)
+            .map_err(|error| error.to_string())
     }
 
     /// Returns the copy that the daemon on this machine reports from, when it holds the last report.
@@ -126,12 +158,12 @@ impl Request {
         repository.has_commit(commit).then_some((repository, commit))
     }
 
-    /// Fetches the status branch as whoever asks: the credentials of the ConfigRepository stay on the server.
-    fn fetch(&self, folder: &Path) -> Result<(Repository, CommitId), String> {
+    /// Fetches a status branch as whoever asks: the credentials of the ConfigRepository stay on the server.
+    fn fetch(&self, folder: &Path, branch: &str) -> Result<(Repository, CommitId), String> {
         let url = self.report.url.as_ref().unwrap_or(&self.repository.spec.url);
         let url = RemoteUrl::parse(url).map_err(|error| error.to_string())?;
         let remote = Remote::new(url, None).map_err(|error| error.to_string())?;
-        let branch = Reference::branch(&self.report.branch).map_err(|error| error.to_string())?;
+        let branch = Reference::branch(branch).map_err(|error| error.to_string())?;
         let repository = Repository::open_or_create(folder).map_err(|error| error.to_string())?;
         let commit =
             repository.fetch(&remote, &branch, &self.interrupt).map_err(|error| error.to_string())?;

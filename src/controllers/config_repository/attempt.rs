@@ -201,6 +201,8 @@ impl Controlled {
             let brought = self.bring_about(repository, &judged, repository.spec.prune, draft).await;
             memory.quiet = brought.was_idle.then_some(grounds);
             if brought.took_hold {
+                let uid = repository.uid().unwrap_or_default();
+                self.settings.wanted.set(&uid, Arc::clone(&judged.evaluation));
                 memory.good = Some(judged);
             }
             return brought.verdict;

@@ -24,6 +24,7 @@ use crate::controllers::context::{Context, RETRY};
 use crate::controllers::objects::Memories;
 use crate::gitops::observed::ObservedCluster;
 use crate::gitops::render::Renderer;
+use crate::gitops::wanted::WantedRuns;
 
 pub(crate) use remote::{RemoteFault, remote, report_place};
 
@@ -42,6 +43,8 @@ pub struct Settings {
     pub renderer: Arc<dyn Renderer>,
     /// What the cluster holds.
     pub cluster: Arc<ObservedCluster>,
+    /// Where is noted which run requests stand in the repositories.
+    pub wanted: Arc<WantedRuns>,
     /// Whether definitions may name every Secret when the spec does not say which.
     pub all_secrets: bool,
 }

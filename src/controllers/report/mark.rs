@@ -1,5 +1,7 @@
 //! Marks what is on the remote: the records, and the ConfigRepository.
 
+use std::collections::HashSet;
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt as _;
 use kube::api::{Api, Patch, PatchParams};
@@ -13,6 +15,7 @@ use crate::controllers::context::Context;
 use crate::controllers::objects;
 use crate::controllers::report::ReportError;
 use crate::controllers::report::gather::Gathered;
+use crate::ledger::line::LedgerLine;
 use crate::ledger::writer::Written;
 
 /// Marks the records whose lines are on the remote, and tells where the report is.
@@ -26,7 +29,11 @@ pub(super) async fn reported(
     let records: Api<RunRecord> = Api::namespaced(context.client.clone(), &namespace);
     let head = written.head.to_string();
     let now = context.clock.now();
-    for line in gathered.lines.iter().filter(|line| written.confirmed.contains(&line.task_uid)) {
+    let confirmed: HashSet<&str> = written.confirmed.iter().map(String::as_str).collect();
+    let is_news = |line: &&LedgerLine| {
+        confirmed.contains(line.task_uid.as_str()) && !gathered.reported.contains(&line.task_uid)
+    };
+    for line in gathered.lines.iter().filter(is_news) {
         let patch = json!({"status": {"reportedCommit": head, "reportedTime": Time(now)}});
         let patched = records.patch_status(&line.task_uid, &parameters(), &Patch::Merge(&patch)).await;
         match patched {
@@ -45,6 +52,7 @@ pub(super) async fn reported(
 pub(super) async fn failed(
     context: &Context,
     repository: &ConfigRepository,
+    gathered: &Gathered,
     fault: &str,
 ) -> Result<(), ReportError> {
     tracing::warn!(
@@ -52,7 +60,12 @@ pub(super) async fn failed(
         error = fault,
         "Report is not on the remote and is tried again"
     );
-    let message = format!("the report could not be pushed and is tried again: {fault}");
+    let waiting = match gathered.waiting {
+        0 => String::new(),
+        1 => "; the line of 1 run waits for it and is kept".to_owned(),
+        more => format!("; the lines of {more} runs wait for it and are kept"),
+    };
+    let message = format!("the report could not be pushed and is tried again{waiting}: {fault}");
     let observation = Observation::new(ConditionType::Reported, false, Reason::ReportFailed, message);
     tell(context, repository, observation, None).await
 }

@@ -240,7 +240,8 @@ impl Controlled {
         let spawner = api.get_opt(&owner.name).await.map_err(TaskError::api("read the TaskSpawner"))?;
         let same = spawner.filter(|spawner| spawner.uid().as_ref() == Some(&owner.uid));
         let status = same.and_then(|spawner| spawner.status).unwrap_or_default();
-        Ok(status.pending_ticks.iter().any(|pending| pending.0 == tick))
+        let mut meant = status.pending_ticks.iter().chain(&status.starting_ticks);
+        Ok(meant.any(|meant| meant.0 == tick))
     }
 
     async fn release(&self, task: &Task) -> Result<Action, TaskError> {

@@ -27,6 +27,8 @@ pub struct Machine {
     pub mirrors: PathBuf,
     /// Files and folders that no agent may see.
     pub private: Vec<PathBuf>,
+    /// Programs that stand for images or take the place of the program of an agent type, by the name of either.
+    pub agents: BTreeMap<String, PathBuf>,
     /// What runs are kept from, and what they may use.
     pub bounds: Bounds,
 }
@@ -97,14 +99,7 @@ pub(crate) fn secret_names(
 pub(crate) fn build(order: &Order<'_>, machine: &Machine) -> Result<(Plan, Secrets), Obstacle> {
     let spec = &order.task.spec;
     let metadata = &order.task.metadata;
-    if let Some(image) = &spec.image {
-        return Err(refused(
-            Reason::ImageNeedsCluster,
-            format!(
-                "the image {image} cannot be run on one machine; leave 'image' out to run the agent's own program"
-            ),
-        ));
-    }
+    let program = program(spec, machine)?;
     if order.agent_configs.iter().any(|config| !config.skills.is_empty()) {
         return Err(refused(
             Reason::UnsupportedHere,
@@ -125,7 +120,8 @@ pub(crate) fn build(order: &Order<'_>, machine: &Machine) -> Result<(Plan, Secre
         spawner: label(labels::TASK_SPAWNER),
         agent: run::Agent {
             kind: spec.agent.as_str().to_owned(),
-            program: None,
+            program,
+            image: spec.image.clone(),
             prompt: prompt(order)?,
             model: spec.model.clone(),
             effort: spec.effort.clone(),
@@ -143,6 +139,32 @@ pub(crate) fn build(order: &Order<'_>, machine: &Machine) -> Result<(Plan, Secre
         sandbox: bounds::sandbox(order.task, machine)?,
     };
     Ok((plan, secrets))
+}
+
+/// Returns the program that is configured for the image of a Task, or for its agent type; none is the type's own.
+fn program(spec: &TaskSpec, machine: &Machine) -> Result<Option<PathBuf>, Obstacle> {
+    let Some(image) = &spec.image else { return Ok(machine.agents.get(spec.agent.as_str()).cloned()) };
+    let named =
+        [image.as_str(), without_version(image)].into_iter().find_map(|name| machine.agents.get(name));
+    named.cloned().map(Some).ok_or_else(|| {
+        refused(
+            Reason::ImageNeedsCluster,
+            format!(
+                "the image {image} cannot be run on one machine; name a program that stands for it with \
+                 'kelos up --agent {}=PROGRAM', or leave 'image' out to run the agent's own program",
+                without_version(image)
+            ),
+        )
+    })
+}
+
+/// Returns the name of an image without its digest and tag. A colon before a slash belongs to a port.
+fn without_version(image: &str) -> &str {
+    let name = image.split_once('@').map_or(image, |(name, _)| name);
+    match name.rsplit_once(':') {
+        Some((before, tag)) if !tag.contains('/') => before,
+        _ => name,
+    }
 }
 
 pub(super) fn refused(reason: Reason, message: impl Into<String>) -> Obstacle {
@@ -346,4 +368,38 @@ fn mcp_servers(order: &Order<'_>, secrets: &mut Secrets) -> Vec<run::McpServer> 
             }
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_image_maps_to_the_program_that_is_configured_for_it() {
+        let agents = [("registry:5000/me/agent", "/own"), ("me/agent:2", "/two"), ("codex", "/codex")];
+        let machine = Machine {
+            search_path: String::new(),
+            mirrors: PathBuf::new(),
+            private: Vec::new(),
+            agents: agents.iter().map(|(name, path)| ((*name).to_owned(), PathBuf::from(path))).collect(),
+            bounds: Bounds::default(),
+        };
+        for (kind, image, expected) in [
+            ("codex", None, Ok(Some("/codex"))),
+            ("gemini", None, Ok(None)),
+            ("codex", Some("registry:5000/me/agent"), Ok(Some("/own"))),
+            ("codex", Some("registry:5000/me/agent:1.2@sha256:00"), Ok(Some("/own"))),
+            ("codex", Some("me/agent:2"), Ok(Some("/two"))),
+            ("codex", Some("me/agent:3"), Err(Reason::ImageNeedsCluster)),
+            ("codex", Some("registry"), Err(Reason::ImageNeedsCluster)),
+        ] {
+            let spec: TaskSpec =
+                serde_json::from_value(json!({"type": kind, "prompt": "p", "image": image})).unwrap();
+            let found = program(&spec, &machine).map_err(|obstacle| match obstacle {
+                Obstacle::Refused(refusal) => refusal.reason,
+                other => panic!("{other:?}"),
+            });
+            assert_eq!(found, expected.map(|path| path.map(PathBuf::from)), "{image:?}");
+        }
+    }
 }

@@ -46,6 +46,7 @@ pub(crate) fn record_of(task: &Task, now: Timestamp) -> Option<RunRecord> {
         source_file: annotation(labels::CONFIG_FILE),
         source_line: annotation(labels::CONFIG_LINE).and_then(|line| line.parse().ok()),
         agent_type: task.spec.agent,
+        agent_version: status.agent_version.clone(),
         model: task.spec.model.clone(),
         workspace: task.spec.workspace_ref.as_ref().map(|workspace| workspace.name.clone()),
         branch: status.results.get("branch").cloned().or_else(|| task.spec.branch.clone()),

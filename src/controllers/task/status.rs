@@ -48,6 +48,7 @@ pub(crate) fn finished(task: &Task, outcome: &Outcome) -> TaskStatus {
     set_sandboxed(&mut status.conditions, outcome, task.metadata.generation);
     status.outputs = outcome.outputs.iter().take(MOST_OUTPUTS).map(|line| cut(line)).collect();
     status.results = outcome.results.iter().map(|(key, value)| (key.clone(), cut(value))).collect();
+    status.agent_version = outcome.agent_version.as_deref().map(cut);
     status.usage = outcome.usage.as_ref().map(|usage| Usage {
         cost_usd: usage.cost_usd.clone().map(Quantity),
         input_tokens: usage.input_tokens.and_then(|tokens| i64::try_from(tokens).ok()),

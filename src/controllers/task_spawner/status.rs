@@ -8,6 +8,7 @@ use crate::api::task_spawner::{TaskSpawner, TaskSpawnerSpec, TaskSpawnerStatus};
 use crate::controllers::context::Context;
 use crate::controllers::objects;
 use crate::controllers::task_spawner::SpawnerError;
+use crate::domain::schedule::SkipReason;
 
 /// Says that the spawner works, and when it fires next.
 pub(super) fn running(
@@ -104,11 +105,11 @@ pub(super) fn limit_reached(next: &mut TaskSpawnerStatus, spawner: &TaskSpawner,
 }
 
 /// Counts ticks that are skipped, with the reason.
-pub(super) fn skip(next: &mut TaskSpawnerStatus, count: u64, reason: &str) {
+pub(super) fn skip(next: &mut TaskSpawnerStatus, count: u64, reason: SkipReason) {
     if count > 0 {
         let total = next.total_ticks_skipped.unwrap_or_default();
         next.total_ticks_skipped = Some(total.saturating_add(i64::try_from(count).unwrap_or(i64::MAX)));
-        next.last_skip_reason = Some(reason.to_owned());
+        next.last_skip_reason = Some(reason.as_str().to_owned());
     }
 }
 

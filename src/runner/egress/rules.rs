@@ -400,11 +400,11 @@ mod tests {
         ]);
         for (host, address, port, expected) in [
             ("forge.example", "10.9.9.9", 443, Ok(())),
-            ("forge.example", "10.9.9.9", 22, Err(Refusal::NotListed)),
+            ("forge.example", "10.9.9.9", 22, Err(Refusal::Private)),
             ("forge.example", "127.0.0.1", 443, Err(Refusal::Loopback)),
             ("a.corp.example", "192.168.0.1", 8080, Ok(())),
-            ("corp.example", "192.168.0.1", 8080, Err(Refusal::NotListed)),
-            ("evilcorp.example", "192.168.0.1", 8080, Err(Refusal::NotListed)),
+            ("corp.example", "192.168.0.1", 8080, Err(Refusal::Private)),
+            ("evilcorp.example", "192.168.0.1", 8080, Err(Refusal::Private)),
             ("10.1.2.3", "10.1.2.3", 5432, Ok(())),
             ("10.2.2.3", "10.2.2.3", 5432, Err(Refusal::Private)),
             ("93.184.215.14", "93.184.215.14", 443, Err(Refusal::NotListed)),

@@ -63,9 +63,14 @@ impl Cluster {
 
     /// Returns a cluster whose controller does not run yet.
     pub(crate) async fn without_controller(slots: usize) -> Self {
+        Self::over(Store::memory().unwrap(), slots).await
+    }
+
+    /// Returns a cluster over this store, whose controller does not run yet.
+    pub(crate) async fn over(store: Store, slots: usize) -> Self {
         let clock = Arc::new(ManualClock::at(BEGIN.parse().unwrap()));
         let shared: SharedClock = Arc::clone(&clock) as SharedClock;
-        let server = server(Store::memory().unwrap(), shared);
+        let server = server(store, shared);
         server.prepare().await.unwrap_or_else(|error| panic!("{}", error.message));
         let faults = Faults::default();
         let inner = apiserver::in_process(server.router(), "tests");
@@ -246,6 +251,7 @@ pub(crate) fn succeeded(now: Timestamp, results: &[(&str, &str)]) -> Outcome {
         results,
         usage: None,
         sandbox: None,
+        network: None,
         log_bytes: 0,
     }
 }

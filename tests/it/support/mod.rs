@@ -1,10 +1,12 @@
 //! What the tests stand on.
 
+pub(crate) mod agents;
 pub(crate) mod api;
 pub(crate) mod clients;
 pub(crate) mod cluster;
 pub(crate) mod env;
 mod filter;
+pub(crate) mod model_endpoint;
 pub(crate) mod real_api_server;
 pub(crate) mod transcript;
 pub(crate) mod wire;
