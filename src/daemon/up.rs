@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::api::config_repository::{ConfigRepository, ConfigRepositorySpec, GitReference, ReportSpec};
 use crate::api::kind::Kind;
-use crate::apiserver::{self, Credentials};
+use crate::apiserver::{self, ApiServer, Credentials};
 use crate::clock::{self, SharedClock};
 use crate::controllers::config_repository as config_repositories;
 use crate::controllers::context::Context;
@@ -93,16 +93,7 @@ pub async fn up(
             served.context("the API cannot listen")
         });
     }
-    {
-        let (server, shutdown) = (server.clone(), shutdown.clone());
-        supervisor.start("housekeeping", async move {
-            tokio::select! {
-                () = server.keep_house() => {}
-                () = shutdown.cancelled() => {}
-            }
-            Ok(())
-        });
-    }
+    supervisor.start("housekeeping", keep_house(server.clone(), shutdown.clone()));
     supervisor.start("cleaning of runs", clean_runs(local, Arc::clone(&clock), shutdown.clone()));
     if let Some(repository) = &config.repository {
         make_repository(&client, repository).await?;
@@ -169,6 +160,15 @@ pub async fn up(
         home::withdraw(folder, &data.kubeconfig());
     }
     result
+}
+
+/// Lets the API server keep its house until `shutdown`.
+async fn keep_house(server: ApiServer, shutdown: CancellationToken) -> anyhow::Result<()> {
+    tokio::select! {
+        () = server.keep_house() => {}
+        () = shutdown.cancelled() => {}
+    }
+    Ok(())
 }
 
 /// Removes what is too old of runs, again and again until `shutdown`.
