@@ -227,7 +227,7 @@ fn backoff(interval: Duration, failures: u32, uid: &str) -> Duration {
     let hash = digest::short_hex(format!("{uid} {failures}"), 4);
     // Up to a quarter is taken away; the four digits stand for a share of 65536 parts.
     let share = u32::from_str_radix(&hash, 16).unwrap_or_default();
-    wait - wait / 4 / 65_536 * share
+    wait.saturating_sub(wait / 4 / 65_536 * share)
 }
 
 impl Controlled {
