@@ -87,7 +87,7 @@ impl Cluster {
             mirrors: "/nonexistent".into(),
             private: Vec::new(),
             bounds: Bounds::default(),
-            agents: BTreeMap::default(),
+            agents: BTreeMap::new(),
         };
         let settings = task::Settings { executor: Arc::new(self.runs.clone()), machine };
         let context =
