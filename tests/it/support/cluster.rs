@@ -87,6 +87,7 @@ impl Cluster {
             mirrors: "/nonexistent".into(),
             private: Vec::new(),
             bounds: Bounds::default(),
+            agents: BTreeMap::new(),
         };
         let settings = task::Settings { executor: Arc::new(self.runs.clone()), machine };
         let context =
@@ -252,6 +253,7 @@ pub(crate) fn succeeded(now: Timestamp, results: &[(&str, &str)]) -> Outcome {
         usage: None,
         sandbox: None,
         network: None,
+        agent_version: None,
         log_bytes: 0,
     }
 }
