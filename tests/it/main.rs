@@ -2,6 +2,7 @@
 //!
 //! Every module is marked as test code, so that lints treat what tests share as they treat the tests.
 
+#[cfg(test)]
 mod agents_work_with_their_programs;
 #[cfg(test)]
 mod chaos_converges;
@@ -43,6 +44,7 @@ mod kubectl_works_unmodified;
 mod manifest_rejected_with_location;
 #[cfg(test)]
 mod metrics_can_be_scraped;
+#[cfg(test)]
 mod program_stands_for_an_image;
 #[cfg(test)]
 mod python_client_works_unmodified;
@@ -66,6 +68,7 @@ mod run_reaches_only_whom_it_may;
 mod run_survives_kill;
 #[cfg(test)]
 mod run_works_in_its_checkout;
+#[cfg(test)]
 mod sandbox_holds_what_it_says;
 #[cfg(test)]
 mod slots_and_branches_in_turn;
@@ -79,6 +82,7 @@ mod task_advances_whatever_fails;
 mod task_in_git_runs_once;
 #[cfg(test)]
 mod upstream_admission_verdicts;
+#[cfg(test)]
 mod upstream_pipeline_succeeds;
 #[cfg(test)]
 mod writes_survive_everything;

@@ -27,12 +27,11 @@ pub fn violations(kind: &str, new: &Value, old: Option<&Value>) -> Vec<Violation
     let mut violations = Vec::new();
     for rule in RULES.iter().filter(|rule| rule.kind.as_str() == kind && (old.is_some() || !rule.transition))
     {
-        visit(
-            rule,
-            &rule.path,
-            &Place { value: new, older: old, before: None, step: Step::Root },
-            &mut violations,
-        );
+        visit(&rule.path, &Place::root(new, old), &mut |place| {
+            if !(rule.holds)(place.value, place.older) {
+                violations.push(place.violation(rule));
+            }
+        });
     }
     violations
 }
@@ -52,7 +51,11 @@ enum Step<'a> {
     Item(usize),
 }
 
-impl Place<'_> {
+impl<'a> Place<'a> {
+    fn root(value: &'a Value, older: Option<&'a Value>) -> Self {
+        Self { value, older, before: None, step: Step::Root }
+    }
+
     /// Returns the way to the value as API servers write it, and as a JSON pointer.
     fn spell(&self) -> (String, String) {
         let (path, pointer) = self.before.map(Place::spell).unwrap_or_default();
@@ -78,12 +81,10 @@ impl Place<'_> {
     }
 }
 
-/// Asks the rule about every value at `rest`, the part of its path that lies below `place`.
-fn visit(rule: &Rule, rest: &str, place: &Place<'_>, violations: &mut Vec<Violation>) {
+/// Goes to every value at `rest`, the part of a path that lies below `place`.
+fn visit(rest: &str, place: &Place<'_>, act: &mut dyn FnMut(&Place<'_>)) {
     if rest.is_empty() {
-        if !(rule.holds)(place.value, place.older) {
-            violations.push(place.violation(rule));
-        }
+        act(place);
         return;
     }
     let (segment, rest) = rest.split_once('.').unwrap_or((rest, ""));
@@ -92,13 +93,13 @@ fn visit(rule: &Rule, rest: &str, place: &Place<'_>, violations: &mut Vec<Violat
     let older = place.older.and_then(|older| older.get(name));
     let field = Place { value, older, before: Some(place), step: Step::Field(name) };
     if name == segment {
-        visit(rule, rest, &field, violations);
+        visit(rest, &field, act);
         return;
     }
     for (index, value) in value.as_array().into_iter().flatten().enumerate() {
         let older = older.and_then(|older| older.get(index));
         let item = Place { value, older, before: Some(&field), step: Step::Item(index) };
-        visit(rule, rest, &item, violations);
+        visit(rest, &item, act);
     }
 }
 
