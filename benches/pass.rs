@@ -57,7 +57,7 @@ async fn measure(count: usize) {
     row("resident memory", &mebibytes(daemon.usage().resident), if large { "90 MiB" } else { "40 MiB" });
 
     let (before, mut total) = (daemon.usage(), Duration::ZERO);
-    let first = daemon.revision().await;
+    let (first, asked) = (daemon.revision().await, daemon.requests().await);
     for _ in 0..IDLE_PASSES {
         total += daemon.reconcile(&commit).await;
     }
@@ -68,6 +68,12 @@ async fn measure(count: usize) {
         "unchanged: processor time of a pass, and of git for it",
         &format!("{}, {}", cost(|u| u.cpu), cost(|u| u.children)),
         "",
+    );
+    let requests = (daemon.requests().await - asked) / u64::from(IDLE_PASSES);
+    row(
+        "unchanged: requests of a pass, the benchmark's 3 and the note among them",
+        &requests.to_string(),
+        "4",
     );
     // Each request is one write, and so is the note that it was handled.
     row("unchanged: writes beside request and note", &(writes - 2 * u64::from(IDLE_PASSES)).to_string(), "0");
@@ -92,9 +98,9 @@ async fn measure(count: usize) {
 }
 
 async fn step(daemon: &Daemon, what: &str, budget: &str, commit: &str) {
-    let (before, first) = (daemon.usage(), daemon.revision().await);
+    let (before, first, asked) = (daemon.usage(), daemon.revision().await, daemon.requests().await);
     let time = daemon.reconcile(commit).await;
-    let applied = daemon.usage();
+    let (applied, requests) = (daemon.usage(), daemon.requests().await - asked);
     daemon.settle().await;
     let (after, last) = (daemon.usage(), daemon.revision().await);
     row(what, &seconds(time), budget);
@@ -104,6 +110,7 @@ async fn step(daemon: &Daemon, what: &str, budget: &str, commit: &str) {
         "",
     );
     row("- writes", &(last - first).to_string(), "");
+    row("- requests until then, 3 of them the benchmark's", &requests.to_string(), "");
     row("- peak memory so far", &mebibytes(after.peak), "");
 }
 

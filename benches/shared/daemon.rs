@@ -138,6 +138,14 @@ impl Daemon {
         list.metadata.resource_version.and_then(|version| version.parse().ok()).expect("a number")
     }
 
+    /// Returns how many requests were answered so far, those of the daemon's own controllers among them.
+    pub(crate) async fn requests(&self) -> u64 {
+        let request = http::Request::get("/metrics").body(Vec::new()).expect("a well-formed request");
+        let page = self.client.request_text(request).await.expect("the daemon tells its metrics");
+        let counts = page.lines().filter(|line| line.starts_with("apiserver_request_total{"));
+        counts.filter_map(|line| line.rsplit_once(' ')?.1.parse::<u64>().ok()).sum()
+    }
+
     /// Waits until nothing is written any more.
     pub(crate) async fn settle(&self) {
         let (mut known, mut since) = (self.revision().await, Instant::now());

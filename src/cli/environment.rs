@@ -6,6 +6,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use crate::daemon::LOG_VARIABLE;
+use crate::secret::Secret;
 
 /// Variables that are read, and what they are for.
 pub(super) const VARIABLES: &[(&str, &str)] = &[
@@ -13,6 +14,12 @@ pub(super) const VARIABLES: &[(&str, &str)] = &[
     (LOG_VARIABLE, "what `kelos up` logs, as `info` or `kelos::gitops=debug`; by default `info`"),
     ("PATH", "where git and the programs of agents are looked for"),
     ("HOME", "folder of the user: `.kube/config` in it, and the defaults of the two below; no agent sees it"),
+    (
+        "CLAUDE_CONFIG_DIR, CODEX_HOME",
+        "folders in which `kelos init` looks for the logins of Claude Code and Codex; by default `~/.claude` and `~/.codex`",
+    ),
+    ("ANTHROPIC_API_KEY and the like", "keys of agents, of which `kelos init` writes down the name"),
+    ("NO_COLOR", "when it is not empty, nothing is written in color"),
     (
         "XDG_DATA_HOME",
         "folder below which `kelos up` keeps its data unless `--data-dir` says where; by default `~/.local/share`",
@@ -36,6 +43,12 @@ pub(crate) struct Environment {
     pub(crate) announcements: Option<PathBuf>,
     /// Folder for the data of `kelos up` when none is named: under `XDG_DATA_HOME`, else under the home folder.
     pub(crate) data_dir: Option<PathBuf>,
+    /// The configuration file when none is named.
+    pub(crate) configuration: Option<PathBuf>,
+    /// Folder of Claude Code.
+    pub(crate) claude_folder: Option<PathBuf>,
+    /// Folder of Codex.
+    pub(crate) codex_folder: Option<PathBuf>,
 }
 
 impl Environment {
@@ -53,7 +66,16 @@ impl Environment {
             data_dir: folder("XDG_DATA_HOME")
                 .or_else(|| under_home(".local/share"))
                 .map(|path| path.join("kelos")),
+            configuration: under_home(".kelos/config.yaml"),
+            claude_folder: folder("CLAUDE_CONFIG_DIR").or_else(|| under_home(".claude")),
+            codex_folder: folder("CODEX_HOME").or_else(|| under_home(".codex")),
             home,
         }
+    }
+
+    /// Returns what a variable holds that may be a secret; an empty one is as none.
+    #[expect(clippy::unused_self, reason = "whoever reads the environment was handed it")]
+    pub(crate) fn variable(&self, name: &str) -> Option<Secret> {
+        std::env::var(name).ok().filter(|value| !value.is_empty()).map(Secret::new)
     }
 }

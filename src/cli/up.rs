@@ -9,6 +9,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::cli::command_error::CommandError;
 use crate::cli::environment::Environment;
+use crate::cli::kinds;
 use crate::cli::printer::Printer;
 use crate::cli::run_options::RunOptions;
 use crate::daemon;
@@ -18,7 +19,8 @@ use crate::ledger::report::WriterName;
 /// Run the control plane on this machine, in the foreground
 ///
 /// Serves the API on loopback, runs Tasks as local processes, and follows config repositories. The first Ctrl-C starts
-/// nothing new and ends the daemon; runs go on and are taken up again by the next start.
+/// nothing new and ends the daemon; runs go on and are taken up again by the next start. 'kelos down' does the same from
+/// elsewhere, and 'kelos down --stop-runs' cancels the runs first.
 #[derive(Debug, Args)]
 pub(super) struct UpArguments {
     /// Folder that holds everything; it is private to you
@@ -36,6 +38,9 @@ pub(super) struct UpArguments {
     /// How often the config repository is asked
     #[arg(long, requires = "repo", value_name = "DURATION", value_parser = duration)]
     interval: Option<String>,
+    /// Secret with the credential for the config repository: token, or username and password, or identity and known_hosts
+    #[arg(long, requires = "repo", value_name = "NAME", value_parser = kinds::object_name)]
+    repo_secret: Option<String>,
     /// Name of this daemon's folder on the status branch; by default one that no other data folder has
     #[arg(long, requires = "repo", value_name = "NAME", value_parser = writer)]
     report_writer: Option<String>,
@@ -97,6 +102,7 @@ pub(super) async fn run(
         branch: arguments.branch,
         path: arguments.path,
         interval: arguments.interval,
+        secret: arguments.repo_secret,
         report_writer: arguments.report_writer,
     });
     let config = Config {
@@ -113,12 +119,19 @@ pub(super) async fn run(
     };
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
+    // By this signal 'kelos down --stop-runs' asks.
+    let mut stop_runs = signal(SignalKind::user_defined1())?;
     let stop = async move {
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
+            _ = stop_runs.recv() => {
+                tracing::info!("Asked to end: nothing new is started, and runs are cancelled");
+                return daemon::Stop::StopRuns;
+            }
         }
         tracing::info!("Asked to end: nothing new is started, and runs go on");
+        daemon::Stop::LeaveRuns
     };
     let ready = |ready: &daemon::Ready| {
         printer.message(format_args!(

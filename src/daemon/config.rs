@@ -59,6 +59,8 @@ pub struct RepositoryConfig {
     pub path: Option<String>,
     /// How often the remote is asked.
     pub interval: Option<String>,
+    /// Secret with the credential for it.
+    pub secret: Option<String>,
     /// The name under which reports are written; made from the object and the data folder when absent.
     pub report_writer: Option<String>,
 }

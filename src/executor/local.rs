@@ -75,6 +75,8 @@ struct Known {
     children: Vec<Child>,
     // Interrupted runs whose leftovers were ended.
     swept: BTreeSet<String>,
+    // Nothing is started any more.
+    is_closed: bool,
     // The last runs that ended, and how many ever did: a reader that knows a count finds what came after it.
     ended: VecDeque<String>,
     ended_in_all: u64,
@@ -234,6 +236,10 @@ impl Executor for Local {
         Slots { total: self.shared.slots, used: self.shared.state().running.len() }
     }
 
+    fn close(&self) {
+        self.shared.state().is_closed = true;
+    }
+
     fn missing_room(&self) -> Option<u64> {
         self.shared.missing_room()
     }
@@ -375,7 +381,7 @@ impl Shared {
             RunState::Prepared => self.discard(run)?,
             begun => return Err(StartError::Begun { run: run.to_owned(), state: Box::new(begun) }),
         }
-        if state.running.len() >= self.slots {
+        if state.is_closed || state.running.len() >= self.slots {
             return Err(StartError::NoSlot { total: self.slots });
         }
         if let Some(floor) = self.missing_room() {
@@ -470,6 +476,37 @@ impl Shared {
         };
         remove().map_err(ExecutorError::system("remove", &folder))
     }
+}
+
+/// A run that goes on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GoingOn {
+    /// Its identity.
+    pub run: String,
+    /// Its Task, as `namespace/name`; nothing when its plan cannot be read.
+    pub task: Option<String>,
+}
+
+/// Returns the runs in `data_dir` that go on, whoever started them.
+pub fn going_on(data_dir: &Path) -> Result<Vec<GoingOn>, ExecutorError> {
+    let runs = data_dir.join(RUNS_FOLDER);
+    let entries = match fs::read_dir(&runs) {
+        Ok(entries) => entries,
+        Err(fault) if fault.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(fault) => return Err(ExecutorError::system("list", &runs)(fault)),
+    };
+    let mut found = Vec::new();
+    for entry in entries.filter_map(Result::ok) {
+        let folder = entry.path();
+        let Ok(run) = entry.file_name().into_string() else { continue };
+        if is_locked(&folder.join(LOCK_FILE))? {
+            let plan = read::<Plan>(&folder.join(PLAN_FILE))?;
+            let task = plan.whole().map(|plan| format!("{}/{}", plan.namespace, plan.task));
+            found.push(GoingOn { run, task });
+        }
+    }
+    found.sort_by(|left, right| (&left.task, &left.run).cmp(&(&right.task, &right.run)));
+    Ok(found)
 }
 
 fn modified(path: &Path) -> Option<Timestamp> {

@@ -48,6 +48,9 @@ pub trait Executor: fmt::Debug + Send + Sync {
     /// Returns how many runs there may be at once, and how many there are.
     fn slots(&self) -> Slots;
 
+    /// Starts no run from now on: each is told that there is no slot.
+    fn close(&self);
+
     /// Returns how many bytes must be free for a run to begin, when fewer are.
     fn missing_room(&self) -> Option<u64>;
 }

@@ -11,15 +11,25 @@ mod cli_changes;
 #[cfg(test)]
 mod cli_completes;
 #[cfg(test)]
+mod cli_configuration;
+#[cfg(test)]
 mod cli_diffs;
 #[cfg(test)]
+mod cli_down;
+#[cfg(test)]
+mod cli_history;
+#[cfg(test)]
 mod cli_logs;
+#[cfg(test)]
+mod cli_output;
 #[cfg(test)]
 mod cli_reads;
 #[cfg(test)]
 mod cli_reconcile;
 #[cfg(test)]
 mod cli_runs;
+#[cfg(test)]
+mod cli_watches;
 #[cfg(test)]
 mod conformance;
 #[cfg(test)]

@@ -43,7 +43,7 @@ use crate::git::repository::Signature;
 use crate::gitops::observed::ObservedCluster;
 use crate::ledger::line::LedgerLine;
 use crate::ledger::report::WriterName;
-use crate::ledger::writer::{LedgerError, Writer, Written};
+use crate::ledger::writer::{LedgerError, Writer, Written, copy_of};
 
 /// How many reports are written at once.
 const CONCURRENCY: u16 = 2;
@@ -227,7 +227,7 @@ fn backoff(interval: Duration, failures: u32, uid: &str) -> Duration {
     let hash = digest::short_hex(format!("{uid} {failures}"), 4);
     // Up to a quarter is taken away; the four digits stand for a share of 65536 parts.
     let share = u32::from_str_radix(&hash, 16).unwrap_or_default();
-    wait - wait / 4 / 65_536 * share
+    wait.saturating_sub(wait / 4 / 65_536 * share)
 }
 
 impl Controlled {
@@ -303,8 +303,7 @@ impl Controlled {
         let earlier = earlier.into_iter().map(|(year, lines)| Ok((branch(year)?, lines)));
         let earlier: Vec<(RefName, Vec<LedgerLine>)> = earlier.collect::<Result<_, String>>()?;
         let branch = branch(this_year)?;
-        let folder =
-            self.settings.repositories.join(format!("{}-report.git", repository.uid().unwrap_or_default()));
+        let folder = copy_of(&self.settings.repositories, &repository.uid().unwrap_or_default());
         let search_path = self.settings.search_path.clone();
         let input = gathered.input.clone();
         let interrupt = Arc::clone(&self.interrupt);

@@ -10,7 +10,7 @@ use crate::api::agent_config::{AgentConfigSpec, McpServer};
 use crate::api::condition::Reason;
 use crate::api::labels;
 use crate::api::run::{self, FORMAT_VERSION, Plan, Secrets};
-use crate::api::task::{AgentType, CredentialType, Task, TaskSpec};
+use crate::api::task::{AgentType, Task, TaskSpec};
 use crate::api::workspace::WorkspaceSpec;
 use crate::controllers::task::bounds::{self, Bounds};
 use crate::digest;
@@ -243,23 +243,9 @@ fn add_variables(
 fn add_credentials(order: &Order<'_>, secrets: &mut Secrets) -> Result<(), Obstacle> {
     let Some(credentials) = &order.task.spec.credentials else { return Ok(()) };
     let Some(reference) = &credentials.secret_ref else { return Ok(()) };
-    let Some(key) = credential_variable(order.task.spec.agent, credentials.kind) else { return Ok(()) };
+    let Some(key) = order.task.spec.agent.credential_key(credentials.kind) else { return Ok(()) };
     secrets.environment.insert(key.to_owned(), secret_value(order.secrets, &reference.name, key)?);
     Ok(())
-}
-
-/// Returns the variable, and key of the Secret, through which an agent gets its credential; upstream's names.
-fn credential_variable(agent: AgentType, kind: CredentialType) -> Option<&'static str> {
-    match (agent, kind) {
-        (_, CredentialType::None) | (AgentType::Shell, _) => None,
-        (AgentType::ClaudeCode, CredentialType::ApiKey) => Some("ANTHROPIC_API_KEY"),
-        (AgentType::ClaudeCode, CredentialType::OAuth) => Some("CLAUDE_CODE_OAUTH_TOKEN"),
-        (AgentType::Codex, CredentialType::ApiKey) => Some("CODEX_API_KEY"),
-        (AgentType::Codex, CredentialType::OAuth) => Some("CODEX_AUTH_JSON"),
-        (AgentType::Gemini, _) => Some("GEMINI_API_KEY"),
-        (AgentType::OpenCode, _) => Some("OPENCODE_API_KEY"),
-        (AgentType::Cursor, _) => Some("CURSOR_API_KEY"),
-    }
 }
 
 fn add_git_credential(order: &Order<'_>, secrets: &mut Secrets) -> Result<(), Obstacle> {

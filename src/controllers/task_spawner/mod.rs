@@ -23,7 +23,7 @@ use futures::{StreamExt as _, stream};
 use kube::ResourceExt as _;
 use kube::api::{Api, ListParams};
 use kube::runtime::controller::{Action, Config, Controller};
-use kube::runtime::reflector::ObjectRef;
+use kube::runtime::reflector::{self, ObjectRef};
 use kube::runtime::{WatchStreamExt as _, watcher};
 use tokio_util::sync::CancellationToken;
 
@@ -86,7 +86,14 @@ async fn run_with(context: Context, timer: Arc<Timer>, shutdown: CancellationTok
         if ready.await.is_err() {
             return;
         }
-        Controller::new(Api::<TaskSpawner>::all(client.clone()), watcher::Config::default())
+        let (spawners, writer) = reflector::store();
+        let changes = watcher(Api::<TaskSpawner>::all(client.clone()), watcher::Config::default())
+            .default_backoff()
+            // Who holds which field takes more room than all the rest, and nobody here asks for it.
+            .modify(|spawner| spawner.metadata.managed_fields = None)
+            .reflect(writer)
+            .applied_objects();
+        Controller::for_stream(changes, spawners)
             .reconcile_on(stream::select(timer.due(), changed))
             .with_config(Config::default().concurrency(CONCURRENCY))
             .graceful_shutdown_on(shutdown.clone().cancelled_owned())
@@ -156,11 +163,6 @@ async fn reconcile(spawner: Arc<TaskSpawner>, controlled: Arc<Controlled>) -> Re
         controlled.timer.set(&spawner, None);
         return delete(context, &spawner).await;
     }
-    if !spawner.finalizers().iter().any(|name| name == labels::FINALIZER) {
-        let names: Vec<String> =
-            spawner.finalizers().iter().cloned().chain([labels::FINALIZER.to_owned()]).collect();
-        return set_finalizers(context, &spawner, &names).await;
-    }
     let mut next = spawner.status.clone().unwrap_or_default();
     next.observed_generation = spawner.metadata.generation;
     next.active_tasks = i64::try_from(controlled.active.count(&spawner)).ok();
@@ -209,15 +211,7 @@ async fn delete(context: &Context, spawner: &TaskSpawner) -> Result<Action, Spaw
     }
     let names: Vec<String> =
         spawner.finalizers().iter().filter(|name| *name != labels::FINALIZER).cloned().collect();
-    set_finalizers(context, spawner, &names).await
-}
-
-async fn set_finalizers(
-    context: &Context,
-    spawner: &TaskSpawner,
-    names: &[String],
-) -> Result<Action, SpawnerError> {
-    let patched = objects::set_finalizers(&context.client, spawner, names).await;
-    patched.map_err(SpawnerError::api("set the finalizers"))?;
+    let patched = objects::set_finalizers(&context.client, spawner, &names).await;
+    patched.map_err(SpawnerError::api("remove the finalizer"))?;
     Ok(Action::await_change())
 }

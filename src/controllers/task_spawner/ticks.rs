@@ -7,8 +7,10 @@ use kube::api::Api;
 use kube::runtime::controller::Action;
 
 use crate::api::condition::{ConditionType, is_true};
+use crate::api::labels;
 use crate::api::task_spawner::source::Cron;
 use crate::api::task_spawner::{ObservedSchedule, TaskSpawner, TaskSpawnerStatus};
+use crate::controllers::objects;
 use crate::controllers::task_spawner::create::{self, Created};
 use crate::controllers::task_spawner::{Controlled, SpawnerError, status};
 use crate::domain::schedule::{self, Activity, Rules, SkipReason, Ticks};
@@ -118,6 +120,7 @@ impl Controlled {
         if stored.resource_version() == seen.resource_version() && !self.is_newest(&stored).await? {
             return Ok(Action::requeue(BEHIND));
         }
+        let stored = self.hold(stored).await?;
         let now = self.context.clock.now();
         let (mut refused, mut withheld, mut fault) = (0, 0, None);
         for tick in std::mem::take(&mut next.starting_ticks) {
@@ -143,6 +146,19 @@ impl Controlled {
         next.active_tasks = i64::try_from(self.active.count(&stored)).ok();
         status::store(&self.context, &stored, &next).await?;
         Ok(Action::await_change())
+    }
+
+    /// Makes sure that the spawner outlives its Tasks, and returns it as it is then.
+    ///
+    /// One that never had a Task needs no finalizer, and that saves a write for each spawner that is applied.
+    async fn hold(&self, spawner: TaskSpawner) -> Result<TaskSpawner, SpawnerError> {
+        let held = spawner.finalizers();
+        if held.iter().any(|name| name == labels::FINALIZER) {
+            return Ok(spawner);
+        }
+        let names: Vec<String> = held.iter().cloned().chain([labels::FINALIZER.to_owned()]).collect();
+        let patched = objects::set_finalizers(&self.context.client, &spawner, &names).await;
+        patched.map_err(SpawnerError::api("add the finalizer"))
     }
 
     /// Returns whether nobody wrote to the spawner since it was read.

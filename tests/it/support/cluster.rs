@@ -447,6 +447,10 @@ impl Executor for Scripted {
         Slots { total: runs.slots, used: runs.running() }
     }
 
+    fn close(&self) {
+        self.state().slots = 0;
+    }
+
     fn missing_room(&self) -> Option<u64> {
         self.state().missing_room
     }

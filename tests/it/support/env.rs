@@ -110,6 +110,11 @@ impl TestEnv {
         self.end(Signal::KILL);
     }
 
+    /// Waits for the end of the daemon, which somebody else asked for, and returns its exit status.
+    pub(crate) fn ended(&mut self) -> Option<i32> {
+        self.daemon.take().expect("the daemon was started").wait().unwrap().code()
+    }
+
     fn end(&mut self, signal: Signal) -> Option<i32> {
         let mut daemon = self.daemon.take().expect("the daemon runs");
         let seen = tree::look_at(i32::try_from(daemon.id()).unwrap()).expect("the daemon is there");
