@@ -50,7 +50,7 @@ pub(super) struct UpArguments {
     /// How many runs may go on at once
     #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..))]
     slots: u16,
-    /// Program for an agent type or an image, such as claude-code=/opt/claude or ghcr.io/me/agent=./entrypoint.sh; may be repeated
+    /// Program for an agent type or an image, as claude-code=/opt/claude or ghcr.io/me/agent=./entrypoint.sh; can be given several times
     #[arg(long = "agent", value_name = "NAME=PROGRAM", value_parser = agent_program)]
     agents: Vec<(String, PathBuf)>,
     #[command(flatten)]

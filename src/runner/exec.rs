@@ -552,8 +552,8 @@ mod tests {
     fn a_program_that_is_too_old_is_told_so() {
         let codex = agents::by_kind("codex");
         let message = outdated(codex, Path::new("/bin/codex"), Version(0, 99, 9)).unwrap();
-        assert_eq!(message, "/bin/codex is version 0.99.9 of codex; 0.103.0 or later is needed, update it");
-        assert_eq!(outdated(codex, Path::new("/bin/codex"), Version(0, 103, 0)), None);
+        assert_eq!(message, "/bin/codex is version 0.99.9 of codex; 0.104.0 or later is needed, update it");
+        assert_eq!(outdated(codex, Path::new("/bin/codex"), Version(0, 104, 0)), None);
         assert_eq!(outdated(agents::by_kind("cursor"), Path::new("/bin/agent"), Version(0, 0, 1)), None);
     }
 
