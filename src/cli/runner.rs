@@ -23,6 +23,8 @@ enum Step {
     Run,
     /// Make the workspace
     Prepare,
+    /// Install the packages of skills
+    Skills,
     /// Run setup and agent
     Exec,
 }
@@ -31,6 +33,7 @@ pub(super) fn run(arguments: &RunnerArguments) -> Result<ExitCode, CommandError>
     match arguments.step {
         Step::Run => runner::run(&arguments.folder).map(|_| ExitCode::SUCCESS).map_err(CommandError::user),
         Step::Prepare => runner::prepare(&arguments.folder).map(Into::into).map_err(CommandError::user),
+        Step::Skills => runner::install_skills(&arguments.folder).map(Into::into).map_err(CommandError::user),
         Step::Exec => runner::exec(&arguments.folder).map(Into::into).map_err(CommandError::user),
     }
 }

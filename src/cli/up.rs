@@ -77,6 +77,8 @@ pub(super) async fn run(
         slots: usize::from(arguments.slots),
         program: std::env::current_exe()?,
         search_path: environment.search_path.clone(),
+        git_environment: environment.for_git.clone(),
+        install_environment: environment.for_installers.clone(),
         user_home: environment.home.clone(),
         announcements: environment.announcements.clone(),
     };

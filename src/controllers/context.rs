@@ -8,6 +8,7 @@ use k8s_openapi::api::core::v1::ObjectReference;
 use kube::runtime::events::{Event, EventType, Recorder, Reporter};
 
 use crate::clock::SharedClock;
+use crate::forge::app::Tokens;
 
 /// How long a controller waits before it tries again what a fault of the moment kept it from.
 pub(crate) const RETRY: Duration = Duration::from_secs(5);
@@ -19,6 +20,8 @@ pub struct Context {
     pub client: kube::Client,
     /// The time.
     pub clock: SharedClock,
+    /// Tokens of GitHub Apps.
+    pub tokens: Tokens,
     /// Write Events.
     recorders: Arc<Mutex<Recorders>>,
 }
@@ -33,7 +36,7 @@ const MOST_RECORDERS: usize = 1_000;
 impl Context {
     /// Returns the context for `client`; Events are reported as coming from the controller.
     pub fn new(client: kube::Client, clock: SharedClock) -> Self {
-        Self { client, clock, recorders: Arc::default() }
+        Self { client, tokens: Tokens::new(Arc::clone(&clock)), clock, recorders: Arc::default() }
     }
 
     /// Tells people what happened to an object. An Event that cannot be written is logged and nothing else.

@@ -1,5 +1,6 @@
 //! What the daemon is told: read once, from the command line and the environment.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -18,6 +19,10 @@ pub struct Config {
     pub program: PathBuf,
     /// Folders in which agents and git are looked up, in the form of `PATH`.
     pub search_path: String,
+    /// Variables for git: `HOME` and `SSH_AUTH_SOCK` for the user's keys, proxies, certificates.
+    pub git_environment: BTreeMap<String, String>,
+    /// Variables for the installer of skills: proxies, certificates.
+    pub install_environment: BTreeMap<String, String>,
     /// The home folder of the user, which no agent sees.
     pub user_home: Option<PathBuf>,
     /// Folder in which this user's running daemon is announced.

@@ -107,6 +107,8 @@ pub async fn up(
     let machine = Machine {
         search_path: config.search_path.clone(),
         mirrors: data.mirrors(),
+        git_environment: config.git_environment.clone(),
+        install_environment: config.install_environment.clone(),
         private: [Some(data.root().to_path_buf()), config.user_home.clone()].into_iter().flatten().collect(),
         sandbox: SandboxLevel::default(),
     };
@@ -124,8 +126,11 @@ pub async fn up(
         config_repositories::run(context.clone(), settings, observed, shutdown.clone()),
     );
 
-    let settings =
-        report::Settings { repositories: data.repositories(), search_path: config.search_path.clone() };
+    let settings = report::Settings {
+        repositories: data.repositories(),
+        search_path: config.search_path.clone(),
+        git_environment: config.git_environment.clone(),
+    };
     supervisor.start("reports", report::run(context, settings, shutdown));
 
     if let Some(folder) = &config.announcements {

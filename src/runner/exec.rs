@@ -75,7 +75,8 @@ pub(super) fn read_secrets() -> Result<Secrets, RunnerError> {
         .map_err(|_| RunnerError::system("understand the secrets")(io::ErrorKind::InvalidData.into()))
 }
 
-fn write_claims(mut file: File, claims: &Claims) -> io::Result<()> {
+/// Writes the claims into a file that was opened before the restriction.
+pub(super) fn write_claims(mut file: File, claims: &Claims) -> io::Result<()> {
     file.write_all(&serde_json::to_vec(claims)?)?;
     file.sync_all()
 }
@@ -116,6 +117,7 @@ fn refusal(exit: Exit, message: String, sandbox: Option<SandboxLevel>) -> (Claim
 fn restrict(plan: &Plan, layout: &Layout, program: &Path) -> io::Result<SandboxLevel> {
     let writable = vec![layout.work.clone(), layout.home.clone(), layout.temporary.clone()];
     let mut grants = Grants::of(&plan.sandbox, &plan.search_path, &[program.to_path_buf()], writable);
+    grants.readable.push(layout.token.clone());
     for url in plan.workspace.iter().flat_map(|workspace| {
         std::iter::once(&workspace.repo).chain(workspace.remotes.iter().map(|remote| &remote.url))
     }) {
@@ -127,7 +129,8 @@ fn restrict(plan: &Plan, layout: &Layout, program: &Path) -> io::Result<SandboxL
     sandbox::restrict(&grants, plan.sandbox.network)
 }
 
-fn shortfall(level: SandboxLevel, sandbox: &Sandbox) -> Option<String> {
+/// Returns what is wrong when `level` is less than the run needs.
+pub(super) fn shortfall(level: SandboxLevel, sandbox: &Sandbox) -> Option<String> {
     let needed = match sandbox.network {
         Network::Open => sandbox.minimum,
         Network::Closed => sandbox.minimum.max(SandboxLevel::Isolated),
@@ -185,7 +188,7 @@ fn work(
         let mut commands = Commands {
             folder: &layout.start,
             variables: &furniture.variables,
-            search_path: &plan.search_path,
+            search_path: variable("PATH").unwrap_or(&plan.search_path),
         };
         capture(&mut commands, variable("KELOS_BASE_BRANCH"), variable("KELOS_UPSTREAM_REPO"))
     } else {

@@ -16,10 +16,10 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::api::run::{
     CLAIMS_FILE, Claims, Exit, FORMAT_VERSION, HOME_FOLDER, LOCK_FILE, Outcome, Plan, RESULT_FILE,
-    SECRETS_FILE, STARTED_FILE, Secrets, Started, TEMPORARY_FOLDER, WORK_FOLDER,
+    SECRETS_FILE, STARTED_FILE, Secrets, Started, TEMPORARY_FOLDER, TOKEN_FILE, TOKEN_FOLDER, WORK_FOLDER,
 };
 use crate::clock::{self, SharedClock};
-use crate::file::remove_tree;
+use crate::file::{remove_tree, write_durably};
 use crate::process::{self, tree};
 use crate::runner::RunnerError;
 use crate::runner::agents;
@@ -111,9 +111,13 @@ async fn supervise(folder: &Folder, clock: &SharedClock, since: Timestamp) -> Re
         folder.make(name)?;
     }
     let mut steps = Steps::begin(folder, &plan)?;
+    provide_token(folder, &secrets)?;
     let mut preparing = Secrets { git: secrets.git.clone(), ..Secrets::default() };
     let mut end = steps.step("prepare", &preparing).await?;
     preparing.git = None;
+    if end.is_good() && plan.skills.is_some() {
+        end = steps.step("skills", &Secrets::default()).await?;
+    }
     if end.is_good() {
         folder.remove(CLAIMS_FILE)?;
         end = steps.step("exec", &Secrets { git: None, ..secrets }).await?;
@@ -131,6 +135,13 @@ async fn supervise(folder: &Folder, clock: &SharedClock, since: Timestamp) -> Re
     let mut outcome = judge(&end, claims, &plan, since, clock);
     outcome.log_bytes = steps.log.total();
     Ok(outcome)
+}
+
+// It lies where the agent may read and not write, because whoever started us replaces it while the run goes on.
+fn provide_token(folder: &Folder, secrets: &Secrets) -> Result<(), RunnerError> {
+    let Some(token) = secrets.environment.get(TOKEN_FILE) else { return Ok(()) };
+    let path = folder.make(TOKEN_FOLDER)?.join(TOKEN_FILE);
+    write_durably(&path, token.expose().as_bytes()).map_err(RunnerError::system("write the token"))
 }
 
 /// Runs the steps of a run, one after the other.
@@ -365,7 +376,7 @@ fn write_result(folder: &Folder, outcome: &Outcome) -> Result<(), RunnerError> {
 fn clean(folder: &Folder, exit: Exit) {
     folder.release();
     let work = (exit == Exit::Succeeded).then_some(WORK_FOLDER);
-    for name in [HOME_FOLDER, TEMPORARY_FOLDER].into_iter().chain(work) {
+    for name in [HOME_FOLDER, TEMPORARY_FOLDER, TOKEN_FOLDER].into_iter().chain(work) {
         // What cannot be removed now is removed with the folder of the run.
         remove_tree(&folder.join(name)).ok();
     }

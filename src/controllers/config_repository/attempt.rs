@@ -9,6 +9,7 @@ use tokio::time::Instant;
 
 use crate::api::condition::Reason;
 use crate::api::config_repository::{ANY_SECRET, ConfigRepository, DriftPolicy};
+use crate::api::duration;
 use crate::api::kind::Kind;
 use crate::api::labels;
 use crate::controllers::config_repository::remote::{self, RemoteFault};
@@ -16,6 +17,7 @@ use crate::controllers::config_repository::status::{self, Draft, short};
 use crate::controllers::config_repository::{Controlled, RepositoryError};
 use crate::controllers::context::Happened;
 use crate::domain::plan::{Cluster as _, Notice, PruneGuard};
+use crate::forge::app::Access;
 use crate::git::error::{GitError, GitErrorClass};
 use crate::git::id::CommitId;
 use crate::git::reference::Reference;
@@ -91,6 +93,8 @@ pub(super) enum Verdict {
     Failed,
     /// The next one is due when the object changes.
     Idle,
+    /// The daemon ends: the attempt says nothing about the repository, and the next start makes another.
+    BrokenOff,
 }
 
 impl Controlled {
@@ -107,6 +111,9 @@ impl Controlled {
         } else {
             self.try_revision(repository, memory, &mut draft).await
         };
+        if verdict == Verdict::BrokenOff {
+            return Ok(verdict);
+        }
         let stored = status::store(&self.context.client, repository, &draft.status).await;
         stored.map_err(|source| RepositoryError::Api {
             attempt: "write the status",
@@ -132,6 +139,12 @@ impl Controlled {
                 draft.retrying(Reason::AuthenticationFailed, &fault.to_string());
                 return Verdict::Failed;
             }
+            Err(RemoteFault::App(error)) => {
+                let reason =
+                    if error.is_transient() { Reason::FetchFailed } else { Reason::AuthenticationFailed };
+                draft.retrying(reason, &error.to_string());
+                return Verdict::Failed;
+            }
             Err(RemoteFault::Invalid(message)) => {
                 draft.stalled(Reason::InvalidSpec, &message);
                 return Verdict::Idle;
@@ -139,6 +152,7 @@ impl Controlled {
         };
         let judged = match self.judge(repository, memory, remote, reference).await {
             Ok(judged) => judged,
+            Err(Fault::Git(GitError::Interrupted { .. })) => return Verdict::BrokenOff,
             Err(Fault::Git(error)) => return fetch_failed(draft, &error),
             Err(Fault::PathMissing { commit, path }) => {
                 draft.stalled(
@@ -170,7 +184,11 @@ impl Controlled {
         let spec = &repository.spec;
         let secret = spec.secret_ref.as_ref().map(|reference| reference.name.as_str());
         let namespace = repository.namespace().unwrap_or_default();
-        let remote = remote::remote(&self.context.client, &namespace, &spec.url, secret).await?;
+        let remote =
+            remote::remote(&self.context, &namespace, &spec.url, secret, Access::ReadContents).await?;
+        let timeout = duration::parse(&spec.timeout)
+            .map_err(|error| RemoteFault::Invalid(format!("spec.timeout: {error}")))?;
+        let remote = if timeout.is_zero() { remote } else { remote.with_timeout(timeout) };
         Ok((remote, remote::reference(spec.reference.as_ref())?))
     }
 
@@ -215,7 +233,15 @@ impl Controlled {
             let judged = read();
             (judged, parsed)
         });
-        match work.await {
+        let ended = tokio::select! {
+            ended = work => ended,
+            // A remote that does not answer holds up nobody who ends the daemon.
+            () = self.shutdown.cancelled() => {
+                let remote = repository.spec.url.clone();
+                return Err(Fault::Git(GitError::Interrupted { remote }));
+            }
+        };
+        match ended {
             Ok((judged, parsed)) => {
                 memory.parsed = parsed;
                 judged

@@ -38,7 +38,10 @@ impl Controlled {
                 self.write(task, next, "TaskRunning", false).await?;
                 Ok(Action::await_change())
             }
-            Step::Watch => Ok(Action::await_change()),
+            Step::Watch => {
+                let look = self.renew_token(task).await?;
+                Ok(look.map_or_else(Action::await_change, Action::requeue))
+            }
             Step::Finish => {
                 if let RunState::Finished(outcome) = &known.facts.run {
                     self.end(task, status::finished(task, outcome)).await?;

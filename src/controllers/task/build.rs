@@ -9,11 +9,13 @@ use serde_json::{Map, Value, json};
 use crate::api::agent_config::{AgentConfigSpec, McpServer};
 use crate::api::condition::Reason;
 use crate::api::labels;
-use crate::api::run::{self, FORMAT_VERSION, Plan, Secrets};
+use crate::api::run::{self, FORMAT_VERSION, Plan, SKILLS_PLUGIN, Secrets, TOKEN_FILE};
 use crate::api::task::{AgentType, CredentialType, Task, TaskSpec};
 use crate::api::workspace::WorkspaceSpec;
+use crate::controllers::app_secret;
 use crate::digest;
 use crate::domain::phase::{MissingObject, Refusal};
+use crate::git::remote::RemoteUrl;
 use crate::lang::gotemplate::{Missing, Template};
 use crate::secret::Secret;
 
@@ -24,6 +26,10 @@ pub struct Machine {
     pub search_path: String,
     /// Folder for the mirrors of repositories.
     pub mirrors: PathBuf,
+    /// Variables for git while it clones: the user's keys, proxies, certificates.
+    pub git_environment: BTreeMap<String, String>,
+    /// Variables for the installer of skills: proxies, certificates.
+    pub install_environment: BTreeMap<String, String>,
     /// Files and folders that no agent may see.
     pub private: Vec<PathBuf>,
     /// The least sandbox that a run needs.
@@ -38,6 +44,8 @@ pub(crate) struct Order<'a> {
     pub(crate) agent_configs: &'a [AgentConfigSpec],
     pub(crate) dependencies: &'a [std::sync::Arc<Task>],
     pub(crate) secrets: &'a BTreeMap<String, SecretObject>,
+    /// The token of the GitHub App of the Workspace.
+    pub(crate) minted: Option<&'a Secret>,
 }
 
 /// Why there is no plan.
@@ -117,17 +125,14 @@ pub(crate) fn build(order: &Order<'_>, machine: &Machine) -> Result<(Plan, Secre
             ),
         ));
     }
-    if order.agent_configs.iter().any(|config| !config.skills.is_empty()) {
-        return Err(refused(
-            Reason::UnsupportedHere,
-            "skills packages of an AgentConfig are not installed by this version; put the skill into a plugin",
-        ));
-    }
     let mut secrets = Secrets::default();
     let mut environment = BTreeMap::new();
     add_variables(order, &mut environment, &mut secrets)?;
     add_credentials(order, &mut secrets)?;
     add_git_credential(order, &mut secrets)?;
+    if let Some(host) = forge_host(order) {
+        environment.insert("GH_HOST".to_owned(), host);
+    }
     let label = |key: &str| metadata.labels.as_ref().and_then(|all| all.get(key)).cloned();
     let deadline = spec.pod_overrides.as_ref().and_then(|overrides| overrides.active_deadline_seconds);
     let plan = Plan {
@@ -145,11 +150,12 @@ pub(crate) fn build(order: &Order<'_>, machine: &Machine) -> Result<(Plan, Secre
         },
         search_path: machine.search_path.clone(),
         environment,
-        workspace: order.workspace.map(|workspace| workspace_of(workspace, machine)),
+        workspace: order.workspace.map(|workspace| workspace_of(order, workspace, machine)).transpose()?,
         branch: order.workspace.and(spec.branch.clone()),
         upstream_repo: spec.upstream_repo.clone(),
         agents_md: agents_md(order.agent_configs),
         plugins: plugins(order.agent_configs),
+        skills: skills(order.agent_configs, machine)?,
         mcp_servers: mcp_servers(order, &mut secrets),
         item: item(order),
         limits: run::Limits {
@@ -279,21 +285,48 @@ fn add_git_credential(order: &Order<'_>, secrets: &mut Secrets) -> Result<(), Ob
         return Ok(());
     };
     let has = |key: &str| has_key(order.secrets, &reference.name, key);
-    if ["appID", "installationID", "privateKey"].into_iter().any(has) && !has("GITHUB_TOKEN") {
-        return Err(refused(
-            Reason::UnsupportedHere,
-            format!(
-                "the Secret {} holds a GitHub App; this version takes a token under GITHUB_TOKEN",
-                reference.name
-            ),
-        ));
-    }
-    let token = secret_value(order.secrets, &reference.name, "GITHUB_TOKEN")?;
+    let token = match order.minted {
+        Some(token) => token.clone(),
+        // The run cannot begin yet, and then its token is minted.
+        None if app_secret::KEYS.into_iter().all(has) => return Ok(()),
+        None if !has(TOKEN_FILE) && has(app_secret::AUTHORITY) => return Ok(()),
+        None if !has(TOKEN_FILE) && app_secret::KEYS.into_iter().any(has) => {
+            let missing = app_secret::KEYS.into_iter().find(|key| !has(key)).unwrap_or_default();
+            secret_value(order.secrets, &reference.name, missing)?
+        }
+        None => secret_value(order.secrets, &reference.name, TOKEN_FILE)?,
+    };
     secrets.git = Some(run::GitCredential { username: "x-access-token".to_owned(), token: token.clone() });
-    for variable in ["GITHUB_TOKEN", "GH_TOKEN"] {
+    // gh reads the second for github.com and the third for every other host.
+    let is_elsewhere = forge_host(order).is_some();
+    for variable in [TOKEN_FILE, if is_elsewhere { "GH_ENTERPRISE_TOKEN" } else { "GH_TOKEN" }] {
         secrets.environment.insert(variable.to_owned(), token.clone());
     }
     Ok(())
+}
+
+/// Returns the host of the Workspace's forge when that is not github.com.
+fn forge_host(order: &Order<'_>) -> Option<String> {
+    let host = RemoteUrl::parse(&order.workspace?.repo).ok()?.web_host()?;
+    (!host.eq_ignore_ascii_case("github.com")).then_some(host)
+}
+
+/// Returns the packages of skills to install.
+fn skills(agent_configs: &[AgentConfigSpec], machine: &Machine) -> Result<Option<run::Skills>, Obstacle> {
+    let packages: Vec<run::SkillPackage> = agent_configs
+        .iter()
+        .flat_map(|config| &config.skills)
+        .map(|package| run::SkillPackage { source: package.source.clone(), skill: package.skill.clone() })
+        .collect();
+    if packages.is_empty() {
+        return Ok(None);
+    }
+    if agent_configs.iter().flat_map(|config| &config.plugins).any(|plugin| plugin.name == SKILLS_PLUGIN) {
+        let message =
+            format!("{SKILLS_PLUGIN} is the plugin of skills packages; give the other plugin another name");
+        return Err(refused(Reason::InvalidSpec, message));
+    }
+    Ok(Some(run::Skills { packages, environment: machine.install_environment.clone() }))
 }
 
 fn has_key(secrets: &BTreeMap<String, SecretObject>, name: &str, key: &str) -> bool {
@@ -311,8 +344,16 @@ fn secret_value(secrets: &BTreeMap<String, SecretObject>, name: &str, key: &str)
     }
 }
 
-fn workspace_of(workspace: &WorkspaceSpec, machine: &Machine) -> run::Workspace {
-    run::Workspace {
+fn workspace_of(
+    order: &Order<'_>,
+    workspace: &WorkspaceSpec,
+    machine: &Machine,
+) -> Result<run::Workspace, Obstacle> {
+    let secret = workspace.secret_ref.as_ref().map(|reference| reference.name.as_str());
+    let secret = secret.filter(|name| has_key(order.secrets, name, app_secret::AUTHORITY));
+    let authority =
+        secret.map(|name| secret_value(order.secrets, name, app_secret::AUTHORITY)).transpose()?;
+    Ok(run::Workspace {
         repo: workspace.repo.clone(),
         reference: workspace.reference.clone(),
         mirror: machine.mirrors.join(format!("{}.git", digest::short_hex(&workspace.repo, 16))),
@@ -327,8 +368,9 @@ fn workspace_of(workspace: &WorkspaceSpec, machine: &Machine) -> run::Workspace 
             .map(|file| run::File { path: file.path.clone(), content: file.content.clone() })
             .collect(),
         setup_command: workspace.setup_command.clone(),
-        git_environment: BTreeMap::new(),
-    }
+        authority: authority.map(|certificates| certificates.expose().to_owned()),
+        git_environment: machine.git_environment.clone(),
+    })
 }
 
 fn agents_md(agent_configs: &[AgentConfigSpec]) -> Option<String> {

@@ -17,9 +17,10 @@ use crate::api::task::Task;
 use crate::api::workspace::{Workspace, WorkspaceSpec};
 use crate::controllers::task::build::{self, Obstacle, Order};
 use crate::controllers::task::claims::{self, BranchKey};
-use crate::controllers::task::{Controlled, TaskError};
+use crate::controllers::task::{Controlled, TaskError, token};
 use crate::domain::graph;
-use crate::domain::phase::{Dependencies, MissingObject, TaskFacts};
+use crate::domain::phase::{Dependencies, MissingObject, Refusal, TaskFacts};
+use crate::forge::app::AppError;
 
 /// A Task with what is known about it.
 #[derive(Debug)]
@@ -109,6 +110,18 @@ impl Controlled {
         if !known.facts.missing.is_empty() {
             return Ok(());
         }
+        let minted = match self.minted(task, workspace.as_ref(), &secrets, known).await {
+            Ok(minted) => minted,
+            Err(error) if error.is_transient() => {
+                known.facts.missing.push(MissingObject::Token(error.to_string()));
+                return Ok(());
+            }
+            Err(error) => {
+                known.facts.refused =
+                    Some(Refusal { reason: Reason::TokenRefused, message: error.to_string() });
+                return Ok(());
+            }
+        };
         let dependencies: Vec<Arc<Task>> =
             task.spec.depends_on.iter().filter_map(|name| self.task(task, name)).collect();
         let order = Order {
@@ -117,6 +130,7 @@ impl Controlled {
             agent_configs: &agent_configs,
             dependencies: &dependencies,
             secrets: &secrets,
+            minted: minted.as_ref(),
         };
         match build::build(&order, &self.settings.machine) {
             Ok(plan) => known.plan = Some(plan),
@@ -124,6 +138,24 @@ impl Controlled {
             Err(Obstacle::Refused(refusal)) => known.facts.refused = Some(refusal),
         }
         Ok(())
+    }
+
+    /// Returns the token of the GitHub App of the Workspace, when it has one and the run could begin now.
+    async fn minted(
+        &self,
+        task: &Task,
+        workspace: Option<&WorkspaceSpec>,
+        secrets: &BTreeMap<String, Secret>,
+        known: &Known,
+    ) -> Result<Option<crate::secret::Secret>, AppError> {
+        let Some(workspace) = workspace else { return Ok(None) };
+        let secret = workspace.secret_ref.as_ref().and_then(|reference| secrets.get(&reference.name));
+        let Some(secret) = secret else { return Ok(None) };
+        let Some(order) = token::order(task, workspace, secret)? else { return Ok(None) };
+        if !known.facts.slot_free || known.facts.branch_held_by.is_some() {
+            return Ok(None);
+        }
+        self.mint(&order).await.map(Some)
     }
 
     fn look_at_claims(&self, task: &Task, known: &mut Known) {
@@ -221,7 +253,8 @@ impl Controlled {
         self.tasks.get(&ObjectRef::new(name).within(near.metadata.namespace.as_deref().unwrap_or_default()))
     }
 
-    async fn workspace(&self, task: &Task) -> Result<Option<WorkspaceSpec>, TaskError> {
+    /// Returns the Workspace that the Task names, when it is there.
+    pub(super) async fn workspace(&self, task: &Task) -> Result<Option<WorkspaceSpec>, TaskError> {
         let Some(reference) = &task.spec.workspace_ref else { return Ok(None) };
         let api: Api<Workspace> =
             Api::namespaced(self.context.client.clone(), &task.namespace().unwrap_or_default());

@@ -9,6 +9,7 @@ mod claims;
 mod dereference;
 mod record;
 mod status;
+mod token;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,27 +1,19 @@
 //! The preparing step: working copy, branch, remotes, files, plugins. It alone knows the credential for cloning.
 
-use std::ffi::OsString;
-use std::num::NonZeroU32;
-use std::path::Path;
-use std::sync::atomic::AtomicBool;
-use std::time::Duration;
+mod clone;
 
-use crate::api::run::{self, CLAIMS_FILE, Claims, Exit, FORMAT_VERSION, Plan, Secrets, Workspace};
+use std::path::Path;
+
+use crate::api::run::{self, CLAIMS_FILE, Claims, Exit, FORMAT_VERSION, Plan, Secrets};
 use crate::file;
 use crate::git::error::GitError;
-use crate::git::program::{Checkout, CloneRequest, Git, Limits, NamedRemote};
-use crate::git::reference::{RefName, RefNameError};
-use crate::git::remote::{Credential, CredentialError, Remote, RemoteUrl, RemoteUrlError};
+use crate::git::reference::RefNameError;
+use crate::git::remote::{CredentialError, RemoteUrlError};
 use crate::runner::RunnerError;
 use crate::runner::environment::{Layout, plugins_folder};
 use crate::runner::exec::{read_secrets, say};
 use crate::runner::folder::Folder;
 use crate::runner::inside::{self, InsideError};
-
-/// How long one call of git may take; the deadline of the run may be shorter.
-const PATIENCE: Duration = Duration::from_hours(1);
-/// How many commits of each branch a working copy has, as upstream.
-const DEPTH: NonZeroU32 = NonZeroU32::MIN;
 
 /// Why a workspace could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -52,6 +44,8 @@ pub(super) fn prepare(folder: &Folder) -> Result<u8, RunnerError> {
     let Err(fault) = carry_out(&plan, &secrets, &layout) else { return Ok(0) };
     let message = fault.to_string();
     say(&message);
+    // A copy that was not finished is of no use, and on a full disk its room is needed to say so.
+    file::remove_tree(&layout.start).ok();
     let claims =
         Claims { version: FORMAT_VERSION, exit: Some(Exit::PrepareFailed), message, ..Claims::default() };
     folder.write(CLAIMS_FILE, &claims)?;
@@ -60,7 +54,7 @@ pub(super) fn prepare(folder: &Folder) -> Result<u8, RunnerError> {
 
 fn carry_out(plan: &Plan, secrets: &Secrets, layout: &Layout) -> Result<(), PrepareError> {
     if let Some(workspace) = &plan.workspace {
-        clone(plan, workspace, secrets, &layout.start)?;
+        clone::clone(plan, workspace, secrets.git.as_ref(), &layout.start)?;
         for file in &workspace.files {
             inside::write(&layout.start, &file.path, &file.content).map_err(PrepareError::WorkspaceFile)?;
         }
@@ -68,49 +62,6 @@ fn carry_out(plan: &Plan, secrets: &Secrets, layout: &Layout) -> Result<(), Prep
     if !plan.plugins.is_empty() {
         write_plugins(&plan.plugins, &plugins_folder(&layout.home))?;
     }
-    Ok(())
-}
-
-fn clone(plan: &Plan, workspace: &Workspace, secrets: &Secrets, checkout: &Path) -> Result<(), PrepareError> {
-    let credential = secrets.git.as_ref().map(|credential| Credential::Basic {
-        user: credential.username.clone(),
-        password: credential.token.clone(),
-    });
-    let remote = Remote::new(RemoteUrl::parse(&workspace.repo)?, credential)?;
-    let remotes = workspace
-        .remotes
-        .iter()
-        .map(|remote| {
-            Ok(NamedRemote { name: RefName::parse(&remote.name)?, url: RemoteUrl::parse(&remote.url)? })
-        })
-        .collect::<Result<Vec<_>, PrepareError>>()?;
-    let reference = workspace.reference.as_deref().filter(|reference| !reference.is_empty());
-    let start = reference.map(Checkout::parse).transpose()?;
-    let branch =
-        plan.branch.as_deref().filter(|branch| !branch.is_empty()).map(RefName::parse).transpose()?;
-
-    let variables =
-        workspace.git_environment.iter().map(|(name, value)| (OsString::from(name), OsString::from(value)));
-    let git = Git::locate(plan.search_path.as_ref())?.with_environment(variables);
-    let never = AtomicBool::new(false);
-    let limits = Limits { time: PATIENCE, interrupt: &never };
-    if let Some(parent) = workspace.mirror.parent() {
-        file::make_private_folder(parent)
-            .map_err(|fault| GitError::Storage { path: parent.to_path_buf(), detail: fault.to_string() })?;
-    }
-    git.update_mirror(&workspace.mirror, &remote, limits)?;
-    let request = CloneRequest {
-        remote: &remote,
-        mirror: Some(&workspace.mirror),
-        destination: checkout,
-        checkout: start.as_ref(),
-        // A push from a shallow copy writes a file beside the settings of a repository, which the sandbox forbids for
-        // one of this machine; there, a whole copy costs little.
-        depth: Some(DEPTH).filter(|_| remote.url().local_path().is_none()),
-        remotes: &remotes,
-        branch: branch.as_ref(),
-    };
-    git.clone_for_run(&request, limits)?;
     Ok(())
 }
 
