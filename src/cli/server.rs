@@ -39,15 +39,24 @@ pub(crate) async fn connect(
 ) -> Result<Server, CommandError> {
     let (kubeconfig, source) = find(global, environment)?;
     let options = KubeConfigOptions::default();
-    let config = kube::Config::from_custom_kubeconfig(kubeconfig, &options).await.map_err(|error| {
+    let mut config = kube::Config::from_custom_kubeconfig(kubeconfig, &options).await.map_err(|error| {
         CommandError::user(
             anyhow::Error::new(error).context(format!("the kubeconfig from {source} cannot be used")),
         )
     })?;
+    if config.cluster_url.host().is_some_and(is_loopback) {
+        // A proxy of the environment is for the world outside.
+        config.proxy_url = None;
+    }
     let address = config.cluster_url.to_string();
     let namespace = global.namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
     let client = kube::Client::try_from(config).map_err(CommandError::from)?;
     Ok(Server { client, namespace, address: address.trim_end_matches('/').to_owned(), source })
+}
+
+fn is_loopback(host: &str) -> bool {
+    let address = host.trim_start_matches('[').trim_end_matches(']').parse::<std::net::IpAddr>();
+    host == "localhost" || address.is_ok_and(|address| address.is_loopback())
 }
 
 fn find(global: &GlobalArguments, environment: &Environment) -> Result<(Kubeconfig, String), CommandError> {

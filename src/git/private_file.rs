@@ -8,6 +8,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::git::error::GitError;
 
+/// How the names of these files begin.
+const PREFIX: &str = "private-";
+
 /// A file that only this user can read and that goes away with its owner.
 #[derive(Debug)]
 pub(crate) struct PrivateFile {
@@ -20,7 +23,7 @@ impl PrivateFile {
         static NUMBER: AtomicU64 = AtomicU64::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let folder = std::path::absolute(folder).map_err(|error| GitError::storage(folder, &error))?;
-        let path = folder.join(format!("{purpose}-{}-{number}", std::process::id()));
+        let path = folder.join(format!("{PREFIX}{purpose}-{}-{number}", std::process::id()));
         // A process of the same id that was killed may have left one; nobody else can write here.
         if let Err(error) = std::fs::remove_file(&path)
             && error.kind() != std::io::ErrorKind::NotFound
@@ -32,6 +35,11 @@ impl PrivateFile {
         let created = Self { path };
         file.write_all(content.as_bytes()).map_err(|error| GitError::storage(&created.path, &error))?;
         Ok(created)
+    }
+
+    /// Tells whether a file is called as these are.
+    pub(crate) fn is_name(name: &str) -> bool {
+        name.starts_with(PREFIX)
     }
 
     /// Returns where it lies, as an absolute path.

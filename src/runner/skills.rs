@@ -120,6 +120,7 @@ fn add(
         .env("npm_config_update_notifier", "false")
         .env("DISABLE_TELEMETRY", "1")
         .env("CI", "1")
+        .env("NO_COLOR", "1")
         .env("LC_ALL", "C.UTF-8")
         .env("GIT_TERMINAL_PROMPT", "0")
         .env("GIT_CONFIG_NOSYSTEM", "1");
@@ -131,7 +132,10 @@ fn add(
         FinishError::Start(fault) => failed(format!("npx cannot be started: {fault}")),
     })?;
     for output in [&finished.stdout, &finished.stderr] {
-        let text = String::from_utf8_lossy(output);
+        let text: String = String::from_utf8_lossy(output)
+            .chars()
+            .filter(|character| *character == '\n' || !character.is_control())
+            .collect();
         if !text.trim().is_empty() {
             say(text.trim_end());
         }

@@ -27,6 +27,12 @@ mod drift_is_reported_and_corrected;
 #[cfg(test)]
 mod examples_apply_in_name_order;
 #[cfg(test)]
+mod git_over_https;
+#[cfg(test)]
+mod git_over_ssh;
+#[cfg(test)]
+mod github_app_tokens;
+#[cfg(test)]
 mod hostile_repository;
 #[cfg(test)]
 mod kubectl_works_unmodified;
@@ -44,6 +50,8 @@ mod report_reaches_the_remote;
 mod run_bench;
 #[cfg(test)]
 mod run_ends_with_a_truthful_outcome;
+#[cfg(test)]
+mod run_installs_skills;
 #[cfg(test)]
 mod run_leaves_nothing_behind;
 #[cfg(test)]

@@ -305,7 +305,7 @@ fn a_server_is_reached_by_ssh_with_the_given_key_and_hosts() {
     let left: Vec<_> = std::fs::read_dir(server.beside("ours.git"))
         .unwrap()
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-        .filter(|name| name.starts_with("ssh-"))
+        .filter(|name| name.starts_with("private-"))
         .collect();
     assert_eq!(left, Vec::<String>::new());
 }

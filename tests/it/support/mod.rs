@@ -4,8 +4,12 @@ pub(crate) mod api;
 pub(crate) mod clients;
 pub(crate) mod env;
 mod filter;
+pub(crate) mod forge;
+pub(crate) mod github_app;
 pub(crate) mod real_api_server;
+pub(crate) mod ssh;
 pub(crate) mod transcript;
+pub(crate) mod web;
 
 /// Says something on standard error, past the harness, which keeps what a passing test prints to itself.
 pub(crate) fn say(text: &str) {
