@@ -17,6 +17,8 @@ use crate::file;
 use crate::runner::agents::AgentProgram;
 use crate::runner::folder::Folder;
 
+/// The variable by which what a killed runner left going is found; every child of a run has it.
+pub(super) const RUN_VARIABLE: &str = "KELOS_RUN";
 /// Our own files in the agent's home.
 const OWN_FOLDER: &str = ".kelos";
 /// The longest value that is passed as a variable; the kernel's bound includes the name and both ends.
@@ -182,7 +184,7 @@ fn ours(plan: &Plan, layout: &Layout) -> BTreeMap<String, String> {
         ("KELOS_AGENTS_MD", plan.agents_md.clone()),
         ("KELOS_PLUGIN_DIR", plugins),
         ("KELOS_TASK", Some(plan.task.clone())),
-        ("KELOS_RUN", Some(plan.run.clone())),
+        (RUN_VARIABLE, Some(plan.run.clone())),
     ]
     .into_iter()
     .filter_map(|(name, value)| Some((name.to_owned(), value.filter(|value| !value.is_empty())?)))
@@ -327,6 +329,9 @@ mod tests {
         let temporary = tempfile::tempdir().unwrap();
         let folder = Folder::open(temporary.path()).unwrap();
         folder.make(HOME_FOLDER).unwrap();
+        if let Some(token) = secrets.environment.get(TOKEN_FILE) {
+            fs::write(folder.make(TOKEN_FOLDER).unwrap().join(TOKEN_FILE), token.expose()).unwrap();
+        }
         let furniture =
             furnish(plan, secrets, &Layout::of(plan, &folder), by_kind(&plan.agent.kind)).unwrap();
         (temporary, furniture)

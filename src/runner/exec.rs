@@ -43,9 +43,7 @@ const SILENCE: Duration = Duration::from_millis(50);
 
 /// Carries out the step; see [`crate::runner::exec`].
 pub(super) fn exec(folder: &Folder) -> Result<u8, RunnerError> {
-    // Without the runner nobody would end the agent in time.
-    set_parent_process_death_signal(Some(Signal::KILL))
-        .map_err(|errno| RunnerError::system("ask to end with the runner")(errno.into()))?;
+    end_with_the_runner()?;
     let plan = folder.plan()?;
     let secrets = read_secrets()?;
     let claims_file = file::create_private(&folder.join(CLAIMS_FILE))
@@ -58,6 +56,12 @@ pub(super) fn exec(folder: &Folder) -> Result<u8, RunnerError> {
     claims.version = FORMAT_VERSION;
     write_claims(claims_file, &claims).map_err(RunnerError::system("write the claims"))?;
     Ok(code)
+}
+
+/// Makes this step end with the runner, without which nobody would end what it starts in time.
+pub(super) fn end_with_the_runner() -> Result<(), RunnerError> {
+    set_parent_process_death_signal(Some(Signal::KILL))
+        .map_err(|errno| RunnerError::system("ask to end with the runner")(errno.into()))
 }
 
 /// Reads the secrets from standard input; nothing there means none.

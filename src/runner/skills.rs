@@ -13,8 +13,8 @@ use crate::api::run::{CLAIMS_FILE, Claims, Exit, FORMAT_VERSION, Plan, SKILLS_PL
 use crate::file;
 use crate::process::{self, FinishError};
 use crate::runner::RunnerError;
-use crate::runner::environment::{Layout, plugins_folder};
-use crate::runner::exec::{say, shortfall, write_claims};
+use crate::runner::environment::{Layout, RUN_VARIABLE, plugins_folder};
+use crate::runner::exec::{end_with_the_runner, say, shortfall, write_claims};
 use crate::runner::folder::Folder;
 use crate::runner::sandbox::{self, Grants};
 
@@ -46,6 +46,7 @@ enum SkillsError {
 
 /// Carries out the step; see [`crate::runner::install_skills`].
 pub(super) fn install(folder: &Folder) -> Result<u8, RunnerError> {
+    end_with_the_runner()?;
     let plan = folder.plan()?;
     let layout = Layout::of(&plan, folder);
     let claims = file::create_private(&folder.join(CLAIMS_FILE))
@@ -113,6 +114,7 @@ fn add(
     command
         .current_dir(home)
         .envs(&skills.environment)
+        .env(RUN_VARIABLE, &plan.run)
         .env("PATH", &plan.search_path)
         .env("HOME", home)
         .env("TMPDIR", home)

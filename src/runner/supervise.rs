@@ -23,6 +23,7 @@ use crate::file::{remove_tree, write_durably};
 use crate::process::{self, tree};
 use crate::runner::RunnerError;
 use crate::runner::agents;
+use crate::runner::environment::RUN_VARIABLE;
 use crate::runner::folder::Folder;
 use crate::runner::log::Log;
 
@@ -147,6 +148,7 @@ fn provide_token(folder: &Folder, secrets: &Secrets) -> Result<(), RunnerError> 
 /// Runs the steps of a run, one after the other.
 struct Steps<'a> {
     folder: &'a Folder,
+    run: String,
     log: Log,
     deadline: Option<Instant>,
     grace: Duration,
@@ -185,6 +187,7 @@ impl<'a> Steps<'a> {
         let limits = &plan.limits;
         Ok(Self {
             folder,
+            run: plan.run.clone(),
             log: Log::begin(folder.path().to_path_buf(), limits.log_bytes),
             // A deadline beyond what the clock can hold is none.
             deadline: limits
@@ -212,6 +215,7 @@ impl<'a> Steps<'a> {
             .arg0("kelos")
             .args(["runner", name])
             .arg(self.folder.path())
+            .env(RUN_VARIABLE, &self.run)
             .stdin(Stdio::piped())
             .stdout(writer.try_clone().map_err(refused())?)
             .stderr(writer);

@@ -55,6 +55,8 @@ mod run_installs_skills;
 #[cfg(test)]
 mod run_leaves_nothing_behind;
 #[cfg(test)]
+mod run_shares_its_mirror;
+#[cfg(test)]
 mod run_survives_kill;
 #[cfg(test)]
 mod run_works_in_its_checkout;

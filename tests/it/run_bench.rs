@@ -20,14 +20,20 @@ pub(crate) struct Bench {
     pub(crate) executor: Local,
     pub(crate) data: PathBuf,
     // Removed when the bench is dropped.
-    _folder: tempfile::TempDir,
+    _folder: Option<tempfile::TempDir>,
 }
 
 impl Bench {
     pub(crate) fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let data = folder.path().canonicalize().unwrap();
-        Self { executor: executor(&data), data, _folder: folder }
+        Self { executor: executor(&data), data, _folder: Some(folder) }
+    }
+
+    /// Returns a bench whose data folder is somebody else's.
+    pub(crate) fn at(data: &Path) -> Self {
+        let data = data.canonicalize().unwrap();
+        Self { executor: executor(&data), data, _folder: None }
     }
 
     /// Starts `plan` and waits for its end.

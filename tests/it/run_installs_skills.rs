@@ -29,7 +29,7 @@ fn package(source: &str, skill: Option<&str>) -> SkillPackage {
 fn plan(bench: &Bench, run: &str, packages: Vec<SkillPackage>) -> Plan {
     let mut plan = shell(
         run,
-        "echo AGENT; find \"$KELOS_PLUGIN_DIR\" -type f | sort | xargs tail -n +1; ls -A \"$TMPDIR\"",
+        "echo AGENT; for file in $(find \"$KELOS_PLUGIN_DIR\" -type f | sort); do echo \"==> $file <==\"; cat \"$file\"; done; ls -A \"$TMPDIR\"",
     );
     plan.skills = Some(Skills { packages, ..Skills::default() });
     plan.search_path = format!("{}:{SEARCH_PATH}", programs(bench).display());

@@ -13,6 +13,7 @@ use crate::git::error::GitError;
 use crate::git::program::{self, Checkout, CloneRequest, Git, Limits, NamedRemote};
 use crate::git::reference::RefName;
 use crate::git::remote::{Credential, Remote, RemoteUrl};
+use crate::runner::environment::RUN_VARIABLE;
 use crate::runner::prepare::PrepareError;
 
 /// How long one call of git may take; the deadline of the run may be shorter.
@@ -44,7 +45,8 @@ pub(super) fn clone(
 
     let variables =
         workspace.git_environment.iter().map(|(name, value)| (OsString::from(name), OsString::from(value)));
-    let git = Git::locate(plan.search_path.as_ref())?.with_environment(variables);
+    let mark = (OsString::from(RUN_VARIABLE), OsString::from(&plan.run));
+    let git = Git::locate(plan.search_path.as_ref())?.with_environment(variables.chain([mark]));
     let never = AtomicBool::new(false);
     let limits = Limits { time: PATIENCE, interrupt: &never };
     let mut mirror = git.update_mirror(&workspace.mirror, &remote, limits)?;

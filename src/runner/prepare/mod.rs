@@ -11,7 +11,7 @@ use crate::git::reference::RefNameError;
 use crate::git::remote::{CredentialError, RemoteUrlError};
 use crate::runner::RunnerError;
 use crate::runner::environment::{Layout, plugins_folder};
-use crate::runner::exec::{read_secrets, say};
+use crate::runner::exec::{end_with_the_runner, read_secrets, say};
 use crate::runner::folder::Folder;
 use crate::runner::inside::{self, InsideError};
 
@@ -38,6 +38,7 @@ enum PrepareError {
 
 /// Carries out the step; see [`crate::runner::prepare`].
 pub(super) fn prepare(folder: &Folder) -> Result<u8, RunnerError> {
+    end_with_the_runner()?;
     let plan = folder.plan()?;
     let secrets = read_secrets()?;
     let layout = Layout::of(&plan, folder);
@@ -48,7 +49,10 @@ pub(super) fn prepare(folder: &Folder) -> Result<u8, RunnerError> {
     file::remove_tree(&layout.start).ok();
     let claims =
         Claims { version: FORMAT_VERSION, exit: Some(Exit::PrepareFailed), message, ..Claims::default() };
-    folder.write(CLAIMS_FILE, &claims)?;
+    if folder.write(CLAIMS_FILE, &claims).is_err() {
+        folder.release();
+        folder.write(CLAIMS_FILE, &claims)?;
+    }
     Ok(1)
 }
 

@@ -103,6 +103,21 @@ impl Git {
         lock: &File,
         limits: Limits<'_>,
     ) -> Result<(), GitError> {
+        let brought = self.bring(mirror, remote, lock, limits);
+        if brought.is_err() {
+            // Git leaves what it had received; on a full disk that room is needed to tell so.
+            leftovers::remove(mirror).ok();
+        }
+        brought
+    }
+
+    fn bring(
+        &self,
+        mirror: &Path,
+        remote: &Remote,
+        lock: &File,
+        limits: Limits<'_>,
+    ) -> Result<(), GitError> {
         let local =
             |operation| Call { git_dir: Some(mirror), lock: Some(lock), ..Call::new(operation, limits) };
         if !mirror.join("HEAD").exists() {

@@ -84,8 +84,10 @@ fn a_git_that_outlives_its_killed_runner_keeps_the_lock() {
     drop(mirror);
     // A stand-in for git that was started with the lock, and whose runner is gone.
     let held = lock(&lock_path(&path), "r", limits()).unwrap();
-    let mut sleeper = process::command("/bin/sh");
-    let mut sleeper = sleeper.args(["-c", "exec sleep 600"]).stdin(Stdio::from(held)).spawn().unwrap();
+    let start = |held| {
+        process::command("/bin/sh").args(["-c", "exec sleep 600"]).stdin(Stdio::from(held)).spawn().unwrap()
+    };
+    let mut sleeper = start(held);
     let short = Limits { time: Duration::from_millis(200), ..limits() };
     let error = git().update_mirror(&path, &server.remote(), short).unwrap_err();
     assert_eq!(error.class(), GitErrorClass::Timeout, "{error}");
