@@ -36,6 +36,9 @@ closed_set! {
         PruneBlocked = "PruneBlocked",
         /// Good when true. ConfigRepository: the last report is on its remote.
         Reported = "Reported",
+        /// Good when true. Task: the run was kept from the files of the machine; the reason is the level that was reached, and
+        /// the message says what held the network.
+        Sandboxed = "Sandboxed",
         /// Neutral. Task: parts of `podOverrides` have no effect where it runs; the message lists them.
         OverridesIgnored = "OverridesIgnored",
     }
@@ -126,6 +129,8 @@ closed_set! {
         WaitingForBranch = "WaitingForBranch",
         /// All slots of this machine are taken.
         WaitingForSlot = "WaitingForSlot",
+        /// The disk has less room than a run needs to begin.
+        WaitingForDisk = "WaitingForDisk",
         /// The Workspace does not exist.
         WaitingForWorkspace = "WaitingForWorkspace",
         /// An AgentConfig does not exist.
@@ -156,6 +161,12 @@ closed_set! {
         SetupFailed = "SetupFailed",
         /// The run took longer than allowed.
         DeadlineExceeded = "DeadlineExceeded",
+        /// The run used more memory than it may.
+        OutOfMemory = "OutOfMemory",
+        /// The run had more processes than it may.
+        TooManyProcesses = "TooManyProcesses",
+        /// The files of the run took more room than they may.
+        DiskQuotaExceeded = "DiskQuotaExceeded",
         /// The run was lost with its process or machine and is not repeated.
         Interrupted = "Interrupted",
         /// The run was cancelled.
@@ -166,6 +177,18 @@ closed_set! {
         ProgramNotFound = "ProgramNotFound",
         /// The machine cannot give the sandbox that is asked for.
         SandboxUnavailable = "SandboxUnavailable",
+        /// The Task asks for more of the network than the daemon gives.
+        NetworkNotAllowed = "NetworkNotAllowed",
+        /// The run had no sandbox.
+        Unrestricted = "Unrestricted",
+        /// The run had an environment, a home and limits of its own, and could gain no rights.
+        Limited = "Limited",
+        /// Also files were guarded.
+        Files = "Files",
+        /// Also no signal and no abstract socket reached beyond the run.
+        Isolated = "Isolated",
+        /// The run had a world of its own: processes, files, sockets, and a network if it had a guarded one.
+        Enclosed = "Enclosed",
         /// Parts of `podOverrides` have no effect here.
         UnsupportedHere = "UnsupportedHere",
     }

@@ -61,6 +61,10 @@ pub const SCHEDULED_AT: &str = "kelos.dev/scheduled-at";
 pub const WORK_ITEM: &str = "kelos.dev/work-item";
 /// Annotation of a created Task: trigger of the work item that it answers, in RFC 3339.
 pub const TRIGGERED_AT: &str = "kelos.dev/triggered-at";
+/// Annotation of a Task: what its run may reach over the network, `guarded`, `none`, or `host` where the daemon allows it.
+pub const NETWORK: &str = "kelos.dev/network";
+/// Annotation of a Task: TCP ports of the machine's loopback that its run needs, as `5432, 6379`, where the daemon allows them.
+pub const LOOPBACK_PORTS: &str = "kelos.dev/loopback-ports";
 /// Annotation of a TaskSpawner: `delete` deletes its running Tasks together with it; otherwise they end first.
 pub const ON_DELETE: &str = "kelos.dev/on-delete";
 

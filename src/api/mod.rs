@@ -16,6 +16,7 @@ pub mod labels;
 pub mod names;
 pub mod phase;
 pub mod pod;
+pub mod quantity;
 pub mod reference;
 pub mod rule;
 pub mod run;

@@ -260,16 +260,18 @@ pub struct Limits {
     /// Seconds of processor time for each process.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cpu_seconds: Option<u64>,
-    /// Bytes of address space for each process. Programs on V8 reserve far more than they use.
+    /// Bytes of memory for all processes of the run together.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub memory_bytes: Option<u64>,
-    /// Processes that may be added to those that the user runs already; the kernel counts all of the user's, and for
-    /// root none. 4,096 unless stated.
+    /// Thousandths of a processor for all processes of the run together.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cpu_millis: Option<u64>,
+    /// Processes and threads at once. 4,096 unless stated.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub processes: Option<u64>,
-    /// Bytes of a single file.
+    /// Bytes of all files of the run together, and so of each.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub file_bytes: Option<u64>,
+    pub disk_bytes: Option<u64>,
     /// Bytes of the log that are kept: a quarter from the beginning, at least half from the end.
     pub log_bytes: u64,
 }
@@ -281,21 +283,35 @@ impl Default for Limits {
             grace_seconds: 10,
             cpu_seconds: None,
             memory_bytes: None,
+            cpu_millis: None,
             processes: Some(4096),
-            file_bytes: None,
+            disk_bytes: None,
             log_bytes: 16 * 1024 * 1024,
         }
     }
 }
 
 /// How an agent is kept from the rest of the machine.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Sandbox {
     /// The least level that the run needs; below it nothing is started.
     pub minimum: SandboxLevel,
-    /// Whether the agent may open TCP connections.
+    /// The greatest level that is tried.
+    pub maximum: SandboxLevel,
+    /// What the agent may reach over the network.
     pub network: Network,
+    /// Whom the agent may reach through the proxy of [`Network::Guarded`]: `public` for every public address, a name,
+    /// `*.` and a name for all below it, an address, or a range such as `10.0.0.0/8`; each with `:` and a port if only that
+    /// one is meant. What is named may have a private address. Empty means `public`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub egress: Vec<String>,
+    /// TCP ports of this machine's loopback that the agent finds on its own, where it has one.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub loopback_ports: Vec<u16>,
+    /// TCP ports of this machine that no agent may reach, whatever else is opened: those of our own API.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub closed_ports: Vec<u16>,
     /// Files and folders the agent may read beside the system and its programs.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub readable: Vec<PathBuf>,
@@ -304,13 +320,31 @@ pub struct Sandbox {
     pub private: Vec<PathBuf>,
 }
 
-/// Whether an agent may open TCP connections.
+impl Default for Sandbox {
+    fn default() -> Self {
+        Self {
+            minimum: SandboxLevel::default(),
+            maximum: SandboxLevel::Enclosed,
+            network: Network::default(),
+            egress: Vec::new(),
+            loopback_ports: Vec::new(),
+            closed_ports: Vec::new(),
+            readable: Vec::new(),
+            private: Vec::new(),
+        }
+    }
+}
+
+/// What an agent may reach over the network.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Network {
-    /// To anywhere.
+    /// Whatever this machine reaches.
     #[default]
     Open,
-    /// To nowhere; needs [`SandboxLevel::Isolated`].
+    /// A loopback of its own, and others through a proxy that knows whom it may reach. Where no such loopback can be
+    /// had, as much of that as ports can hold: no plain HTTP, by which clouds give credentials away, and no closed port.
+    Guarded,
+    /// Nobody; needs [`SandboxLevel::Isolated`].
     Closed,
 }
 
@@ -326,6 +360,35 @@ pub enum SandboxLevel {
     Files,
     /// Also no signal and no abstract socket reaches beyond the run, and TCP can be closed.
     Isolated,
+    /// Also a world of its own: it sees no process, no file and no socket but its own and what it may use, has a loopback
+    /// of its own, and all of it ends at once.
+    Enclosed,
+}
+
+impl SandboxLevel {
+    /// The name, as in messages.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::None => "None",
+            Self::Limited => "Limited",
+            Self::Files => "Files",
+            Self::Isolated => "Isolated",
+            Self::Enclosed => "Enclosed",
+        }
+    }
+}
+
+/// What held an agent's network, weakest first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum NetworkHold {
+    /// Nothing: it had the network of this machine.
+    Open,
+    /// TCP to the closed ports and to port 80 was refused.
+    Ports,
+    /// It had a loopback of its own, and the rest through a proxy.
+    Proxied,
+    /// It had none.
+    Closed,
 }
 
 /// What a run may know. It is never part of the plan and never printed.
@@ -398,6 +461,8 @@ pub struct Claims {
     pub usage: Option<Usage>,
     /// The sandbox that was reached.
     pub sandbox: Option<SandboxLevel>,
+    /// What held the network.
+    pub network: Option<NetworkHold>,
 }
 
 /// What an agent used, as it says itself.
@@ -454,6 +519,9 @@ pub struct Outcome {
     /// The sandbox that was reached; absent when it never came to that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sandbox: Option<SandboxLevel>,
+    /// What held the agent's network; absent when it never came to that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub network: Option<NetworkHold>,
     /// The bytes that setup and agent printed, kept or not.
     #[serde(default)]
     pub log_bytes: u64,
@@ -470,6 +538,12 @@ pub enum Exit {
     AgentIncomplete,
     /// The deadline passed.
     TimedOut,
+    /// It used more memory than it may.
+    OutOfMemory,
+    /// It had more processes than it may.
+    TooManyProcesses,
+    /// Its files took more room than they may.
+    DiskQuotaExceeded,
     /// Somebody asked for the end.
     Cancelled,
     /// The setup command failed; the agent was not started.
@@ -494,6 +568,9 @@ impl Exit {
             Self::AgentFailed => "AgentFailed",
             Self::AgentIncomplete => "AgentIncomplete",
             Self::TimedOut => "TimedOut",
+            Self::OutOfMemory => "OutOfMemory",
+            Self::TooManyProcesses => "TooManyProcesses",
+            Self::DiskQuotaExceeded => "DiskQuotaExceeded",
             Self::Cancelled => "Cancelled",
             Self::SetupFailed => "SetupFailed",
             Self::PrepareFailed => "PrepareFailed",

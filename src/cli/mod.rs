@@ -17,6 +17,7 @@ mod reconcile;
 pub mod reference;
 mod render_templates;
 mod run;
+mod run_options;
 mod runner;
 mod server;
 mod suspend;

@@ -27,6 +27,10 @@ enum Step {
     Skills,
     /// Run setup and agent
     Exec,
+    /// Leave the namespaces of the machine, for exec
+    Enclose,
+    /// Run setup and agent in a world of their own, for exec
+    Enter,
 }
 
 pub(super) fn run(arguments: &RunnerArguments) -> Result<ExitCode, CommandError> {
@@ -35,5 +39,7 @@ pub(super) fn run(arguments: &RunnerArguments) -> Result<ExitCode, CommandError>
         Step::Prepare => runner::prepare(&arguments.folder).map(Into::into).map_err(CommandError::user),
         Step::Skills => runner::install_skills(&arguments.folder).map(Into::into).map_err(CommandError::user),
         Step::Exec => runner::exec(&arguments.folder).map(Into::into).map_err(CommandError::user),
+        Step::Enclose => runner::enclose(&arguments.folder).map(Into::into).map_err(CommandError::user),
+        Step::Enter => runner::enter(&arguments.folder).map(Into::into).map_err(CommandError::user),
     }
 }

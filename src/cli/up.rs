@@ -10,6 +10,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::cli::command_error::CommandError;
 use crate::cli::environment::Environment;
 use crate::cli::printer::Printer;
+use crate::cli::run_options::RunOptions;
 use crate::daemon;
 use crate::daemon::config::{Config, RepositoryConfig};
 
@@ -40,6 +41,8 @@ pub(super) struct UpArguments {
     /// How many runs may go on at once
     #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..))]
     slots: u16,
+    #[command(flatten)]
+    runs: RunOptions,
 }
 
 fn duration(text: &str) -> Result<String, String> {
@@ -75,6 +78,7 @@ pub(super) async fn run(
         listen: arguments.listen,
         repository,
         slots: usize::from(arguments.slots),
+        runs: arguments.runs.config(),
         program: std::env::current_exe()?,
         search_path: environment.search_path.clone(),
         git_environment: environment.for_git.clone(),

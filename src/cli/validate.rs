@@ -10,8 +10,8 @@ use crate::cli::command_error::CommandError;
 use crate::cli::printer::Printer;
 use crate::git::folder::Folder;
 use crate::git::tree::TreeLimits;
+use crate::gitops::cache::EvaluationCache;
 use crate::gitops::evaluate::{self, Evaluation};
-use crate::gitops::load::ParseCache;
 use crate::gitops::render::ChildRenderer;
 use crate::validate;
 
@@ -60,7 +60,7 @@ pub(super) fn evaluate_folder(path: &Path, namespace: Option<String>) -> Result<
     })?;
     let renderer = ChildRenderer { program: std::env::current_exe()? };
     let context = validate::Context { namespace, ..validate::Context::default() };
-    Ok(evaluate::evaluate(&folder, &renderer, &mut ParseCache::new(), None, &context))
+    Ok(evaluate::evaluate(&folder, &renderer, &mut EvaluationCache::new(), None, &context))
 }
 
 fn print(evaluation: &Evaluation, path: &Path, printer: Printer) -> Result<(), CommandError> {

@@ -4,6 +4,9 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use crate::api::run::{Limits, Sandbox};
+use crate::executor::age::Keep;
+
 /// What `kelos up` runs with.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -15,6 +18,8 @@ pub struct Config {
     pub repository: Option<RepositoryConfig>,
     /// How many runs may go on at once.
     pub slots: usize,
+    /// What runs are kept from, what they may use, and how long what they leave is kept.
+    pub runs: RunConfig,
     /// Path of our own executable, which runs and templates are started from.
     pub program: PathBuf,
     /// Folders in which agents and git are looked up, in the form of `PATH`.
@@ -27,6 +32,22 @@ pub struct Config {
     pub user_home: Option<PathBuf>,
     /// Folder in which this user's running daemon is announced.
     pub announcements: Option<PathBuf>,
+}
+
+/// What is the same for all runs.
+#[derive(Debug, Clone)]
+pub struct RunConfig {
+    /// Sandboxes. The ports of the daemon are added to those that are closed; the loopback ports are those that Tasks may ask
+    /// for.
+    pub sandbox: Sandbox,
+    /// Whether Tasks may ask for the network of the machine.
+    pub host_network: bool,
+    /// Limits.
+    pub limits: Limits,
+    /// Bytes that must be free on the disk for a run to begin.
+    pub disk_floor: u64,
+    /// How long what runs leave is kept.
+    pub keep: Keep,
 }
 
 /// The ConfigRepository `default` in the namespace `default`.

@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use kube::api::{Api, Patch, PatchParams};
@@ -10,14 +11,14 @@ use tokio::net::TcpListener;
 
 use crate::api::config_repository::{ConfigRepository, ConfigRepositorySpec, GitReference, ReportSpec};
 use crate::api::kind::Kind;
-use crate::api::run::SandboxLevel;
 use crate::apiserver::{self, Credentials};
 use crate::clock;
 use crate::controllers::config_repository as config_repositories;
 use crate::controllers::context::Context;
+use crate::controllers::task::bounds::Bounds;
 use crate::controllers::task::build::Machine;
 use crate::controllers::{report, task, task_spawner};
-use crate::daemon::config::{Config, RepositoryConfig};
+use crate::daemon::config::{Config, RepositoryConfig, RunConfig};
 use crate::daemon::embedded;
 use crate::daemon::home::{self, DataDir};
 use crate::daemon::supervisor::Supervisor;
@@ -26,8 +27,11 @@ use crate::executor::local::Local;
 use crate::git::leftovers;
 use crate::gitops::observed::ObservedCluster;
 use crate::gitops::render::ChildRenderer;
+use crate::process;
 use crate::store::{self, Store};
 
+/// How often what is too old of runs is removed.
+const CLEAN_EVERY: Duration = Duration::from_mins(10);
 /// The name of the object that `--repo` makes, and its namespace.
 const DEFAULT: &str = "default";
 
@@ -57,8 +61,11 @@ pub async fn up(
     let store = Store::open(&data.store(), store_options())?;
     // The store is locked: no other daemon works in this folder.
     leftovers::remove(&data.repositories()).context("cannot clear the copies of repositories")?;
-    let executor: Arc<dyn Executor> =
-        Arc::new(Local::new(data.root(), config.program.clone(), config.slots)?);
+    // An agent of a run without a sandbox of files is the same user as we are.
+    process::close_to_others().context("cannot close the daemon to other processes")?;
+    let RunConfig { mut sandbox, host_network, limits, disk_floor, keep } = config.runs.clone();
+    let local = Local::with_room(data.root(), config.program.clone(), config.slots, disk_floor, keep)?;
+    let executor: Arc<dyn Executor> = Arc::new(local.clone());
     let server = embedded::api_server(store, Arc::clone(&clock), &executor)?;
     let credentials = Credentials::load_or_create(&data.credentials(), clock.now())?;
     let listener = bind(&config, &data).await?;
@@ -87,6 +94,20 @@ pub async fn up(
             Ok(())
         });
     }
+    {
+        let (clock, shutdown) = (Arc::clone(&clock), shutdown.clone());
+        supervisor.start("cleaning of runs", async move {
+            loop {
+                if let Err(error) = local.clean(clock.now()).await {
+                    tracing::warn!(%error, "What is too old of a run could not be removed and is tried again");
+                }
+                tokio::select! {
+                    () = tokio::time::sleep(CLEAN_EVERY) => {}
+                    () = shutdown.cancelled() => return Ok(()),
+                }
+            }
+        });
+    }
     if let Some(repository) = &config.repository {
         make_repository(&client, repository).await?;
     }
@@ -104,13 +125,14 @@ pub async fn up(
         });
     }
     let context = Context::new(client, clock);
+    sandbox.closed_ports.push(address.port());
     let machine = Machine {
         search_path: config.search_path.clone(),
         mirrors: data.mirrors(),
         git_environment: config.git_environment.clone(),
         install_environment: config.install_environment.clone(),
         private: [Some(data.root().to_path_buf()), config.user_home.clone()].into_iter().flatten().collect(),
-        sandbox: SandboxLevel::default(),
+        bounds: Bounds { sandbox, host_network, limits },
     };
     let settings = task::Settings { executor, machine };
     supervisor.start("tasks", task::run(context.clone(), settings, shutdown.clone()));

@@ -21,6 +21,9 @@ pub fn ending(exit: Exit) -> Ending {
         Exit::AgentFailed => (TaskPhase::Failed, Reason::AgentFailed),
         Exit::AgentIncomplete | Exit::IncompleteOutput => (TaskPhase::Failed, Reason::IncompleteResult),
         Exit::TimedOut => (TaskPhase::Failed, Reason::DeadlineExceeded),
+        Exit::OutOfMemory => (TaskPhase::Failed, Reason::OutOfMemory),
+        Exit::TooManyProcesses => (TaskPhase::Failed, Reason::TooManyProcesses),
+        Exit::DiskQuotaExceeded => (TaskPhase::Failed, Reason::DiskQuotaExceeded),
         Exit::Cancelled => (TaskPhase::Failed, Reason::Cancelled),
         Exit::SetupFailed => (TaskPhase::Failed, Reason::SetupFailed),
         Exit::PrepareFailed | Exit::RunnerFailed => (TaskPhase::Failed, Reason::PrepareFailed),
@@ -48,6 +51,7 @@ pub fn recorded(phase: TaskPhase, reason: Option<Reason>) -> RunOutcome {
             | Reason::ProgramNotFound
             | Reason::SandboxUnavailable
             | Reason::ImageNeedsCluster
+            | Reason::NetworkNotAllowed
             | Reason::PromptFailed
             | Reason::InvalidSpec
             | Reason::UnsupportedHere,

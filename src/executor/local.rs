@@ -15,14 +15,16 @@ use std::time::{Duration, Instant};
 
 use futures::future::BoxFuture;
 use futures::stream::{self, BoxStream, StreamExt as _};
+use jiff::Timestamp;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::watch;
 
 use crate::api::run::{
-    LOCK_FILE, Outcome, PLAN_FILE, Plan, RESULT_FILE, RunState, SECRETS_FILE, STARTED_FILE, Secrets, Started,
-    TOKEN_FILE, TOKEN_FOLDER,
+    LOCK_FILE, LOG_FILE, Outcome, PLAN_FILE, Plan, RESULT_FILE, RunState, SECRETS_FILE, STARTED_FILE,
+    Secrets, Started, TOKEN_FILE, TOKEN_FOLDER,
 };
+use crate::executor::age::{self, Keep};
 use crate::executor::log::{LogReader, stream_log};
 use crate::executor::{Executor, ExecutorError, LogStream, Slots, StartError};
 use crate::file;
@@ -41,6 +43,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(25);
 const REMEMBERED_ENDS: usize = 4096;
 /// How long a runner may take for its own work after everything below it was ended by force.
 const FORCED_END: Duration = Duration::from_secs(45);
+/// How much must be free on the disk for a run to begin, in bytes, unless stated.
+const DISK_FLOOR: u64 = 512 * 1024 * 1024;
 /// The greatest file of a run that is read, in bytes.
 const LARGEST_FILE: u64 = 64 * 1024 * 1024;
 
@@ -55,6 +59,8 @@ struct Shared {
     runs: PathBuf,
     program: PathBuf,
     slots: usize,
+    disk_floor: u64,
+    keep: Keep,
     // Held for whole operations on a folder: a look at a lock must not fall between the steps of a start.
     // A plain mutex: it is never held across an await.
     state: Mutex<Known>,
@@ -81,10 +87,22 @@ impl Local {
     /// `program` is our own binary: it is started as `program runner run FOLDER`. Runs of an earlier process are
     /// adopted; what the starts of one left unfinished is removed.
     pub fn new(data_dir: &Path, program: PathBuf, slots: usize) -> Result<Self, ExecutorError> {
+        Self::with_room(data_dir, program, slots, DISK_FLOOR, Keep::default())
+    }
+
+    /// Returns the same, with `disk_floor` bytes that must be free for a run to begin, and `keep` for what runs leave.
+    pub fn with_room(
+        data_dir: &Path,
+        program: PathBuf,
+        slots: usize,
+        disk_floor: u64,
+        keep: Keep,
+    ) -> Result<Self, ExecutorError> {
         let runs = data_dir.join(RUNS_FOLDER);
         file::make_private_folder(&runs).map_err(ExecutorError::system("make", &runs))?;
         let entries = fs::read_dir(&runs).map_err(ExecutorError::system("list", &runs))?;
-        let shared = Shared { runs, program, slots, state: Mutex::default(), starts: watch::Sender::new(()) };
+        let (state, starts) = (Mutex::default(), watch::Sender::new(()));
+        let shared = Shared { runs, program, slots, disk_floor, keep, state, starts };
         let mut state = shared.state();
         for name in entries.filter_map(Result::ok).filter_map(|entry| entry.file_name().into_string().ok()) {
             if name.starts_with('.') {
@@ -96,6 +114,11 @@ impl Local {
         }
         drop(state);
         Ok(Self { shared: Arc::new(shared) })
+    }
+
+    /// Removes what is too old of all runs at the instant `now`, and goes on where something cannot be removed.
+    pub async fn clean(&self, now: Timestamp) -> Result<(), ExecutorError> {
+        self.blocking(move |shared| shared.clean(now)).await
     }
 
     /// Returns the folder of the run with the identity `run`, which need not exist.
@@ -212,6 +235,10 @@ impl Executor for Local {
     fn slots(&self) -> Slots {
         Slots { total: self.shared.slots, used: self.shared.state().running.len() }
     }
+
+    fn missing_room(&self) -> Option<u64> {
+        self.shared.missing_room()
+    }
 }
 
 impl Known {
@@ -255,8 +282,38 @@ impl Shared {
         }
         if matches!(seen, RunState::Interrupted { .. }) && state.swept.insert(run.to_owned()) {
             tree::end_marked(MARK, run);
+            let folder = self.folder(run)?;
+            age::remove_private(&folder).map_err(ExecutorError::system("clear", folder))?;
         }
         Ok(seen)
+    }
+
+    fn clean(&self, now: Timestamp) -> Result<(), ExecutorError> {
+        let entries = fs::read_dir(&self.runs).map_err(ExecutorError::system("list", &self.runs))?;
+        let mut result = Ok(());
+        for run in entries.filter_map(Result::ok).filter_map(|entry| entry.file_name().into_string().ok()) {
+            // A name of ours that is no identity is work of `start` or `remove`. The state is held for one run at a time.
+            let Ok(folder) = self.folder(&run) else { continue };
+            let _state = self.state();
+            let ended_at = match self.look(&run) {
+                Ok(RunState::Finished(outcome)) => outcome.finished_at,
+                // It is not known when it ended; it may have gone on for long.
+                Ok(RunState::Interrupted { .. }) => match modified(&folder.join(LOG_FILE)) {
+                    Some(instant) => instant,
+                    None => continue,
+                },
+                _ => continue,
+            };
+            let cleaned = age::clean(&folder, ended_at, now, self.keep);
+            result = result.and(cleaned.map_err(ExecutorError::system("clean", folder)));
+        }
+        result
+    }
+
+    fn missing_room(&self) -> Option<u64> {
+        // Where the system does not say how much is free, the write that needs it does.
+        let free = process::free_room(&self.runs).ok()?;
+        (free < self.disk_floor).then_some(self.disk_floor)
     }
 
     // Call it with the state held.
@@ -312,6 +369,9 @@ impl Shared {
         }
         if state.running.len() >= self.slots {
             return Err(StartError::NoSlot { total: self.slots });
+        }
+        if let Some(floor) = self.missing_room() {
+            return Err(StartError::NoRoom { floor });
         }
         self.prepare(&folder, plan, secrets)?;
         let child = self.launch(&folder)?;
@@ -416,6 +476,10 @@ impl Shared {
         };
         remove().map_err(ExecutorError::system("remove", &folder))
     }
+}
+
+fn modified(path: &Path) -> Option<Timestamp> {
+    path.metadata().ok()?.modified().ok()?.try_into().ok()
 }
 
 fn is_locked(lock: &Path) -> Result<bool, ExecutorError> {

@@ -4,6 +4,7 @@
 //! that outlives whoever started it. What is known about a run is read from its folder each time, so that a
 //! restarted daemon knows as much as the one before.
 
+pub mod age;
 pub mod local;
 pub mod log;
 
@@ -47,6 +48,9 @@ pub trait Executor: fmt::Debug + Send + Sync {
 
     /// Returns how many runs there may be at once, and how many there are.
     fn slots(&self) -> Slots;
+
+    /// Returns how many bytes must be free for a run to begin, when fewer are.
+    fn missing_room(&self) -> Option<u64>;
 }
 
 /// A log, in pieces of any size.
@@ -69,6 +73,12 @@ pub enum StartError {
     NoSlot {
         /// How many runs there may be.
         total: usize,
+    },
+    /// The disk has less room than a run needs to begin. Nothing was written.
+    #[error("the disk has fewer than {floor} free bytes")]
+    NoRoom {
+        /// Bytes that must be free.
+        floor: u64,
     },
     /// It was begun before, by us or by an earlier process.
     #[error("run {run} was begun before")]

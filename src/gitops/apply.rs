@@ -91,7 +91,7 @@ impl Target {
 
     /// Returns the object that is sent for `desired`, with ownership and origin.
     fn object(&self, desired: &Desired, keep_suspended: bool) -> Value {
-        let mut object = (*desired.manifest).clone();
+        let mut object = desired.manifest.to_value();
         if keep_suspended && let Some(spec) = object.get_mut("spec").and_then(Value::as_object_mut) {
             spec.remove("suspend");
         }
@@ -153,7 +153,7 @@ impl Target {
 pub async fn dry_run(
     target: &Target,
     cluster: &ObservedCluster,
-    desired: &[Desired],
+    desired: &[Arc<Desired>],
     actions: &[Action],
     most: usize,
 ) -> Vec<Failure> {
@@ -177,7 +177,7 @@ pub async fn dry_run(
 /// nothing can be asked while the old one is there.
 pub async fn preview(
     target: &Target,
-    desired: &[Desired],
+    desired: &[Arc<Desired>],
     actions: &[Action],
 ) -> Vec<(usize, Result<Value, Failure>)> {
     let questions: Vec<BoxFuture<'_, (usize, Result<Value, Failure>)>> = actions
@@ -213,7 +213,7 @@ async fn preview_of(
     (index, result.map_err(failed))
 }
 
-async fn ask(target: &Target, desired: &[Desired], action: &Action) -> Option<Failure> {
+async fn ask(target: &Target, desired: &[Arc<Desired>], action: &Action) -> Option<Failure> {
     match action {
         Action::Apply { desired: index, keep_suspended, .. } => {
             failure_of(&desired[*index], target.apply(&desired[*index], *keep_suspended, true).await.err())
@@ -232,7 +232,7 @@ async fn ask(target: &Target, desired: &[Desired], action: &Action) -> Option<Fa
 pub async fn apply(
     target: &Target,
     cluster: &Arc<ObservedCluster>,
-    desired: &[Desired],
+    desired: &[Arc<Desired>],
     actions: &[Action],
 ) -> Applied {
     let mut applied = Applied::default();
@@ -285,7 +285,7 @@ pub async fn apply(
 /// Which desired object was written, and what the server has now; nothing when an older one was deleted.
 type Written = (usize, Result<Option<DynamicObject>, kube::Error>);
 
-async fn write(target: &Target, desired: &[Desired], action: &Action) -> Written {
+async fn write(target: &Target, desired: &[Arc<Desired>], action: &Action) -> Written {
     match action {
         Action::Apply { desired: index, keep_suspended, .. } => {
             (*index, target.apply(&desired[*index], *keep_suspended, false).await.map(Some))
@@ -300,7 +300,7 @@ async fn write(target: &Target, desired: &[Desired], action: &Action) -> Written
 }
 
 /// Chooses which writes are asked about: all up to `most`, above that an equal share of each kind.
-fn sample<'a>(writes: &[&'a Action], desired: &[Desired], most: usize) -> Vec<&'a Action> {
+fn sample<'a>(writes: &[&'a Action], desired: &[Arc<Desired>], most: usize) -> Vec<&'a Action> {
     if writes.len() <= most {
         return writes.to_vec();
     }

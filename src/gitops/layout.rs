@@ -3,6 +3,8 @@
 use serde::Deserialize;
 use serde_json::Value;
 
+use crate::yaml::Side;
+
 /// The name of the file at the root.
 pub const FILE_NAME: &str = "kelos.yaml";
 
@@ -24,21 +26,56 @@ impl Default for Layout {
     }
 }
 
+/// What is wrong with `kelos.yaml`, and where.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct LayoutFault {
+    /// JSON pointer into the document.
+    pub(super) pointer: String,
+    /// Whether the key or the value is to blame.
+    pub(super) side: Side,
+    /// What is wrong, in one sentence.
+    pub(super) message: String,
+    /// What to do about it.
+    pub(super) hint: &'static str,
+}
+
 impl Layout {
     /// Takes the layout from the document in `kelos.yaml`.
-    ///
-    /// # Errors
-    /// Says what is wrong in one sentence.
-    pub fn from_document(document: Value) -> Result<Self, String> {
-        let layout: Self = serde_json::from_value(document).map_err(|error| error.to_string())?;
-        if !layout.values.is_object() {
-            return Err("values has to be a mapping".to_owned());
+    pub(super) fn from_document(document: Value) -> Result<Self, LayoutFault> {
+        const HOLDS: &str = "kelos.yaml may hold 'include', 'exclude' (lists of paths) and 'values'";
+        let fault = |pointer: String, side: Side, message: String| LayoutFault {
+            pointer,
+            side,
+            message,
+            hint: HOLDS,
+        };
+        let Value::Object(fields) = &document else {
+            return Err(fault(String::new(), Side::Value, "kelos.yaml has to be a mapping".to_owned()));
+        };
+        for (key, value) in fields {
+            let message = match (key.as_str(), value) {
+                ("values", Value::Object(_)) => continue,
+                ("values", _) => "values has to be a mapping".to_owned(),
+                ("include" | "exclude", Value::Array(paths)) if paths.iter().all(Value::is_string) => {
+                    continue;
+                }
+                ("include" | "exclude", _) => format!("{key} has to be a list of paths"),
+                _ => {
+                    let pointer = format!("/{}", key.replace('~', "~0").replace('/', "~1"));
+                    return Err(fault(pointer, Side::Key, format!("there is no field {key:?}")));
+                }
+            };
+            return Err(fault(format!("/{key}"), Side::Value, message));
         }
-        for path in layout.include.iter().chain(&layout.exclude) {
-            if path.starts_with('/') || path.split('/').any(|part| part == "..") {
-                return Err(format!(
-                    "the path '{path}' leaves the repository; paths are relative to its root"
-                ));
+        let layout: Self = serde_json::from_value(document)
+            .map_err(|error| fault(String::new(), Side::Value, error.to_string()))?;
+        for (list, paths) in [("include", &layout.include), ("exclude", &layout.exclude)] {
+            for (index, path) in paths.iter().enumerate() {
+                if path.starts_with('/') || path.split('/').any(|part| part == "..") {
+                    let message =
+                        format!("the path '{path}' leaves the repository; paths are relative to its root");
+                    return Err(fault(format!("/{list}/{index}"), Side::Value, message));
+                }
             }
         }
         Ok(layout)
@@ -55,13 +92,10 @@ impl Layout {
             && !self.exclude.iter().any(|prefix| lies_in(path, prefix))
     }
 
-    /// Returns the entries of `include` that select none of `paths`.
-    pub fn idle_includes<'a>(&'a self, paths: &[&str]) -> Vec<&'a str> {
-        self.include
-            .iter()
-            .map(String::as_str)
-            .filter(|prefix| !paths.iter().any(|path| lies_in(path, prefix)))
-            .collect()
+    /// Returns the entries of `include` that select none of `paths`, with their places in the list.
+    pub fn idle_includes<'a>(&'a self, paths: &[&str]) -> Vec<(usize, &'a str)> {
+        let entries = self.include.iter().map(String::as_str).enumerate();
+        entries.filter(|(_, prefix)| !paths.iter().any(|path| lies_in(path, prefix))).collect()
     }
 }
 
@@ -123,18 +157,21 @@ mod tests {
         let some = some.unwrap();
         assert!(some.selects("spawners/a.yaml") && some.selects("one.yaml"));
         assert!(!some.selects("spawners/old/a.yaml") && !some.selects("spawners-2/a.yaml"));
-        assert_eq!(some.idle_includes(&["spawners/a.yaml"]), ["./one.yaml"]);
+        assert_eq!(some.idle_includes(&["spawners/a.yaml"]), [(1, "./one.yaml")]);
     }
 
     #[test]
     fn a_layout_stays_inside() {
-        for wrong in [
-            json!({"include": ["../x"]}),
-            json!({"exclude": ["/etc"]}),
-            json!({"values": 1}),
-            json!({"x": 1}),
+        for (wrong, place) in [
+            (json!({"include": ["a", "../x"]}), "/include/1"),
+            (json!({"exclude": ["/etc"]}), "/exclude/0"),
+            (json!({"include": [1]}), "/include"),
+            (json!({"values": 1}), "/values"),
+            (json!({"x": 1}), "/x"),
+            (json!([]), ""),
         ] {
-            assert!(Layout::from_document(wrong.clone()).is_err(), "{wrong}");
+            let fault = Layout::from_document(wrong.clone()).unwrap_err();
+            assert_eq!(fault.pointer, place, "{wrong}");
         }
     }
 }

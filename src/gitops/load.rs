@@ -1,4 +1,4 @@
-//! Reads a tree of files into documents: chooses files, renders templates, parses YAML, pulls in strings from files.
+//! Reads a tree of files and judges each: chooses files, renders templates, parses YAML, pulls in strings from files.
 //!
 //! Everything that is wrong with any file is found in one go. The texts come from a [`Files`], so that a commit in
 //! the object database and a folder on disk are read by the same code.
@@ -6,142 +6,110 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
-use crate::git::id::BlobId;
+use crate::digest;
 use crate::git::tree::{EntryKind, Files, TreeEntry};
+use crate::gitops::cache::{ContentId, EvaluationCache, Rendering};
 use crate::gitops::finding::{Lines, LocatedFinding, json_path, located};
-use crate::gitops::layout::{self, FileKind, Layout};
-use crate::gitops::render::Renderer;
+use crate::gitops::judge::{self, JudgedFile, ReadFile};
+use crate::gitops::layout::{self, FileKind, Layout, LayoutFault};
+use crate::gitops::parallel::in_parallel;
+use crate::gitops::pull_in::PullIn;
+use crate::gitops::render::{Rendered, Renderer, TemplateFault};
+use crate::validate::Context;
 use crate::validate::finding::FindingCode;
-use crate::yaml::{self, Limits, Locator, Position, Side};
+use crate::yaml::{Locator, Position, Side};
 
 /// The largest file that is read, in bytes.
-pub const LARGEST_FILE: u64 = 1024 * 1024;
+pub(super) const LARGEST_FILE: u64 = 1024 * 1024;
 /// The most definition files of one repository.
 const MOST_FILES: usize = 50_000;
 /// The most bytes of all definition files and templates together, and of all that `$file` pulls in.
-const MOST_BYTES: u64 = 64 * 1024 * 1024;
+pub(super) const MOST_BYTES: u64 = 64 * 1024 * 1024;
 
-/// The most faults of YAML, and of `$file`, that are told of one file.
-const MOST_IN_FILE: usize = 1_000;
+/// Once there are so many findings, no further file is looked at closely.
+const MOST_FINDINGS: usize = 100_000;
 
-/// One document of a definition file.
-#[derive(Debug, Clone)]
-pub struct LoadedDocument {
-    /// Path of the file.
-    pub file: Arc<str>,
-    /// Place among the documents of its file, from 0; empty documents do not count.
-    pub index: usize,
-    /// Where it begins.
-    pub position: Position,
-    /// The document, strings from files filled in.
-    pub value: Arc<Value>,
-}
+/// How many files are read before they are judged, and their trees of values dropped.
+const BATCH_FILES: usize = 512;
+/// The same in bytes.
+const BATCH_BYTES: u64 = 1024 * 1024;
 
 /// What a tree holds.
 #[derive(Debug, Default)]
-pub struct Loaded {
-    /// All documents, in path order.
-    pub documents: Vec<LoadedDocument>,
+pub(super) struct Loaded {
+    /// All definition files that could be read, in path order.
+    pub(super) files: Vec<Arc<JudgedFile>>,
     /// What is wrong with files, templates and YAML.
-    pub findings: Vec<LocatedFinding>,
+    pub(super) findings: Vec<LocatedFinding>,
     /// Rendered templates, for showing places in them.
-    rendered: HashMap<Arc<str>, String>,
+    rendered: Arc<BTreeMap<String, Rendered>>,
 }
 
-/// Parsed files by content id, kept between passes so that a file that did not change is not parsed again.
-#[derive(Debug, Default)]
-pub struct ParseCache {
-    files: HashMap<BlobId, Arc<Vec<yaml::Document>>>,
-}
-
-impl ParseCache {
-    /// Returns a cache of nothing.
-    pub fn new() -> Self {
-        Self::default()
-    }
-}
-
-/// Reads everything that `tree` defines; `values` win over those in the repository's `kelos.yaml`.
-pub fn load(
+/// Reads and judges everything that `tree` defines; `values` win over those in the repository's `kelos.yaml`.
+pub(super) fn load(
     tree: &dyn Files,
     renderer: &dyn Renderer,
-    cache: &mut ParseCache,
+    cache: &mut EvaluationCache,
     values: Option<&Map<String, Value>>,
+    context: &Context,
 ) -> Loaded {
-    let by_path = regular_files(tree).map(|file| (file.path.as_str(), file)).collect();
-    let mut loader = Loader { tree, loaded: Loaded::default(), by_path, comparisons: 0, pulled_in: 0 };
+    cache.prepare(context);
+    let by_path: HashMap<&str, &TreeEntry> =
+        regular_files(tree).map(|file| (file.path.as_str(), file)).collect();
+    let mut loader = Loader { tree, context, loaded: Loaded::default(), by_path };
     let mut layout = loader.layout();
     if let (Some(values), Some(known)) = (values, layout.values.as_object_mut()) {
         known.extend(values.clone());
     }
     loader.check_entries(&layout);
     let chosen: Vec<&TreeEntry> = regular_files(tree).filter(|file| layout.selects(&file.path)).collect();
+    let hint = || Some("split the repository, or leave folders out under 'exclude' in kelos.yaml".to_owned());
     if chosen.len() > MOST_FILES {
-        loader.find_in_file(
-            layout::FILE_NAME,
-            FindingCode::RepositoryTooLarge,
-            format!("{} definition files are more than {MOST_FILES}", chosen.len()),
-            Some("split the repository, or leave folders out under 'exclude' in kelos.yaml".to_owned()),
-        );
+        let message = format!("{} definition files are more than {MOST_FILES}", chosen.len());
+        loader.find_in_file(layout::FILE_NAME, FindingCode::RepositoryTooLarge, message, hint());
         return loader.loaded;
     }
     let is_read = |file: &&TreeEntry| layout.selects(&file.path) || layout::is_template_source(&file.path);
     let bytes: u64 = regular_files(tree).filter(is_read).map(|file| file.size.min(LARGEST_FILE)).sum();
     if bytes > MOST_BYTES {
-        loader.find_in_file(
-            layout::FILE_NAME,
-            FindingCode::RepositoryTooLarge,
-            format!("the definition files have {bytes} bytes together; {MOST_BYTES} are read at most"),
-            Some("split the repository, or leave folders out under 'exclude' in kelos.yaml".to_owned()),
-        );
+        let message =
+            format!("the definition files have {bytes} bytes together; {MOST_BYTES} are read at most");
+        loader.find_in_file(layout::FILE_NAME, FindingCode::RepositoryTooLarge, message, hint());
         return loader.loaded;
     }
-    let mut rendered = loader.render(&chosen, &layout, renderer);
+    let rendering = loader.render(&chosen, &layout, renderer, cache);
+    cache.keep_rendering(rendering);
     let mut kept = HashMap::with_capacity(chosen.len());
-    for file in chosen {
-        let path: Arc<str> = Arc::from(file.path.as_str());
-        match layout::kind_of(&file.path) {
-            Some(FileKind::Template) => {
-                if let Some(text) = rendered.remove(&file.path) {
-                    if let Some(documents) = loader.parse(&path, text.as_bytes()) {
-                        loader.take(&path, &documents);
-                    }
-                    loader.loaded.rendered.insert(path, text);
-                }
-            }
-            Some(FileKind::Yaml) | None => {
-                let known =
-                    file.blob.and_then(|id| cache.files.remove(&id).or_else(|| kept.get(&id).cloned()));
-                let documents = known.or_else(|| {
-                    loader.bytes(file).and_then(|bytes| loader.parse(&path, &bytes)).map(Arc::new)
-                });
-                if let Some(documents) = documents {
-                    loader.take(&path, &documents);
-                    if let Some(id) = file.blob {
-                        kept.insert(id, documents);
-                    }
-                }
-            }
-        }
+    let mut pull_in = PullIn::new(tree);
+    for batch in batches(chosen) {
+        loader.judge(batch, cache, &mut pull_in, &mut kept);
     }
-    cache.files = kept;
-    loader.loaded.findings.sort_by(|left, right| {
-        (&left.file, left.line, left.column, &left.code).cmp(&(
-            &right.file,
-            right.line,
-            right.column,
-            &right.code,
-        ))
-    });
+    cache.keep(kept);
     loader.loaded
+}
+
+/// Divides files into groups that are read and judged together.
+fn batches(files: Vec<&TreeEntry>) -> Vec<Vec<&TreeEntry>> {
+    let mut batches: Vec<Vec<&TreeEntry>> = Vec::new();
+    let mut room = (0, 0);
+    for file in files {
+        let size = file.size.min(LARGEST_FILE);
+        if room.0 == 0 || room.1 < size {
+            batches.push(Vec::new());
+            room = (BATCH_FILES, BATCH_BYTES.max(size));
+        }
+        room = (room.0 - 1, room.1 - size);
+        batches.last_mut().expect("because the first file opened one").push(file);
+    }
+    batches
 }
 
 impl Loaded {
     /// Returns the text in which places of `file` are counted: the rendered one for a template.
-    pub fn text(&self, tree: &dyn Files, file: &str) -> Option<String> {
-        if let Some(rendered) = self.rendered.get(file) {
+    pub(super) fn text(&self, tree: &dyn Files, file: &str) -> Option<String> {
+        if let Some(Ok(rendered)) = self.rendered.get(file) {
             return Some(rendered.clone());
         }
         let bytes = tree.read(tree.tree().entry(file)?, LARGEST_FILE).ok()?;
@@ -149,23 +117,32 @@ impl Loaded {
     }
 
     /// Returns whether the places of `file` are places in a rendered text.
-    pub fn is_rendered(&self, file: &str) -> bool {
-        self.rendered.contains_key(file)
+    pub(super) fn is_rendered(&self, file: &str) -> bool {
+        matches!(self.rendered.get(file), Some(Ok(_)))
     }
 }
 
-fn regular_files(tree: &dyn Files) -> impl Iterator<Item = &TreeEntry> {
+pub(super) fn regular_files(tree: &dyn Files) -> impl Iterator<Item = &TreeEntry> {
     tree.tree().entries.iter().filter(|entry| matches!(entry.kind, EntryKind::File | EntryKind::Executable))
+}
+
+/// A file on its way to being judged.
+enum Step {
+    /// It was judged before.
+    Judged(Arc<JudgedFile>, ContentId),
+    /// It was read, and its documents may pull in files.
+    Read(ReadFile, Option<ContentId>),
+    /// It cannot be read.
+    Faulty(Vec<LocatedFinding>),
+    /// What is wrong with it was said before.
+    Nothing,
 }
 
 struct Loader<'a> {
     tree: &'a dyn Files,
+    context: &'a Context,
     loaded: Loaded,
     by_path: HashMap<&'a str, &'a TreeEntry>,
-    /// How many paths were compared with missing ones.
-    comparisons: usize,
-    /// How many bytes `$file` pulled in.
-    pulled_in: u64,
 }
 
 impl Loader<'_> {
@@ -184,37 +161,60 @@ impl Loader<'_> {
         let Some(file) = self.by_path.get(layout::FILE_NAME).copied() else {
             return Layout::default();
         };
-        let path: Arc<str> = Arc::from(layout::FILE_NAME);
-        let Some(documents) = self.bytes(file).and_then(|bytes| self.parse(&path, &bytes)) else {
-            return Layout::default();
-        };
-        let mut documents = documents.into_iter();
-        match (documents.next(), documents.next()) {
-            (None, _) => Layout::default(),
-            (Some(only), None) => match Layout::from_document(only.value) {
-                Ok(layout) => layout,
-                Err(message) => {
-                    let hint =
-                        "kelos.yaml may hold 'include', 'exclude' (lists of paths) and 'values'".to_owned();
-                    self.find_in_file(
-                        layout::FILE_NAME,
-                        FindingCode::InvalidRepositoryFile,
-                        message,
-                        Some(hint),
-                    );
-                    Layout::default()
-                }
-            },
-            (Some(_), Some(_)) => {
-                self.find_in_file(
-                    layout::FILE_NAME,
-                    FindingCode::InvalidRepositoryFile,
-                    "kelos.yaml holds more than one document",
-                    None,
-                );
-                Layout::default()
+        let bytes = match self.bytes(file) {
+            Ok(bytes) => bytes,
+            Err(finding) => {
+                self.loaded.findings.push(finding);
+                return Layout::default();
             }
+        };
+        let read = match judge::read(&Arc::from(layout::FILE_NAME), bytes, false) {
+            Ok(read) => read,
+            Err(findings) => {
+                self.loaded.findings.extend(findings);
+                return Layout::default();
+            }
+        };
+        let mut documents = read.documents.into_iter();
+        let layout = match (documents.next(), documents.next()) {
+            (None, _) => return Layout::default(),
+            (Some(_), Some(_)) => {
+                let message = "kelos.yaml holds more than one document";
+                self.find_in_file(layout::FILE_NAME, FindingCode::InvalidRepositoryFile, message, None);
+                return Layout::default();
+            }
+            (Some(only), None) => Layout::from_document(only.value),
+        };
+        let paths: Vec<&str> = self.by_path.keys().copied().collect();
+        let idle = |layout: &Layout| {
+            let fault = |(index, path): (usize, &str)| LayoutFault {
+                pointer: format!("/include/{index}"),
+                side: Side::Value,
+                message: format!("'{path}' is included but there is no such file or folder"),
+                hint: "correct the path, or take it out of 'include'",
+            };
+            layout.idle_includes(&paths).into_iter().map(fault).collect::<Vec<_>>()
+        };
+        let (layout, faults) = match layout {
+            Ok(layout) => {
+                let faults = idle(&layout);
+                (layout, faults)
+            }
+            Err(fault) => (Layout::default(), vec![fault]),
+        };
+        if !faults.is_empty() {
+            let (locator, lines) = (Locator::new(&read.text), Lines::of(&read.text));
+            let finding = |fault: LayoutFault| {
+                let position = locator.locate(0, &fault.pointer, fault.side);
+                let code = FindingCode::InvalidRepositoryFile.as_str();
+                let hint = Some(fault.hint.to_owned());
+                let mut finding = located(code, layout::FILE_NAME, position, &lines, fault.message, hint);
+                finding.path = json_path(&fault.pointer);
+                finding
+            };
+            self.loaded.findings.extend(faults.into_iter().map(finding));
         }
+        layout
     }
 
     fn check_entries(&mut self, layout: &Layout) {
@@ -238,243 +238,164 @@ impl Loader<'_> {
                 Some("keep definitions as regular files with plain names".to_owned()),
             );
         }
-        let paths: Vec<&str> = regular_files(tree).map(|file| file.path.as_str()).collect();
-        for prefix in layout.idle_includes(&paths) {
-            self.find_in_file(
-                layout::FILE_NAME,
-                FindingCode::InvalidRepositoryFile,
-                format!("'{prefix}' is included but there is no such file or folder"),
-                Some("correct the path, or take it out of 'include'".to_owned()),
-            );
-        }
     }
 
-    fn bytes(&mut self, file: &TreeEntry) -> Option<Vec<u8>> {
+    /// Reads a file; otherwise what is wrong with it.
+    fn bytes(&self, file: &TreeEntry) -> Result<Vec<u8>, LocatedFinding> {
+        let fault = |code: FindingCode, message: String, hint: Option<String>| {
+            located(code.as_str(), &file.path, Position::START, &Lines::default(), message, hint)
+        };
         if file.size > LARGEST_FILE {
             let message = format!("the file has {} bytes; {LARGEST_FILE} are read at most", file.size);
-            self.find_in_file(
-                &file.path,
-                FindingCode::RepositoryTooLarge,
-                message,
-                Some("split it into several files".to_owned()),
-            );
-            return None;
+            let hint = Some("split it into several files".to_owned());
+            return Err(fault(FindingCode::RepositoryTooLarge, message, hint));
         }
-        match self.tree.read(file, LARGEST_FILE) {
-            Ok(bytes) => Some(bytes.into()),
-            Err(error) => {
-                self.find_in_file(&file.path, FindingCode::NotAPlainFile, error.to_string(), None);
-                None
-            }
-        }
+        let read = self.tree.read(file, LARGEST_FILE);
+        read.map(Vec::from).map_err(|error| fault(FindingCode::NotAPlainFile, error.to_string(), None))
     }
 
     fn text(&mut self, file: &TreeEntry) -> Option<String> {
-        let bytes = self.bytes(file)?;
-        if let Ok(text) = String::from_utf8(bytes) {
-            Some(text)
-        } else {
-            self.find_in_file(&file.path, FindingCode::NotAPlainFile, "the file is not text in UTF-8", None);
-            None
+        match self.bytes(file).map(String::from_utf8) {
+            Ok(Ok(text)) => return Some(text),
+            Ok(Err(_)) => {
+                let message = "the file is not text in UTF-8";
+                self.find_in_file(&file.path, FindingCode::NotAPlainFile, message, None);
+            }
+            Err(finding) => self.loaded.findings.push(finding),
         }
+        None
     }
 
+    /// Renders the templates among the chosen files, unless they see what they saw the last time.
     fn render(
         &mut self,
         chosen: &[&TreeEntry],
         layout: &Layout,
         renderer: &dyn Renderer,
-    ) -> HashMap<String, String> {
-        let names: Vec<String> = chosen
-            .iter()
-            .filter(|file| layout::kind_of(&file.path) == Some(FileKind::Template))
-            .map(|file| file.path.clone())
-            .collect();
-        if names.is_empty() {
-            return HashMap::new();
+        cache: &EvaluationCache,
+    ) -> Option<Rendering> {
+        let is_template = |file: &&&TreeEntry| layout::kind_of(&file.path) == Some(FileKind::Template);
+        let names: Vec<String> = chosen.iter().filter(is_template).map(|file| file.path.clone()).collect();
+        let first = names.first()?.clone();
+        let tree = self.tree;
+        let files: Vec<&TreeEntry> =
+            regular_files(tree).filter(|file| layout::is_template_source(&file.path)).collect();
+        // A folder of the disk knows no ids, and nothing is kept of it.
+        let ids: Option<Vec<String>> =
+            files.iter().map(|file| Some(format!("{} {}", file.path, file.blob?))).collect();
+        let seen = ids.map(|ids| digest::sha256_hex(json!([ids, names, layout.values]).to_string()));
+        if let Some(known) = seen.as_ref().and_then(|seen| cache.rendering(seen)) {
+            self.loaded.rendered = Arc::clone(&known.texts);
+            return Some(known);
         }
-        let mut sources = BTreeMap::new();
-        for file in regular_files(self.tree).filter(|file| layout::is_template_source(&file.path)) {
+        let (mut sources, count) = (BTreeMap::new(), files.len());
+        for file in files {
             if let Some(text) = self.text(file) {
                 sources.insert(file.path.clone(), text);
             }
         }
-        let first = names[0].clone();
         let names = names.into_iter().filter(|name| sources.contains_key(name)).collect();
         match renderer.render(sources.clone(), names, layout.values.clone()) {
             Err(message) => {
                 self.find_in_file(&first, FindingCode::RenderFailed, message, None);
-                HashMap::new()
-            }
-            Ok(all) => {
-                let mut texts = HashMap::new();
-                for (name, rendered) in all {
-                    match rendered {
-                        Ok(text) => {
-                            texts.insert(name, text);
-                        }
-                        Err(fault) => {
-                            let position = Position { line: fault.line.max(1), column: fault.column.max(1) };
-                            let text = sources.get(&fault.file).map(String::as_str).unwrap_or_default();
-                            self.loaded.findings.push(located(
-                                FindingCode::RenderFailed.as_str(),
-                                &fault.file,
-                                position,
-                                &Lines::of(text),
-                                fault.message,
-                                Some(
-                                    "templates use [= value =], [% statement %] and [~ comment ~]".to_owned(),
-                                ),
-                            ));
-                        }
-                    }
-                }
-                texts
-            }
-        }
-    }
-
-    fn parse(&mut self, path: &Arc<str>, bytes: &[u8]) -> Option<Vec<yaml::Document>> {
-        match yaml::parse_bytes(bytes, &Limits::default()) {
-            Ok(documents) => Some(documents),
-            Err(faults) => {
-                let text = String::from_utf8_lossy(bytes);
-                let lines = Lines::of(&text);
-                for fault in faults.into_iter().take(MOST_IN_FILE) {
-                    self.loaded.findings.push(located(
-                        fault.code.as_str(),
-                        path,
-                        fault.position,
-                        &lines,
-                        fault.message,
-                        fault.hint,
-                    ));
-                }
                 None
             }
+            Ok(texts) => {
+                let faults: Vec<LocatedFinding> = texts
+                    .values()
+                    .filter_map(|text| text.as_ref().err())
+                    .map(|fault| fault_of(fault, &sources))
+                    .collect();
+                let sound = sources.len() == count && faults.is_empty();
+                self.loaded.findings.extend(faults);
+                self.loaded.rendered = Arc::new(texts);
+                let texts = Arc::clone(&self.loaded.rendered);
+                seen.filter(|_| sound).map(|seen| Rendering { seen, texts })
+            }
         }
     }
 
-    fn take(&mut self, path: &Arc<str>, documents: &[yaml::Document]) {
-        let mut faults = Vec::new();
-        for (index, document) in documents.iter().enumerate() {
-            let value = if mentions_files(&document.value) {
-                let mut value = document.value.clone();
-                let mut found = Vec::new();
-                self.fill_in(&mut value, &mut String::new(), &mut found);
-                faults.extend(found.into_iter().map(|(pointer, message)| (index, pointer, message)));
-                value
-            } else {
-                document.value.clone()
-            };
-            self.loaded.documents.push(LoadedDocument {
-                file: Arc::clone(path),
-                index,
-                position: document.position,
-                value: Arc::new(value),
-            });
-        }
-        self.report_file_faults(path, faults);
-    }
-
-    fn fill_in(&mut self, value: &mut Value, pointer: &mut String, faults: &mut Vec<(String, String)>) {
-        if let Some(wanted) = file_reference(value) {
-            let filled = match wanted.as_str().map(str::to_owned) {
-                Some(path) => self.string_from(&path),
-                None => Err("$file takes the path of a file as a string".to_owned()),
-            };
-            match filled {
-                Ok(text) => *value = Value::String(text),
-                Err(message) => {
-                    faults.push((pointer.clone(), message));
-                    // Text was meant: that it could not be had is said once.
-                    *value = Value::String("$file".to_owned());
+    /// Reads and judges files, and keeps for the next time what does not depend on anything else.
+    fn judge(
+        &mut self,
+        files: Vec<&TreeEntry>,
+        cache: &EvaluationCache,
+        pull_in: &mut PullIn<'_>,
+        kept: &mut HashMap<ContentId, Arc<JudgedFile>>,
+    ) {
+        let steps = in_parallel(files, |file| self.step(file, cache));
+        let mut waiting = Vec::new();
+        for step in steps {
+            match step {
+                Step::Nothing => {}
+                Step::Faulty(findings) => self.loaded.findings.extend(findings),
+                Step::Judged(file, id) => {
+                    self.loaded.findings.extend(pull_in.count(&file));
+                    waiting.push(Step::Judged(file, id));
+                }
+                Step::Read(mut file, id) => {
+                    let findings = pull_in.fill_in(&mut file);
+                    // What was missing may be there the next time.
+                    let id = id.filter(|_| findings.is_empty());
+                    self.loaded.findings.extend(findings);
+                    waiting.push(Step::Read(file, id));
                 }
             }
-            return;
         }
-        let mut visit = |loader: &mut Self, token: &str, inner: &mut Value| {
-            let length = pointer.len();
-            pointer.push('/');
-            pointer.push_str(token);
-            loader.fill_in(inner, pointer, faults);
-            pointer.truncate(length);
+        let looks = self.loaded.findings.len() < MOST_FINDINGS;
+        let context = self.context;
+        let judged = in_parallel(waiting, |step| match step {
+            Step::Judged(file, id) => Some((file, Some(id))),
+            Step::Read(file, id) => {
+                Some((Arc::new(judge::judge(file, context, looks)), id.filter(|_| looks)))
+            }
+            Step::Faulty(_) | Step::Nothing => None,
+        });
+        for (file, id) in judged.into_iter().flatten() {
+            if let Some(id) = id {
+                kept.insert(id, Arc::clone(&file));
+            }
+            self.loaded.files.push(file);
+        }
+    }
+
+    fn step(&self, file: &TreeEntry, cache: &EvaluationCache) -> Step {
+        let path: Arc<str> = Arc::from(file.path.as_str());
+        let is_template = layout::kind_of(&file.path) == Some(FileKind::Template);
+        let rendered = match self.loaded.rendered.get(&file.path) {
+            Some(Ok(text)) if is_template => Some(text),
+            _ if is_template => return Step::Nothing,
+            _ => None,
         };
-        match value {
-            Value::Object(fields) => {
-                for (name, inner) in fields.iter_mut() {
-                    visit(self, &name.replace('~', "~0").replace('/', "~1"), inner);
-                }
-            }
-            Value::Array(items) => {
-                for (index, inner) in items.iter_mut().enumerate() {
-                    visit(self, &index.to_string(), inner);
-                }
-            }
-            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
-        }
-    }
-
-    fn string_from(&mut self, path: &str) -> Result<String, String> {
-        let wanted = path.trim_start_matches("./");
-        let Some(file) = self.by_path.get(wanted).copied() else {
-            let similar = self.similar_path(wanted);
-            let similar = similar.map(|known| format!("; did you mean '{known}'?")).unwrap_or_default();
-            return Err(format!("there is no file '{path}' in the repository{similar}"));
+        let id = match rendered {
+            Some(text) => Some(ContentId::of_rendered(text)),
+            None => file.blob.map(ContentId::Blob),
         };
-        if file.size > LARGEST_FILE {
-            return Err(format!("'{path}' has {} bytes; {LARGEST_FILE} are read at most", file.size));
+        let is_there = |path: &str, blob| self.by_path.get(path).is_some_and(|file| file.blob == Some(blob));
+        if let Some(id) = &id
+            && let Some(known) = cache.get(id, &path, is_there)
+        {
+            return Step::Judged(known, id.clone());
         }
-        self.pulled_in += file.size;
-        if self.pulled_in > MOST_BYTES {
-            return Err(format!("more than {MOST_BYTES} bytes are pulled in from files"));
-        }
-        let bytes = self.tree.read(file, LARGEST_FILE).map_err(|error| format!("'{path}': {error}"))?;
-        String::from_utf8(bytes.into()).map_err(|_| format!("'{path}' is not text in UTF-8"))
-    }
-
-    /// Returns the path that is closest to one that does not exist. Of many missing ones only the first are looked at.
-    fn similar_path(&mut self, wanted: &str) -> Option<&str> {
-        const LONGEST: usize = 256;
-        const MOST_LETTERS: usize = 3;
-        const MOST_COMPARISONS: usize = 100_000;
-        if wanted.len() > LONGEST || self.comparisons + self.by_path.len() > MOST_COMPARISONS {
-            return None;
-        }
-        self.comparisons += self.by_path.len();
-        let near = |known: &&str| known.len().abs_diff(wanted.len()) <= MOST_LETTERS;
-        let distance = |known: &&str| strsim::damerau_levenshtein(known, wanted);
-        self.by_path.keys().copied().filter(near).filter(|known| distance(known) <= MOST_LETTERS).min()
-    }
-
-    /// Reports files that could not be pulled in: document, pointer and what is wrong. The text is read once for all.
-    fn report_file_faults(&mut self, path: &Arc<str>, faults: Vec<(usize, String, String)>) {
-        if faults.is_empty() {
-            return;
-        }
-        let text = self.loaded.text(self.tree, path).unwrap_or_default();
-        let (locator, lines) = (Locator::new(&text), Lines::of(&text));
-        for (document, pointer, message) in faults.into_iter().take(MOST_IN_FILE) {
-            let position = locator.locate(document, &pointer, Side::Value);
-            let hint = "paths in $file are relative to the root that is read".to_owned();
-            let code = FindingCode::InvalidFileReference.as_str();
-            let mut finding = located(code, path, position, &lines, message, Some(hint));
-            finding.path = json_path(&pointer);
-            self.loaded.findings.push(finding);
+        let bytes = match rendered {
+            Some(text) => text.clone().into_bytes(),
+            None => match self.bytes(file) {
+                Ok(bytes) => bytes,
+                Err(finding) => return Step::Faulty(vec![finding]),
+            },
+        };
+        match judge::read(&path, bytes, is_template) {
+            Ok(read) => Step::Read(read, id),
+            Err(findings) => Step::Faulty(findings),
         }
     }
 }
 
-/// Returns what stands behind `$file` in `{ $file: … }`.
-fn file_reference(value: &Value) -> Option<&Value> {
-    let fields = value.as_object()?;
-    fields.get("$file").filter(|_| fields.len() == 1)
-}
-
-fn mentions_files(value: &Value) -> bool {
-    match value {
-        Value::Object(fields) => file_reference(value).is_some() || fields.values().any(mentions_files),
-        Value::Array(items) => items.iter().any(mentions_files),
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
-    }
+/// Returns the finding for a template that cannot be rendered.
+fn fault_of(fault: &TemplateFault, sources: &BTreeMap<String, String>) -> LocatedFinding {
+    let position = Position { line: fault.line.max(1), column: fault.column.max(1) };
+    let text = sources.get(&fault.file).map(String::as_str).unwrap_or_default();
+    let hint = "templates use [= value =], [% statement %] and [~ comment ~]".to_owned();
+    let code = FindingCode::RenderFailed.as_str();
+    located(code, &fault.file, position, &Lines::of(text), fault.message.clone(), Some(hint))
 }

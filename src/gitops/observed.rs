@@ -1,7 +1,7 @@
 //! What the cluster holds, kept up by watches, so that a pass over an unchanged tree asks the API nothing.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use futures::StreamExt as _;
 use futures::stream::SelectAll;
@@ -13,7 +13,14 @@ use tokio::sync::watch;
 use crate::api::kind::Kind;
 use crate::api::labels;
 use crate::api::phase::TaskPhase;
-use crate::domain::plan::{Cluster, ManagedKind, ObjectKey, Observed};
+use crate::domain::plan::{Cluster, ManagedKind, ObjectKey, ObjectText, Observed};
+
+/// A state of one namespace of an [`ObservedCluster`]: as long as it stays the same, so do all answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stage {
+    namespace: u64,
+    repositories: u64,
+}
 
 /// Live objects of the kinds that config repositories define, and the runs that were recorded, by namespace.
 #[derive(Debug, Default)]
@@ -31,13 +38,17 @@ struct State {
     requests: HashMap<String, HashMap<RunRequest, usize>>,
     /// Uids of the ConfigRepositories there are, by namespace and name.
     repositories: HashMap<(String, String), String>,
+    /// How often something changed in a namespace that a plan may depend on.
+    changes: HashMap<String, u64>,
+    /// How often a ConfigRepository came or went.
+    repository_changes: u64,
     /// What a listing that is going on has shown so far, by kind.
     listing: HashMap<Watched, HashSet<(String, String)>>,
 }
 
 #[derive(Debug, Clone)]
 struct Entry {
-    observed: Observed,
+    observed: Arc<Observed>,
     resource_version: String,
     /// It stays when it leaves git.
     kept: bool,
@@ -119,16 +130,16 @@ impl ObservedCluster {
         }
     }
 
-    /// Takes note of what an apply of ours returned, ahead of the watch.
+    /// Takes note of what an apply of ours returned, ahead of the watch: what the server made of it is no drift.
     pub fn applied(&self, kind: ManagedKind, object: DynamicObject) {
         let (namespace, name) = name_of(&object);
         let version = object.metadata.resource_version.clone().unwrap_or_default();
         self.write(|state| {
             state.put(Watched::Managed(kind), object);
-            let entry =
-                state.objects.get_mut(&namespace).and_then(|all| all.get_mut(&ObjectKey { kind, name }));
+            let entry = state.objects.get(&namespace).and_then(|all| all.get(&ObjectKey { kind, name }));
             if let Some(entry) = entry.filter(|entry| entry.resource_version == version) {
-                entry.observed.untouched = true;
+                // Somebody who compared it meanwhile knows as much.
+                drop(entry.observed.drift.set(Vec::new()));
             }
         });
     }
@@ -147,35 +158,48 @@ impl State {
         let (namespace, name) = name_of(&object);
         match watched {
             Watched::Managed(kind) => {
-                let objects = self.objects.entry(namespace).or_default();
+                let objects = self.objects.entry(namespace.clone()).or_default();
                 let key = ObjectKey { kind, name };
                 let version = object.metadata.resource_version.clone().unwrap_or_default();
-                if let Some(known) = objects.get(&key) {
-                    // The watch may still bring what was replaced by our own apply.
-                    if known.resource_version == version || is_older(&version, &known.resource_version) {
-                        return;
-                    }
+                let known = objects.get(&key);
+                // The watch may still bring what was replaced by our own apply.
+                if known.is_some_and(|known| {
+                    known.resource_version == version || is_older(&version, &known.resource_version)
+                }) {
+                    return;
                 }
-                let entry = Entry {
-                    kept: is_kept(&object),
-                    shared: is_shared(&object),
-                    observed: observe(kind, object),
-                    resource_version: version,
-                };
-                objects.insert(key, entry);
+                let (kept, shared) = (is_kept(&object), is_shared(&object));
+                let observed = observe(kind, object);
+                // A status that changed is no change to a plan, and what was compared need not be compared again.
+                let same = known.filter(|known| {
+                    known.kept == kept && known.shared == shared && known.observed.is_as(&observed)
+                });
+                let same = same.map(|known| Arc::clone(&known.observed));
+                if same.is_none() {
+                    *self.changes.entry(namespace).or_default() += 1;
+                }
+                let observed = same.unwrap_or_else(|| Arc::new(observed));
+                objects.insert(key, Entry { observed, resource_version: version, kept, shared });
             }
             Watched::RunRecord => {
-                self.remove(watched, &namespace, &name);
                 let text = |field: &str| {
                     object.data.pointer(field).and_then(Value::as_str).unwrap_or_default().to_owned()
                 };
                 let request =
                     RunRequest { task_name: text("/spec/taskName"), spec_digest: text("/spec/specDigest") };
+                let known = self.records.get(&namespace).and_then(|records| records.get(&name));
+                if known == Some(&request) {
+                    return;
+                }
+                self.remove(watched, &namespace, &name);
+                *self.changes.entry(namespace.clone()).or_default() += 1;
                 *self.requests.entry(namespace.clone()).or_default().entry(request.clone()).or_default() += 1;
                 self.records.entry(namespace).or_default().insert(name, request);
             }
             Watched::ConfigRepository => {
-                self.repositories.insert((namespace, name), object.metadata.uid.unwrap_or_default());
+                let uid = object.metadata.uid.unwrap_or_default();
+                let known = self.repositories.insert((namespace, name), uid.clone());
+                self.repository_changes += u64::from(known != Some(uid));
             }
         }
     }
@@ -195,6 +219,7 @@ impl State {
     }
 
     fn remove(&mut self, watched: Watched, namespace: &str, name: &str) {
+        *self.changes.entry(namespace.to_owned()).or_default() += 1;
         match watched {
             Watched::Managed(kind) => {
                 if let Some(objects) = self.objects.get_mut(namespace) {
@@ -217,6 +242,7 @@ impl State {
             }
             Watched::ConfigRepository => {
                 self.repositories.remove(&(namespace.to_owned(), name.to_owned()));
+                self.repository_changes += 1;
             }
         }
     }
@@ -258,6 +284,14 @@ pub struct ObservedNamespace<'a> {
 }
 
 impl ObservedNamespace<'_> {
+    /// Returns in which state the namespace is, for seeing that nothing changed since.
+    pub fn stage(&self) -> Stage {
+        self.cluster.read(|state| Stage {
+            namespace: state.changes.get(self.namespace).copied().unwrap_or_default(),
+            repositories: state.repository_changes,
+        })
+    }
+
     /// Returns the objects that `owner` does not own, and the Tasks that a record remembers: what its definitions may
     /// refer to without defining it.
     pub fn others(&self, owner: &str) -> BTreeSet<(Kind, String)> {
@@ -281,13 +315,15 @@ impl ObservedNamespace<'_> {
 }
 
 impl Cluster for ObservedNamespace<'_> {
-    fn get(&self, key: &ObjectKey) -> Option<Observed> {
+    fn get(&self, key: &ObjectKey) -> Option<Arc<Observed>> {
         self.cluster.read(|state| {
-            let mut observed = state.objects.get(self.namespace)?.get(key)?.observed.clone();
+            let observed = &state.objects.get(self.namespace)?.get(key)?.observed;
             // Who is gone owns nothing: a ConfigRepository that was made anew takes its objects up.
-            observed.owner =
-                observed.owner.filter(|owner| state.repositories.values().any(|uid| uid == owner));
-            Some(observed)
+            let lives = |owner: &String| state.repositories.values().any(|uid| uid == owner);
+            if observed.owner.as_ref().is_none_or(lives) {
+                return Some(Arc::clone(observed));
+            }
+            Some(Arc::new(Observed { owner: None, ..(**observed).clone() }))
         })
     }
 
@@ -337,9 +373,9 @@ fn observe(kind: ManagedKind, mut object: DynamicObject) -> Observed {
         finished,
         deleting: object.metadata.deletion_timestamp.is_some(),
         suspended_by_hand: kind == ManagedKind::TaskSpawner && is_suspended_by_hand(&object),
-        untouched: false,
+        drift: OnceLock::new(),
         // Tasks take no part in drift: of them the object is not kept.
-        object: Arc::new(if kind == ManagedKind::Task {
+        object: ObjectText::of(&if kind == ManagedKind::Task {
             Value::Null
         } else {
             json!({

@@ -29,21 +29,10 @@ pub struct Pass {
 }
 
 impl Pass {
-    /// Returns whether the cluster is now what the revision says.
-    pub fn is_complete(&self) -> bool {
-        matches!(&self.outcome, PassOutcome::Done(applied) if applied.failures.is_empty())
-            && !self
-                .plan
-                .notices
-                .iter()
-                .any(|notice| matches!(notice, Notice::OwnedByAnother(_) | Notice::BeingDeleted(_)))
-    }
-
-    /// Returns whether a Task of an older run request has to end before this revision is through.
-    pub fn waits_for_runs(&self) -> bool {
-        let waits = |notice: &Notice| matches!(notice, Notice::WaitsForOlderRun(_) | Notice::BeingDeleted(_));
-        self.plan.notices.iter().any(waits)
-            || matches!(&self.outcome, PassOutcome::Done(applied) if !applied.replaced.is_empty())
+    /// Returns whether the cluster was what the revision says before.
+    pub fn was_idle(&self) -> bool {
+        let Plan { actions, notices, held_prunes, unchanged: _ } = &self.plan;
+        actions.is_empty() && notices.is_empty() && held_prunes.is_empty()
     }
 
     /// Returns the objects that belong to another ConfigRepository.

@@ -4,6 +4,7 @@
 //! its record is seen. The record was stored before the Task went, so a listing made after that shows it.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use kube::api::{Api, ListParams};
 
@@ -19,7 +20,7 @@ const PAGE: u32 = 500;
 /// Invariant: a Task is created only after a listing that began when its last namesake was gone.
 pub(super) async fn leave_out_recorded(
     target: &Target,
-    desired: &[Desired],
+    desired: &[Arc<Desired>],
     actions: &mut Vec<Action>,
 ) -> Result<(), kube::Error> {
     if !actions.iter().any(|action| request(action).is_some()) {

@@ -6,6 +6,8 @@ use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 
 use crate::digest;
+use crate::domain::dollars::Dollars;
+use crate::domain::history::EndedRun;
 
 /// The version of the format; a reader skips lines with a greater one.
 pub const LINE_VERSION: u32 = 1;
@@ -166,6 +168,25 @@ impl LedgerLine {
         self.completion_time.to_zoned(TimeZone::UTC).date()
     }
 
+    /// Returns what the line says of the run, for the history of its prompt.
+    pub fn ended_run(&self) -> EndedRun {
+        EndedRun {
+            task_uid: self.task_uid.clone(),
+            task: self.task.clone(),
+            spawner: self.spawner.clone(),
+            prompt_digest: self.prompt_digest.clone(),
+            source_revision: self.source_revision.clone(),
+            source_file: self.source_file.clone(),
+            source_line: self.source_line,
+            outcome: self.outcome.clone(),
+            completion_time: self.completion_time,
+            duration_seconds: self.duration_seconds,
+            cost: self.cost_usd.as_deref().and_then(Dollars::parse),
+            input_tokens: self.input_tokens,
+            output_tokens: self.output_tokens,
+        }
+    }
+
     /// Returns whether the Task ended as wanted.
     pub fn is_success(&self) -> bool {
         self.outcome == "Succeeded"
@@ -314,5 +335,6 @@ mod tests {
     fn a_line_is_read_back() {
         let full = LedgerLine { cost_usd: Some("0.12".to_owned()), source_line: Some(3), ..line() };
         assert_eq!(serde_json::from_str::<LedgerLine>(&full.to_json()).unwrap(), full);
+        assert_eq!(full.ended_run().cost, Dollars::parse("0.12"));
     }
 }

@@ -35,6 +35,18 @@ pub fn find(program: &str, search_path: &OsStr) -> Option<PathBuf> {
     std::env::split_paths(search_path).find_map(|folder| executable(&folder.join(program)))
 }
 
+/// Returns the bytes that this user may still write to the disk that holds `path`.
+pub fn free_room(path: &Path) -> std::io::Result<u64> {
+    let room = rustix::fs::statvfs(path)?;
+    Ok(room.f_bavail.saturating_mul(room.f_frsize))
+}
+
+/// Closes the memory, the environment and the descriptors of this process to other processes of the same user.
+pub fn close_to_others() -> std::io::Result<()> {
+    use rustix::process::{DumpableBehavior, set_dumpable_behavior};
+    Ok(set_dumpable_behavior(DumpableBehavior::NotDumpable)?)
+}
+
 /// What a child left behind.
 #[derive(Debug)]
 pub struct Finished {

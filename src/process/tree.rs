@@ -103,18 +103,19 @@ pub fn signal(process: Seen, signal: Signal) -> bool {
         && pidfd_send_signal(descriptor, signal).is_ok()
 }
 
-/// Asks everything below this process to end, except the process `kept`.
+/// Asks everything below this process to end, except the process `kept` and what is in its group.
 ///
 /// It goes by process groups, so that its cost does not grow with what an agent has started.
 pub fn ask_below_to_end(kept: Option<i32>) {
     let alive: Vec<Seen> = below(own_pid()).into_iter().filter(|process| process.is_alive()).collect();
-    let groups = own_groups(&alive);
     let kept_group = alive.iter().find(|process| Some(process.pid) == kept).map(|process| process.group);
-    for group in groups.iter().filter(|group| Some(**group) != kept_group) {
+    let mut groups = own_groups(&alive);
+    groups.retain(|group| Some(*group) != kept_group);
+    for group in &groups {
         signal_group(*group, Signal::TERM);
     }
     let rest = alive.into_iter().filter(|process| {
-        Some(process.pid) != kept && (!groups.contains(&process.group) || Some(process.group) == kept_group)
+        Some(process.pid) != kept && Some(process.group) != kept_group && !groups.contains(&process.group)
     });
     for process in rest {
         signal(process, Signal::TERM);
@@ -123,12 +124,17 @@ pub fn ask_below_to_end(kept: Option<i32>) {
 
 /// Collects children of this process that have ended, except the child `kept`, whose end somebody else waits for.
 pub fn reap(kept: Option<i32>) {
+    reap_except(|pid| Some(pid) == kept);
+}
+
+/// Collects children of this process that have ended, except those for whose end somebody else waits.
+pub fn reap_except(is_kept: impl Fn(i32) -> bool) {
     loop {
         let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
         let Ok(Some(_)) = rustix::process::waitid(WaitId::All, options) else { return };
         let ended: Vec<Seen> = below(own_pid())
             .into_iter()
-            .filter(|process| process.parent == own_pid() && !process.is_alive() && Some(process.pid) != kept)
+            .filter(|process| process.parent == own_pid() && !process.is_alive() && !is_kept(process.pid))
             .collect();
         if ended.is_empty() {
             return;

@@ -11,6 +11,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use crate::runner::children::Children;
+
 /// How long one command may take.
 const PATIENCE: Duration = Duration::from_secs(20);
 /// The most that one command may say, in bytes.
@@ -31,19 +33,21 @@ pub(super) struct Commands<'a> {
     pub(super) variables: &'a BTreeMap<String, String>,
     /// Where programs are looked up.
     pub(super) search_path: &'a str,
+    /// Who starts them.
+    pub(super) children: &'a Children,
 }
 
 impl Ask for Commands<'_> {
     fn ask(&mut self, program: &str, arguments: &[&str]) -> Option<String> {
         let program: PathBuf = crate::process::find(program, self.search_path.as_ref())?;
-        let mut child = crate::process::command(program)
+        let mut command = crate::process::command(program);
+        command
             .args(arguments)
             .envs(self.variables)
             .env("GIT_OPTIONAL_LOCKS", "0")
             .current_dir(self.folder)
-            .stderr(Stdio::null())
-            .spawn()
-            .ok()?;
+            .stderr(Stdio::null());
+        let mut child = self.children.spawn(&mut command).ok()?;
         let mut output = child.stdout.take()?.take(LARGEST_ANSWER);
         // Read beside the wait: a command may say more than a pipe holds, and may leave the pipe to a child.
         let (sender, receiver) = std::sync::mpsc::channel();

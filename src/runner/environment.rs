@@ -78,17 +78,20 @@ pub(super) struct Furniture {
     pub(super) servers_file: Option<PathBuf>,
 }
 
-/// Writes the files of the agent's home and returns its variables.
+/// Writes the files of the agent's home and returns its variables. `proxy` is the port of the way out on its loopback, where
+/// that is the only one.
 pub(super) fn furnish(
     plan: &Plan,
     secrets: &Secrets,
     layout: &Layout,
     agent: &dyn AgentProgram,
+    proxy: Option<u16>,
 ) -> io::Result<Furniture> {
     let home = Home { path: layout.home.clone() };
     let mut variables = stated(plan, secrets);
     variables.extend(base(plan, layout));
     variables.extend(ours(plan, layout));
+    variables.extend(proxy.into_iter().flat_map(proxy_variables));
 
     let prompt_file = home.write(&own("prompt"), &plan.agent.prompt)?;
     variables.insert("KELOS_PROMPT_FILE".to_owned(), text(&prompt_file));
@@ -189,6 +192,23 @@ fn ours(plan: &Plan, layout: &Layout) -> BTreeMap<String, String> {
     .into_iter()
     .filter_map(|(name, value)| Some((name.to_owned(), value.filter(|value| !value.is_empty())?)))
     .collect()
+}
+
+// Programs look for one spelling or another. Node looks at them only when it is told to.
+fn proxy_variables(port: u16) -> impl Iterator<Item = (String, String)> {
+    let proxy = format!("http://127.0.0.1:{port}");
+    let own = "localhost,127.0.0.1,::1";
+    [
+        ("HTTP_PROXY", proxy.as_str()),
+        ("HTTPS_PROXY", proxy.as_str()),
+        ("NO_PROXY", own),
+        ("NODE_USE_ENV_PROXY", "1"),
+        ("http_proxy", proxy.as_str()),
+        ("https_proxy", proxy.as_str()),
+        ("no_proxy", own),
+    ]
+    .map(|(name, value)| (name.to_owned(), value.to_owned()))
+    .into_iter()
 }
 
 // Git asks for the token by host, and gets it for the host of the workspace alone. It is read from the file each time.
@@ -333,7 +353,7 @@ mod tests {
             fs::write(folder.make(TOKEN_FOLDER).unwrap().join(TOKEN_FILE), token.expose()).unwrap();
         }
         let furniture =
-            furnish(plan, secrets, &Layout::of(plan, &folder), by_kind(&plan.agent.kind)).unwrap();
+            furnish(plan, secrets, &Layout::of(plan, &folder), by_kind(&plan.agent.kind), None).unwrap();
         (temporary, furniture)
     }
 

@@ -1,11 +1,13 @@
 //! The executing step: restrict this process, run the setup command, run the agent, say how it went.
 //!
-//! Everything here is on the agent's side. The file for the claims is opened before the restriction and lies where the
-//! agent cannot write, and this process cannot be traced by it; still, what is written is a claim.
+//! Everything here is on the agent's side. Where the host allows it, the step makes an enclosure, and what is described here
+//! happens inside; else it happens in the step itself. The file for the claims is opened before the restriction and lies where
+//! the agent cannot write, and this process cannot be traced by it; still, what is written is a claim.
 
 use std::fs::File;
 use std::io::{self, Read as _, Write as _};
 use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::unix::fs::FileExt as _;
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -15,10 +17,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use base64::Engine as _;
-use rustix::process::{DumpableBehavior, Signal, set_dumpable_behavior, set_parent_process_death_signal};
+use rustix::process::{Signal, set_parent_process_death_signal};
 
 use crate::api::run::{
-    CLAIMS_FILE, Claims, Exit, FORMAT_VERSION, Network, Plan, Sandbox, SandboxLevel, Secrets,
+    CLAIMS_FILE, Claims, Exit, FORMAT_VERSION, Network, NetworkHold, Plan, Sandbox, SandboxLevel, Secrets,
 };
 use crate::file;
 use crate::git::remote::RemoteUrl;
@@ -27,6 +29,8 @@ use crate::runner::RunnerError;
 use crate::runner::agents::report::{Completion, Reader, Report, usage_in_results};
 use crate::runner::agents::{self, AgentProgram, Call};
 use crate::runner::capture::{Commands, capture};
+use crate::runner::children::Children;
+use crate::runner::enclosure;
 use crate::runner::environment::{Furniture, Layout, furnish};
 use crate::runner::folder::Folder;
 use crate::runner::outputs;
@@ -46,16 +50,62 @@ pub(super) fn exec(folder: &Folder) -> Result<u8, RunnerError> {
     end_with_the_runner()?;
     let plan = folder.plan()?;
     let secrets = read_secrets()?;
-    let claims_file = file::create_private(&folder.join(CLAIMS_FILE))
-        .map_err(RunnerError::system("make the file for the claims"))?;
-    // Neither memory nor descriptors of this process are open to what it starts.
-    set_dumpable_behavior(DumpableBehavior::NotDumpable)
-        .map_err(|errno| RunnerError::system("close this process to others")(errno.into()))?;
+    close_to_others()?;
+    // Before an enclosure, in which the processes of the user cannot be counted; it inherits them.
+    sandbox::limit(&plan.limits).map_err(RunnerError::system("set the limits"))?;
+    if plan.sandbox.maximum >= SandboxLevel::Enclosed {
+        match enclosure::make(folder).map_err(RunnerError::system("make an enclosure"))? {
+            Ok(enclosure) => {
+                let status = enclosure.run(&plan, &secrets);
+                return Ok(code(status.map_err(RunnerError::system("run the agent's side"))?));
+            }
+            Err(reason) => say(&format!("kelos: this host has no enclosure for the run: {reason}")),
+        }
+    }
+    let claims_file = open_claims(folder)?;
     let layout = Layout::of(&plan, folder);
-    let (mut claims, code) = carry_out(&plan, &secrets, &layout);
-    claims.version = FORMAT_VERSION;
+    let surroundings = Surroundings::default();
+    finish(&carry_out(&plan, &secrets, &layout, &surroundings), claims_file)
+}
+
+/// Carries out the part of the step that is inside an enclosure; see [`crate::runner::enter`].
+pub(super) fn enter(folder: &Folder) -> Result<u8, RunnerError> {
+    let plan = folder.plan()?;
+    let layout = Layout::of(&plan, folder);
+    let claims_file = open_claims(folder)?;
+    // One that is missing is told by the side outside, when there is no enclosure.
+    let program = agents::lookup(&plan.agent, &plan.search_path, plan.workspace.is_some()).ok();
+    let grants = grants(&plan, &layout, program.as_deref());
+    let inside = enclosure::enter(folder, &plan, &layout, &grants)
+        .map_err(RunnerError::system("make an enclosure"))?;
+    let Some(inside) = inside else { return Ok(1) };
+    close_to_others()?;
+    let surroundings = Surroundings { enclosed_in: Some(grants), proxy: inside.proxy };
+    finish(&carry_out(&plan, &inside.secrets, &layout, &surroundings), claims_file)
+}
+
+fn close_to_others() -> Result<(), RunnerError> {
+    process::close_to_others().map_err(RunnerError::system("close this process to others"))
+}
+
+fn open_claims(folder: &Folder) -> Result<File, RunnerError> {
+    file::create_private(&folder.join(CLAIMS_FILE))
+        .map_err(RunnerError::system("make the file for the claims"))
+}
+
+fn finish((claims, code): &(Claims, u8), claims_file: File) -> Result<u8, RunnerError> {
+    let claims = Claims { version: FORMAT_VERSION, ..claims.clone() };
     write_claims(claims_file, &claims).map_err(RunnerError::system("write the claims"))?;
-    Ok(code)
+    Ok(*code)
+}
+
+/// What is around the agent's side.
+#[derive(Debug, Default)]
+struct Surroundings {
+    // What there is in its enclosure; none without one.
+    enclosed_in: Option<Grants>,
+    // The port of the proxy on its loopback.
+    proxy: Option<u16>,
 }
 
 /// Makes this step end with the runner, without which nobody would end what it starts in time.
@@ -80,47 +130,68 @@ pub(super) fn read_secrets() -> Result<Secrets, RunnerError> {
 }
 
 /// Writes the claims into a file that was opened before the restriction.
-pub(super) fn write_claims(mut file: File, claims: &Claims) -> io::Result<()> {
-    file.write_all(&serde_json::to_vec(claims)?)?;
-    file.sync_all()
+///
+/// What was paid for is not given up because the disk is full: as long as it is, the run is not over.
+pub(super) fn write_claims(file: File, claims: &Claims) -> io::Result<()> {
+    let text = serde_json::to_vec(claims)?;
+    let write = || {
+        file.write_all_at(&text, 0)?;
+        file.sync_all()
+    };
+    loop {
+        match write() {
+            Err(fault)
+                if matches!(fault.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) =>
+            {
+                thread::sleep(Duration::from_secs(1));
+            }
+            other => return other,
+        }
+    }
 }
 
-fn carry_out(plan: &Plan, secrets: &Secrets, layout: &Layout) -> (Claims, u8) {
+fn carry_out(plan: &Plan, secrets: &Secrets, layout: &Layout, surroundings: &Surroundings) -> (Claims, u8) {
     let agent = agents::by_kind(&plan.agent.kind);
     let program = match agents::lookup(&plan.agent, &plan.search_path, plan.workspace.is_some()) {
         Ok(program) => program,
-        Err(missing) => return refusal(Exit::AgentProgramMissing, missing.to_string(), None),
+        Err(missing) => return refusal(Exit::AgentProgramMissing, missing.to_string()),
     };
-    let level = match restrict(plan, layout, &program) {
-        Ok(level) => level,
+    let (level, network) = match restrict(plan, layout, &program, surroundings) {
+        Ok(reached) => reached,
         Err(fault) => {
-            return refusal(Exit::SandboxUnavailable, format!("the sandbox cannot be made: {fault}"), None);
+            return refusal(Exit::SandboxUnavailable, format!("the sandbox cannot be made: {fault}"));
         }
     };
-    if let Some(message) = shortfall(level, &plan.sandbox) {
-        return refusal(Exit::SandboxUnavailable, message, Some(level));
+    let held = |(claims, code): (Claims, u8)| {
+        (Claims { sandbox: Some(level), network: Some(network), ..claims }, code)
+    };
+    if let Some(message) = shortfall(level, network, &plan.sandbox) {
+        return held(refusal(Exit::SandboxUnavailable, message));
     }
-    let furniture = match furnish(plan, secrets, layout, agent) {
+    // After the restriction: a thread that was there before would not be under it.
+    let children =
+        if surroundings.enclosed_in.is_some() { Children::with_inherited() } else { Children::default() };
+    let furniture = match furnish(plan, secrets, layout, agent, surroundings.proxy) {
         Ok(furniture) => furniture,
         Err(fault) => {
-            return refusal(Exit::PrepareFailed, format!("the home cannot be made: {fault}"), Some(level));
+            return held(refusal(Exit::PrepareFailed, format!("the home cannot be made: {fault}")));
         }
     };
-    if let Some((claims, code)) = set_up(plan, layout, &furniture) {
-        return (Claims { sandbox: Some(level), ..claims }, code);
+    if let Some(failed) = set_up(plan, layout, &furniture, &children) {
+        return held(failed);
     }
-    let (claims, code) = work(plan, layout, agent, &program, &furniture);
-    (Claims { sandbox: Some(level), ..claims }, code)
+    held(work(plan, layout, agent, &program, &furniture, &children))
 }
 
-fn refusal(exit: Exit, message: String, sandbox: Option<SandboxLevel>) -> (Claims, u8) {
+fn refusal(exit: Exit, message: String) -> (Claims, u8) {
     say(&message);
-    (Claims { exit: Some(exit), message, sandbox, ..Claims::default() }, 1)
+    (Claims { exit: Some(exit), message, ..Claims::default() }, 1)
 }
 
-fn restrict(plan: &Plan, layout: &Layout, program: &Path) -> io::Result<SandboxLevel> {
+fn grants(plan: &Plan, layout: &Layout, program: Option<&Path>) -> Grants {
     let writable = vec![layout.work.clone(), layout.home.clone(), layout.temporary.clone()];
-    let mut grants = Grants::of(&plan.sandbox, &plan.search_path, &[program.to_path_buf()], writable);
+    let programs: Vec<PathBuf> = program.map(Path::to_path_buf).into_iter().collect();
+    let mut grants = Grants::of(&plan.sandbox, &plan.search_path, &programs, writable);
     grants.readable.push(layout.token.clone());
     for url in plan.workspace.iter().flat_map(|workspace| {
         std::iter::once(&workspace.repo).chain(workspace.remotes.iter().map(|remote| &remote.url))
@@ -129,22 +200,47 @@ fn restrict(plan: &Plan, layout: &Layout, program: &Path) -> io::Result<SandboxL
             grants.allow_pushes(path);
         }
     }
-    sandbox::limit(&plan.limits)?;
-    sandbox::restrict(&grants, plan.sandbox.network)
+    grants
 }
 
-/// Returns what is wrong when `level` is less than the run needs.
-pub(super) fn shortfall(level: SandboxLevel, sandbox: &Sandbox) -> Option<String> {
-    let needed = match sandbox.network {
-        Network::Open => sandbox.minimum,
-        Network::Closed => sandbox.minimum.max(SandboxLevel::Isolated),
+fn restrict(
+    plan: &Plan,
+    layout: &Layout,
+    program: &Path,
+    surroundings: &Surroundings,
+) -> io::Result<(SandboxLevel, NetworkHold)> {
+    let Some(grants) = &surroundings.enclosed_in else {
+        return sandbox::restrict(&grants(plan, layout, Some(program)), &plan.sandbox);
     };
-    (level < needed)
-        .then(|| format!("the run needs sandbox level {needed:?}, this machine reaches {level:?}"))
+    let mut grants = grants.clone();
+    grants.writable.extend(["/tmp", "/var/tmp"].map(PathBuf::from));
+    // What is reachable is so by the network that it has, not by ports.
+    let sandbox = Sandbox { network: Network::Open, ..plan.sandbox.clone() };
+    let (level, _) = sandbox::restrict(&grants, &sandbox)?;
+    Ok(match plan.sandbox.network {
+        // Abstract sockets belong to a network, and this one is the machine's.
+        Network::Open if level < SandboxLevel::Isolated => (SandboxLevel::Files, NetworkHold::Open),
+        Network::Open => (SandboxLevel::Enclosed, NetworkHold::Open),
+        Network::Guarded => (SandboxLevel::Enclosed, NetworkHold::Proxied),
+        Network::Closed => (SandboxLevel::Enclosed, NetworkHold::Closed),
+    })
+}
+
+/// Returns what is wrong when what was reached is less than the run needs.
+pub(super) fn shortfall(level: SandboxLevel, network: NetworkHold, sandbox: &Sandbox) -> Option<String> {
+    let is_open = sandbox.network == Network::Closed && network < NetworkHold::Closed;
+    let needed = if is_open { sandbox.minimum.max(SandboxLevel::Isolated) } else { sandbox.minimum };
+    (level < needed || is_open).then(|| {
+        format!(
+            "the run needs the sandbox {} and this host reaches {}; docs/sandbox.md says what each needs",
+            needed.as_str(),
+            level.as_str()
+        )
+    })
 }
 
 // Returns how it went when the agent must not be started.
-fn set_up(plan: &Plan, layout: &Layout, furniture: &Furniture) -> Option<(Claims, u8)> {
+fn set_up(plan: &Plan, layout: &Layout, furniture: &Furniture, children: &Children) -> Option<(Claims, u8)> {
     let (name, arguments) = plan.workspace.as_ref()?.setup_command.split_first()?;
     say("---KELOS_SETUP_COMMAND_START---");
     // A path is meant in the checkout, a name is looked up.
@@ -152,9 +248,9 @@ fn set_up(plan: &Plan, layout: &Layout, furniture: &Furniture) -> Option<(Claims
     let status = process::find(&path.to_string_lossy(), plan.search_path.as_ref())
         .ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))
         .and_then(|program| {
-            command(&program, layout, furniture).args(arguments).stdout(own_stdout()?).spawn()
+            children.spawn(command(&program, layout, furniture).args(arguments).stdout(own_stdout()?))
         })
-        .and_then(|mut child| child.wait());
+        .and_then(|mut child| children.wait(&mut child));
     match status {
         Ok(status) if status.success() => {
             say("---KELOS_SETUP_COMMAND_DONE---");
@@ -168,7 +264,7 @@ fn set_up(plan: &Plan, layout: &Layout, furniture: &Furniture) -> Option<(Claims
         }
         Err(fault) => {
             say("---KELOS_SETUP_COMMAND_FAILED---");
-            Some(refusal(Exit::SetupFailed, format!("the setup command cannot be started: {fault}"), None))
+            Some(refusal(Exit::SetupFailed, format!("the setup command cannot be started: {fault}")))
         }
     }
 }
@@ -179,11 +275,12 @@ fn work(
     agent: &dyn AgentProgram,
     program: &Path,
     furniture: &Furniture,
+    children: &Children,
 ) -> (Claims, u8) {
-    let (status, report) = match run_agent(plan, layout, agent, program, furniture) {
+    let (status, report) = match run_agent(plan, layout, agent, program, furniture, children) {
         Ok(ended) => ended,
         Err(fault) => {
-            return refusal(Exit::AgentFailed, format!("the agent cannot be started: {fault}"), None);
+            return refusal(Exit::AgentFailed, format!("the agent cannot be started: {fault}"));
         }
     };
     let mut claims = judge(status, &report);
@@ -193,6 +290,7 @@ fn work(
             folder: &layout.start,
             variables: &furniture.variables,
             search_path: variable("PATH").unwrap_or(&plan.search_path),
+            children,
         };
         capture(&mut commands, variable("KELOS_BASE_BRANCH"), variable("KELOS_UPSTREAM_REPO"))
     } else {
@@ -213,6 +311,7 @@ fn run_agent(
     agent: &dyn AgentProgram,
     program: &Path,
     furniture: &Furniture,
+    children: &Children,
 ) -> io::Result<(ExitStatus, Report)> {
     let invocation = agent.invocation(&Call {
         prompt: &plan.agent.prompt,
@@ -227,11 +326,11 @@ fn run_agent(
     if invocation.input.is_some() {
         command.stdin(Stdio::piped());
     }
-    let mut child = command.spawn()?;
+    let mut child = children.spawn(&mut command)?;
     feed(&mut child, invocation.input);
     let reader = Arc::new(Mutex::new(agent.reader()));
     let listening = listen(&mut child, &reader)?;
-    let status = child.wait()?;
+    let status = children.wait(&mut child)?;
     listening.finish();
     let report = reader.lock().unwrap_or_else(PoisonError::into_inner).report();
     Ok((status, report))
@@ -405,7 +504,8 @@ fn code(status: ExitStatus) -> u8 {
     u8::try_from(code).unwrap_or(1)
 }
 
-fn own_stdout() -> io::Result<File> {
+/// Returns a copy of standard output, which is the log.
+pub(super) fn own_stdout() -> io::Result<File> {
     Ok(io::stdout().as_fd().try_clone_to_owned()?.into())
 }
 
@@ -437,16 +537,20 @@ mod tests {
 
     #[test]
     fn a_level_below_what_is_needed_is_refused() {
-        let sandbox = |minimum, network| Sandbox { minimum, network, ..Sandbox::default() };
-        for (level, needed, network, is_refused) in [
-            (SandboxLevel::Limited, SandboxLevel::Limited, Network::Open, false),
-            (SandboxLevel::Limited, SandboxLevel::Files, Network::Open, true),
-            (SandboxLevel::Isolated, SandboxLevel::Files, Network::Open, false),
-            (SandboxLevel::Files, SandboxLevel::Limited, Network::Closed, true),
-            (SandboxLevel::Isolated, SandboxLevel::Limited, Network::Closed, false),
+        use NetworkHold as Hold;
+        use SandboxLevel as Level;
+        for (level, hold, needed, network, is_refused) in [
+            (Level::Limited, Hold::Open, Level::Limited, Network::Open, false),
+            (Level::Limited, Hold::Open, Level::Files, Network::Open, true),
+            (Level::Isolated, Hold::Open, Level::Files, Network::Open, false),
+            (Level::Files, Hold::Open, Level::Limited, Network::Closed, true),
+            (Level::Isolated, Hold::Closed, Level::Limited, Network::Closed, false),
+            (Level::Files, Hold::Ports, Level::Files, Network::Guarded, false),
+            (Level::Enclosed, Hold::Proxied, Level::Enclosed, Network::Guarded, false),
         ] {
-            let refused = shortfall(level, &sandbox(needed, network));
-            assert_eq!(refused.is_some(), is_refused, "{level:?} {needed:?} {network:?}");
+            let sandbox = Sandbox { minimum: needed, network, ..Sandbox::default() };
+            let refused = shortfall(level, hold, &sandbox);
+            assert_eq!(refused.is_some(), is_refused, "{level:?} {hold:?} {needed:?} {network:?}");
         }
     }
 

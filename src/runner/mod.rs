@@ -4,13 +4,18 @@
 //! runs the steps as child processes, ends every descendant, and writes the outcome. [`prepare`] makes the workspace
 //! and is the only step that sees the credential for cloning. [`install_skills`] restricts itself and runs the
 //! installer of skills, a program of others. [`exec`] restricts itself and then runs the setup command and the agent;
-//! whatever it says about them is a claim, which [`run`] bounds and completes.
+//! whatever it says about them is a claim, which [`run`] bounds and completes. Where the host allows it, [`exec`] does so
+//! in a world of its own, of which [`enclose`] and [`enter`] are the doors.
 //!
 //! Nothing here knows a cluster, a daemon or a network address: a plan comes in as a file, an outcome leaves as a
 //! file. The files are described in [`crate::api::run`].
 
 pub mod agents;
 mod capture;
+mod children;
+mod control_group;
+pub mod egress;
+mod enclosure;
 mod environment;
 mod exec;
 pub mod folder;
@@ -21,6 +26,7 @@ mod prepare;
 mod sandbox;
 mod skills;
 mod supervise;
+mod watch;
 
 use std::io;
 use std::path::Path;
@@ -94,4 +100,16 @@ pub fn install_skills(folder: &Path) -> Result<u8, RunnerError> {
 /// 1 where the agent ended well and its report says otherwise.
 pub fn exec(folder: &Path) -> Result<u8, RunnerError> {
     exec::exec(&Folder::open(folder)?)
+}
+
+/// Carries out the part of the executing step that leaves the namespaces of the machine.
+///
+/// The calling process must have one thread. Only [`exec`] starts it.
+pub fn enclose(folder: &Path) -> Result<u8, RunnerError> {
+    enclosure::enclose(&Folder::open(folder)?).map_err(RunnerError::system("make an enclosure"))
+}
+
+/// Carries out the part of the executing step that is inside an enclosure. Only [`enclose`] starts it.
+pub fn enter(folder: &Path) -> Result<u8, RunnerError> {
+    exec::enter(&Folder::open(folder)?)
 }

@@ -11,13 +11,18 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Component, Path, PathBuf};
 
 use landlock::{
-    ABI, Access as _, AccessFs, AccessNet, BitFlags, LandlockStatus, Ruleset, RulesetAttr as _,
+    ABI, Access as _, AccessFs, AccessNet, BitFlags, LandlockStatus, NetPort, Ruleset, RulesetAttr as _,
     RulesetCreatedAttr as _, RulesetStatus, Scope, path_beneath_rules,
 };
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::thread::{
+    CapabilitySet, CapabilitySets, capabilities, clear_ambient_capability_set,
+    remove_capability_from_bounding_set, set_capabilities,
+};
 
-use crate::api::run::{Limits, Network, Sandbox, SandboxLevel};
+use crate::api::run::{Limits, Network, NetworkHold, Sandbox, SandboxLevel};
 use crate::process::tree;
+use crate::runner::enclosure::links_on_the_way;
 
 /// The system: programs, libraries and their settings.
 const SYSTEM: &[&str] = &[
@@ -44,7 +49,7 @@ const SYSTEM: &[&str] = &[
     "/var/lib/ca-certificates",
 ];
 /// Devices that programs take for granted.
-const DEVICES: &[&str] = &[
+pub(super) const DEVICES: &[&str] = &[
     "/dev/null",
     "/dev/zero",
     "/dev/full",
@@ -59,6 +64,10 @@ const DEVICES: &[&str] = &[
 const ALWAYS_PRIVATE: &[&str] = &["/etc/kubernetes", "/etc/rancher"];
 /// The files that a process may have open.
 const OPEN_FILES: u64 = 65_536;
+/// The least memory to which a single process is held, in bytes: our own need that much.
+const LEAST_DATA: u64 = 256 * 1024 * 1024;
+/// The port by which clouds tell a machine its credentials; what is served in the open otherwise is little.
+const PLAIN_HTTP: u16 = 80;
 /// How much an agent stands back when others want the processor.
 const NICENESS: i32 = 10;
 /// The newest kernel interface whose rights are asked for; what a kernel does not know is left out.
@@ -71,6 +80,8 @@ pub(super) struct Grants {
     pub(super) readable: Vec<PathBuf>,
     /// Folders to do everything in.
     pub(super) writable: Vec<PathBuf>,
+    /// Links through which these are also found, with what they say.
+    pub(super) links: Vec<(PathBuf, PathBuf)>,
 }
 
 impl Grants {
@@ -84,25 +95,57 @@ impl Grants {
     ) -> Self {
         let mut private: Vec<PathBuf> = ALWAYS_PRIVATE.iter().map(PathBuf::from).collect();
         private.extend(sandbox.private.iter().map(|path| resolve(path)));
-        let mut readable = Vec::new();
+        let mut grants = Self { writable, ..Self::default() };
         let system = SYSTEM.iter().map(PathBuf::from).chain(sandbox.readable.iter().cloned());
-        for root in system.filter_map(|path| path.canonicalize().ok()) {
-            allow(&root, &private, &mut readable);
+        for path in system {
+            grants.allow_from(&path, &private);
         }
         // Programs are often installed in the home folder, which is private: here only what lies inside counts.
+        let is_below_root = |folder: &PathBuf| {
+            folder.canonicalize().is_ok_and(|folder| {
+                folder.components().any(|component| matches!(component, Component::Normal(_)))
+            })
+        };
         let folders = std::env::split_paths(search_path)
             .chain(programs.iter().filter_map(|program| installation(program)))
             .filter(|folder| folder.is_absolute())
-            .filter_map(|folder| folder.canonicalize().ok())
-            .filter(|folder| folder.components().any(|component| matches!(component, Component::Normal(_))));
+            .filter(is_below_root);
         for folder in folders {
             let inside: Vec<PathBuf> =
-                private.iter().filter(|path| path.starts_with(&folder)).cloned().collect();
-            allow(&folder, &inside, &mut readable);
+                private.iter().filter(|path| path.starts_with(resolve(&folder))).cloned().collect();
+            grants.allow_from(&folder, &inside);
         }
-        readable.sort();
-        readable.dedup();
-        Self { readable, writable }
+        for program in programs {
+            grants.links.extend(links_on_the_way(program));
+        }
+        grants.readable.sort();
+        grants.readable.dedup();
+        grants
+    }
+
+    fn allow_from(&mut self, path: &Path, private: &[PathBuf]) {
+        if let Ok(root) = path.canonicalize() {
+            self.links.extend(links_on_the_way(path));
+            self.allow(&root, private);
+        }
+    }
+
+    fn allow(&mut self, root: &Path, private: &[PathBuf]) {
+        if private.iter().any(|path| root.starts_with(path)) {
+            return;
+        }
+        if !private.iter().any(|path| path.starts_with(root)) {
+            self.readable.push(root.to_path_buf());
+            return;
+        }
+        let Ok(entries) = fs::read_dir(root) else { return };
+        for entry in entries.filter_map(Result::ok) {
+            // A link is not followed: what it points to is allowed where it lies, or it is not.
+            match fs::read_link(entry.path()) {
+                Ok(target) => self.links.push((entry.path(), target)),
+                Err(_) => self.allow(&entry.path(), private),
+            }
+        }
     }
 
     /// Adds what reading from and pushing to a repository of this machine needs.
@@ -119,11 +162,19 @@ impl Grants {
     }
 }
 
-/// Restricts this process and everything that it will start, and returns the level that was reached.
+/// Restricts this process and everything that it will start, and returns the level that was reached and what holds the
+/// network. Levels above `maximum` are not tried.
 ///
 /// Only the calling thread and those it starts later are restricted: call it before there are others.
-pub(super) fn restrict(grants: &Grants, network: Network) -> io::Result<SandboxLevel> {
+pub(super) fn restrict(grants: &Grants, sandbox: &Sandbox) -> io::Result<(SandboxLevel, NetworkHold)> {
     rustix::thread::set_no_new_privs(true)?;
+    if sandbox.maximum >= SandboxLevel::Files && !capabilities(None)?.effective.is_empty() {
+        // Root without them is a user like others, to whom a process can be closed.
+        give_capabilities_up()?;
+    }
+    if sandbox.maximum < SandboxLevel::Files {
+        return Ok((SandboxLevel::Limited.min(sandbox.maximum), NetworkHold::Open));
+    }
     let read: BitFlags<AccessFs> = AccessFs::Execute | AccessFs::ReadFile | AccessFs::ReadDir;
     let all = AccessFs::from_all(NEWEST);
     let device = AccessFs::ReadFile
@@ -134,11 +185,13 @@ pub(super) fn restrict(grants: &Grants, network: Network) -> io::Result<SandboxL
     // Shared memory is made and removed by name.
     let (shared, devices): (Vec<&str>, Vec<&str>) =
         DEVICES.iter().copied().partition(|path| *path == "/dev/shm");
+    let is_scoped = sandbox.maximum >= SandboxLevel::Isolated;
     let restricted = Ruleset::default()
         .handle_access(all)
-        .and_then(|ruleset| ruleset.scope(Scope::from_all(NEWEST)))
-        .and_then(|ruleset| match network {
+        .and_then(|ruleset| if is_scoped { ruleset.scope(Scope::from_all(NEWEST)) } else { Ok(ruleset) })
+        .and_then(|ruleset| match sandbox.network {
             Network::Open => Ok(ruleset),
+            Network::Guarded => ruleset.handle_access(AccessNet::ConnectTcp),
             Network::Closed => ruleset.handle_access(AccessNet::ConnectTcp | AccessNet::ConnectSendUdp),
         })
         .and_then(Ruleset::create)
@@ -146,13 +199,29 @@ pub(super) fn restrict(grants: &Grants, network: Network) -> io::Result<SandboxL
         .and_then(|ruleset| ruleset.add_rules(path_beneath_rules(&grants.writable, all)))
         .and_then(|ruleset| ruleset.add_rules(path_beneath_rules(devices, device)))
         .and_then(|ruleset| ruleset.add_rules(path_beneath_rules(shared, all)))
+        .and_then(|ruleset| {
+            let ports = (1..=u16::MAX).filter(|port| {
+                sandbox.network == Network::Guarded
+                    && *port != PLAIN_HTTP
+                    && !sandbox.closed_ports.contains(port)
+            });
+            ruleset.add_rules(ports.map(|port| Ok(NetPort::new(port, AccessNet::ConnectTcp))))
+        })
         .and_then(landlock::RulesetCreated::restrict_self)
-        .map_err(io::Error::other)?;
-    Ok(match (restricted.ruleset, restricted.landlock) {
-        (RulesetStatus::NotEnforced, _) => SandboxLevel::Limited,
-        (_, LandlockStatus::Available { effective_abi, kernel_abi: _ }) => level(effective_abi),
-        _ => SandboxLevel::Limited,
-    })
+        .map_err(|fault: landlock::RulesetError| io::Error::other(fault))?;
+    let (level, holds_ports) = match (restricted.ruleset, restricted.landlock) {
+        (RulesetStatus::NotEnforced, _) => (SandboxLevel::Limited, false),
+        (_, LandlockStatus::Available { effective_abi, kernel_abi: _ }) => {
+            (level(effective_abi), effective_abi >= ABI::V4)
+        }
+        _ => (SandboxLevel::Limited, false),
+    };
+    let hold = match sandbox.network {
+        Network::Guarded if holds_ports => NetworkHold::Ports,
+        Network::Closed if holds_ports => NetworkHold::Closed,
+        Network::Open | Network::Guarded | Network::Closed => NetworkHold::Open,
+    };
+    Ok((level.min(sandbox.maximum), hold))
 }
 
 // Before version 3 a file could be emptied without a right to write; before 6 signals were not held.
@@ -162,6 +231,21 @@ fn level(abi: ABI) -> SandboxLevel {
         ABI::V3 | ABI::V4 | ABI::V5 => SandboxLevel::Files,
         _ => SandboxLevel::Isolated,
     }
+}
+
+/// Gives up every capability, and that any program started later could bring one.
+pub(super) fn give_capabilities_up() -> io::Result<()> {
+    clear_ambient_capability_set()?;
+    for bit in 0..64 {
+        match remove_capability_from_bounding_set(CapabilitySet::from_bits_retain(1 << bit)) {
+            Ok(()) => {}
+            // The last one that this kernel knows lies before.
+            Err(rustix::io::Errno::INVAL) => break,
+            Err(errno) => return Err(errno.into()),
+        }
+    }
+    let none = CapabilitySet::empty();
+    Ok(set_capabilities(None, CapabilitySets { effective: none, permitted: none, inheritable: none })?)
 }
 
 /// Sets the resource limits of this process and everything that it will start.
@@ -174,8 +258,10 @@ pub(super) fn limit(limits: &Limits) -> io::Result<()> {
     set(Resource::Nofile, OPEN_FILES)?;
     for (resource, value) in [
         (Resource::Cpu, limits.cpu_seconds),
-        (Resource::As, limits.memory_bytes),
-        (Resource::Fsize, limits.file_bytes),
+        // Not the address space, of which some programs reserve far more than they use. What ends a run is the sum of what
+        // its processes use; this only keeps one of them from being faster than that is looked at.
+        (Resource::Data, limits.memory_bytes.map(|bytes| bytes.saturating_mul(2).max(LEAST_DATA))),
+        (Resource::Fsize, limits.disk_bytes),
         // The kernel counts everything of the user, so what runs already is added.
         (Resource::Nproc, limits.processes.map(|processes| processes.saturating_add(threads_of_user()))),
     ] {
@@ -213,23 +299,6 @@ fn installation(program: &Path) -> Option<PathBuf> {
         .filter(|folder| folder.file_name().is_some_and(|name| name == "node_modules"))
         .last();
     package.or_else(|| program.parent()).map(Path::to_path_buf)
-}
-
-fn allow(root: &Path, private: &[PathBuf], allowed: &mut Vec<PathBuf>) {
-    if private.iter().any(|path| root.starts_with(path)) {
-        return;
-    }
-    if !private.iter().any(|path| path.starts_with(root)) {
-        allowed.push(root.to_path_buf());
-        return;
-    }
-    let Ok(entries) = fs::read_dir(root) else { return };
-    for entry in entries.filter_map(Result::ok) {
-        // A link is not followed: what it points to is allowed where it lies, or it is not.
-        if entry.file_type().is_ok_and(|kind| !kind.is_symlink()) {
-            allow(&entry.path(), private, allowed);
-        }
-    }
 }
 
 #[cfg(test)]

@@ -9,7 +9,10 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use crate::api::run::{CLAIMS_FILE, Claims, Exit, FORMAT_VERSION, Plan, SKILLS_PLUGIN, SkillPackage, Skills};
+use crate::api::run::{
+    CLAIMS_FILE, Claims, Exit, FORMAT_VERSION, Network, Plan, SKILLS_PLUGIN, Sandbox, SandboxLevel,
+    SkillPackage, Skills,
+};
 use crate::file;
 use crate::process::{self, FinishError};
 use crate::runner::RunnerError;
@@ -71,8 +74,11 @@ fn restricted(plan: &Plan, layout: &Layout) -> io::Result<Option<String>> {
     let writable = vec![layout.home.clone(), layout.temporary.clone()];
     let grants = Grants::of(&plan.sandbox, &plan.search_path, &programs, writable);
     sandbox::limit(&plan.limits)?;
-    let open = crate::api::run::Sandbox { network: crate::api::run::Network::Open, ..plan.sandbox.clone() };
-    Ok(shortfall(sandbox::restrict(&grants, open.network)?, &open))
+    // An enclosure is made for agents alone; below it, this step is held as they are.
+    let minimum = plan.sandbox.minimum.min(SandboxLevel::Isolated);
+    let open = Sandbox { network: Network::Open, minimum, ..plan.sandbox.clone() };
+    let (level, network) = sandbox::restrict(&grants, &open)?;
+    Ok(shortfall(level, network, &open))
 }
 
 fn add_all(plan: &Plan, layout: &Layout) -> Result<(), SkillsError> {

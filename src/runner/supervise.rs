@@ -23,16 +23,19 @@ use crate::file::{remove_tree, write_durably};
 use crate::process::{self, tree};
 use crate::runner::RunnerError;
 use crate::runner::agents;
+use crate::runner::control_group::ControlGroup;
+use crate::runner::enclosure;
 use crate::runner::environment::RUN_VARIABLE;
 use crate::runner::folder::Folder;
 use crate::runner::log::Log;
+use crate::runner::watch::{Bounds, Excess, Watch};
 
 /// How long what an agent left behind may take to end after it is asked to.
 const LEFTOVER_PATIENCE: Duration = Duration::from_millis(500);
 /// How long the rest of the output is read after everything has ended.
 const DRAIN_PATIENCE: Duration = Duration::from_secs(2);
-/// How often, a second apart, the result is written again while the disk refuses it.
-const RESULT_ATTEMPTS: u32 = 600;
+/// How long is waited, at the most, until the result is written again while the disk refuses it.
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
 /// Runs the plan in `folder`; see [`crate::runner::run`].
 pub(super) fn run(folder: &Folder) -> Result<Outcome, RunnerError> {
@@ -43,6 +46,8 @@ pub(super) fn run(folder: &Folder) -> Result<Outcome, RunnerError> {
     if folder.has(STARTED_FILE) {
         return Err(RunnerError::StartedBefore { run: folder.path().display().to_string() });
     }
+    // It knows secrets, and what an agent starts may be the same user's.
+    process::close_to_others().map_err(RunnerError::system("close this process to others"))?;
     // Refused when we lead a group already, as when a shell started us: then we are as far away as can be.
     rustix::process::setsid().ok();
     tree::become_subreaper().map_err(RunnerError::system("inherit orphans"))?;
@@ -156,15 +161,18 @@ struct Steps<'a> {
     interrupted: tokio::signal::unix::Signal,
     hung_up: tokio::signal::unix::Signal,
     child_ended: tokio::signal::unix::Signal,
+    // What all of it together may use.
+    bounds: Bounds,
     // Once set, nothing more is started.
     cause: Option<Cause>,
 }
 
 /// Why a step was ended from outside.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 enum Cause {
     TimedOut,
     Cancelled,
+    Exceeded(Excess),
 }
 
 /// How a step ended.
@@ -198,13 +206,18 @@ impl<'a> Steps<'a> {
             interrupted: listen(SignalKind::interrupt())?,
             hung_up: listen(SignalKind::hangup())?,
             child_ended: listen(SignalKind::child())?,
+            bounds: Bounds {
+                limits: limits.clone(),
+                folders: [WORK_FOLDER, HOME_FOLDER, TEMPORARY_FOLDER].map(|name| folder.join(name)).to_vec(),
+                group: ControlGroup::make(&plan.run, limits),
+            },
             cause: None,
         })
     }
 
     async fn step(&mut self, name: &str, secrets: &Secrets) -> Result<StepEnd, RunnerError> {
         if self.cause.is_some() {
-            return Ok(StepEnd { status: None, cause: self.cause });
+            return Ok(StepEnd { status: None, cause: self.cause.clone() });
         }
         let refused = || RunnerError::system("start a step");
         let (output, writer) = io::pipe().map_err(refused())?;
@@ -218,9 +231,20 @@ impl<'a> Steps<'a> {
             .env(RUN_VARIABLE, &self.run)
             .stdin(Stdio::piped())
             .stdout(writer.try_clone().map_err(refused())?)
-            .stderr(writer);
+            .stderr(writer)
+            // A group of its own, which is spared when what it started is asked to end.
+            .process_group(0);
         let mut child = tokio::process::Command::from(command).spawn().map_err(refused())?;
         let pid = child.id().and_then(|pid| i32::try_from(pid).ok());
+        if let (Some(group), Some(pid)) = (&self.bounds.group, child.id())
+            && group.add(pid).is_err()
+        {
+            // It can be made and not be used, as where a process may not leave the group that it is in.
+            group.remove();
+            self.bounds.group = None;
+        }
+        let mut watch = Watch::begin(self.bounds.clone());
+        let mut is_watched = true;
         let mut output = pipe::Receiver::from_owned_fd(output.into()).map_err(refused())?;
         let text = serde_json::to_vec(secrets).map_err(|fault| refused()(fault.into()))?;
         let input = child.stdin.take();
@@ -241,6 +265,12 @@ impl<'a> Steps<'a> {
                     _ => is_open = false,
                 },
                 () = &mut feeding, if !is_fed => is_fed = true,
+                exceeded = &mut watch.exceeded, if is_watched => {
+                    is_watched = false;
+                    if let Ok(excess) = exceeded {
+                        forced_at = Some(self.ask_to_end(Cause::Exceeded(excess), pid));
+                    }
+                }
                 () = wait_until(deadline), if deadline.is_some() => forced_at = Some(self.ask_to_end(Cause::TimedOut, pid)),
                 _ = self.cancelled.recv() => forced_at = Some(self.ask_to_end(Cause::Cancelled, pid)),
                 _ = self.interrupted.recv() => forced_at = Some(self.ask_to_end(Cause::Cancelled, pid)),
@@ -252,9 +282,17 @@ impl<'a> Steps<'a> {
                 }
             }
         };
+        drop(watch);
+        if let Some(group) = &self.bounds.group {
+            group.end_all();
+        }
         end_leftovers().await;
         self.drain(&mut output, buffer).await;
-        Ok(StepEnd { status: Some(status), cause: self.cause })
+        if self.cause.is_none() && !status.success() {
+            // What the kernel refused, the agent may have died of before it was looked at.
+            self.cause = self.bounds.afterwards().map(Cause::Exceeded);
+        }
+        Ok(StepEnd { status: Some(status), cause: self.cause.clone() })
     }
 
     // The step itself is spared: it sees its agent end, captures what there is and says how it went.
@@ -263,9 +301,11 @@ impl<'a> Steps<'a> {
             // Whoever asks twice does not want to wait.
             return Instant::now();
         }
+        // What uses too much goes on doing so in its grace.
+        let grace = if matches!(cause, Cause::Exceeded(_)) { Duration::ZERO } else { self.grace };
         self.cause = Some(cause);
         tree::ask_below_to_end(step);
-        Instant::now() + self.grace
+        Instant::now() + grace
     }
 
     async fn drain(&mut self, output: &mut pipe::Receiver, mut buffer: Vec<u8>) {
@@ -276,6 +316,14 @@ impl<'a> Steps<'a> {
         };
         // Only a process outside the run that was handed the pipe can hold it longer.
         drop(timeout(DRAIN_PATIENCE, rest).await);
+    }
+}
+
+impl Drop for Steps<'_> {
+    fn drop(&mut self) {
+        if let Some(group) = &self.bounds.group {
+            group.remove();
+        }
     }
 }
 
@@ -307,7 +355,7 @@ fn judge(
 ) -> Outcome {
     let status = end.status;
     let claims = claims.filter(|claims| claims.exit.is_some());
-    let mut outcome = match (end.cause, &claims) {
+    let mut outcome = match (&end.cause, &claims) {
         (Some(Cause::TimedOut), _) => {
             let seconds = plan.limits.active_deadline_seconds.unwrap_or_default();
             ended(Exit::TimedOut, format!("it was ended after {seconds} seconds"), since, clock)
@@ -315,6 +363,7 @@ fn judge(
         (Some(Cause::Cancelled), _) => {
             ended(Exit::Cancelled, "it was ended on request".to_owned(), since, clock)
         }
+        (Some(Cause::Exceeded(excess)), _) => ended(excess.exit, excess.message.clone(), since, clock),
         (None, Some(claims)) => {
             let exit = claims.exit.unwrap_or(Exit::IncompleteOutput);
             ended(exit, claims.message.clone(), since, clock)
@@ -340,6 +389,7 @@ fn judge(
         outcome.results = claims.results;
         outcome.usage = claims.usage;
         outcome.sandbox = claims.sandbox;
+        outcome.network = claims.network;
     }
     outcome
 }
@@ -357,28 +407,31 @@ fn ended(exit: Exit, message: String, since: Timestamp, clock: &SharedClock) -> 
         results: std::collections::BTreeMap::new(),
         usage: None,
         sandbox: None,
+        network: None,
         log_bytes: 0,
     }
 }
 
-// A result that was paid for is not given up because the disk is full: first the kept room is used, then we wait, and
-// the lock says that the run is not over.
+// A result that was paid for is not given up because the disk is full: first the kept room is used, then we wait, however
+// long it takes, and the lock says that the run is not over.
 fn write_result(folder: &Folder, outcome: &Outcome) -> Result<(), RunnerError> {
-    let mut attempt = 1;
+    let mut pause = Duration::ZERO;
     loop {
         match folder.write(RESULT_FILE, outcome) {
             Ok(()) => return Ok(()),
-            Err(fault) if attempt >= RESULT_ATTEMPTS => return Err(fault.into()),
+            // Nobody asks any more how a run ended whose folder is gone.
+            Err(fault) if !folder.path().exists() => return Err(fault.into()),
             Err(_) => folder.release(),
         }
-        std::thread::sleep(Duration::from_secs(u64::from(attempt > 1)));
-        attempt += 1;
+        std::thread::sleep(pause);
+        pause = (pause * 2).clamp(Duration::from_secs(1), LONGEST_PAUSE);
     }
 }
 
 // The home goes always, because it may hold secrets; what a failed run left of its work is kept to be looked at.
 fn clean(folder: &Folder, exit: Exit) {
     folder.release();
+    enclosure::clean(folder.path());
     let work = (exit == Exit::Succeeded).then_some(WORK_FOLDER);
     for name in [HOME_FOLDER, TEMPORARY_FOLDER, TOKEN_FOLDER].into_iter().chain(work) {
         // What cannot be removed now is removed with the folder of the run.

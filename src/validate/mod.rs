@@ -21,9 +21,11 @@ mod suggestion;
 mod templates;
 mod values;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use serde_json::Value;
+
+pub use crate::validate::references::{Facts, Placed};
 
 use crate::api::kind::Kind;
 use crate::validate::finding::{Finding, FindingCode};
@@ -68,31 +70,6 @@ impl Default for Context {
     }
 }
 
-/// Once there are so many findings, no further object is looked at by itself.
-const MOST_FINDINGS: usize = 100_000;
-
-/// Returns everything that is wrong with the objects of a config repository, in the order of the manifests.
-pub fn check(manifests: &[Manifest<'_>], context: &Context) -> Vec<Finding> {
-    let mut findings: Vec<Finding> = Vec::new();
-    for manifest in manifests {
-        if findings.len() >= MOST_FINDINGS {
-            break;
-        }
-        findings.extend(check_object(manifest, context));
-    }
-    findings.extend(check_tree(manifests, context));
-    if !findings.is_empty() {
-        let places: BTreeMap<(&str, usize), usize> = manifests
-            .iter()
-            .enumerate()
-            .map(|(place, manifest)| ((manifest.file, manifest.document), place))
-            .collect();
-        findings
-            .sort_by_cached_key(|finding| places.get(&(finding.file.as_str(), finding.document)).copied());
-    }
-    findings
-}
-
 /// Returns what is wrong with one object by itself, ordered by pointer. It depends on nothing but the object, the namespace and the allowed
 /// Secrets, so the answer may be kept as long as they stay.
 pub fn check_object(manifest: &Manifest<'_>, context: &Context) -> Vec<Finding> {
@@ -115,9 +92,14 @@ pub fn check_object(manifest: &Manifest<'_>, context: &Context) -> Vec<Finding> 
     report.findings
 }
 
+/// Returns what [`check_tree`] has to know of an object; it depends on nothing else.
+pub fn facts(object: &Value) -> Facts {
+    references::facts(object)
+}
+
 /// Returns what is wrong between the objects: duplicates, references, circles.
-pub fn check_tree(manifests: &[Manifest<'_>], context: &Context) -> Vec<Finding> {
-    references::check(manifests, context)
+pub fn check_tree(objects: &[Placed<'_>], context: &Context) -> Vec<Finding> {
+    references::check(objects, context)
 }
 
 /// Findings of one manifest, as they are gathered.
@@ -140,17 +122,8 @@ impl<'a> Report<'a> {
         side: Side,
         message: impl Into<String>,
     ) -> &mut Finding {
-        self.findings.push(Finding {
-            code,
-            severity: code.severity(),
-            file: self.manifest.file.to_owned(),
-            document: self.manifest.document,
-            pointer: pointer.into(),
-            side,
-            line: None,
-            message: message.into(),
-            hint: None,
-        });
+        let Manifest { file, document, .. } = self.manifest;
+        self.findings.push(Finding::new(code, file, document, pointer, side, message));
         self.findings.last_mut().expect("because one was just pushed")
     }
 
@@ -165,6 +138,27 @@ impl<'a> Report<'a> {
 }
 
 impl Finding {
+    fn new(
+        code: FindingCode,
+        file: &str,
+        document: usize,
+        pointer: impl Into<String>,
+        side: Side,
+        message: impl Into<String>,
+    ) -> Self {
+        Self {
+            code,
+            severity: code.severity(),
+            file: file.to_owned(),
+            document,
+            pointer: pointer.into(),
+            side,
+            line: None,
+            message: message.into(),
+            hint: None,
+        }
+    }
+
     fn hint(&mut self, hint: impl Into<String>) {
         self.hint = Some(hint.into());
     }

@@ -15,6 +15,20 @@ fn check_text(text: &str, context: &Context, expected: &[&str]) {
     assert_eq!(found, expected, "{text}");
 }
 
+/// Checks each object by itself, and then what lies between them.
+fn check(manifests: &[Manifest<'_>], context: &Context) -> Vec<Finding> {
+    let facts: Vec<Facts> = manifests.iter().map(|manifest| facts(manifest.value)).collect();
+    let pairs = manifests.iter().zip(&facts);
+    let objects: Vec<Placed<'_>> = pairs
+        .map(|(manifest, facts)| Placed { file: manifest.file, document: manifest.document, facts })
+        .collect();
+    let mut findings: Vec<Finding> =
+        manifests.iter().flat_map(|manifest| check_object(manifest, context)).collect();
+    findings.extend(check_tree(&objects, context));
+    findings.sort_by_key(|finding| finding.document);
+    findings
+}
+
 fn line(finding: &Finding) -> String {
     let hint = finding.hint.as_ref().map(|hint| format!(" ({hint})")).unwrap_or_default();
     format!("{} {} {}: {}{hint}", finding.document, finding.pointer, finding.code, finding.message)

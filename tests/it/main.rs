@@ -52,14 +52,21 @@ mod run_bench;
 mod run_ends_with_a_truthful_outcome;
 #[cfg(test)]
 mod run_installs_skills;
+mod run_keeps_within_its_limits;
 #[cfg(test)]
 mod run_leaves_nothing_behind;
+#[cfg(test)]
+mod run_leaves_nothing_behind;
+#[cfg(test)]
+mod run_reaches_only_whom_it_may;
 #[cfg(test)]
 mod run_shares_its_mirror;
 #[cfg(test)]
 mod run_survives_kill;
 #[cfg(test)]
 mod run_works_in_its_checkout;
+#[cfg(test)]
+mod sandbox_holds_what_it_says;
 #[cfg(test)]
 mod support;
 #[cfg(test)]

@@ -3,8 +3,10 @@
 use std::time::{Duration, Instant};
 
 use futures::StreamExt as _;
-use kelos::api::run::{Exit, Secrets};
+use kelos::api::run::{Exit, RunState, STARTED_FILE, SandboxLevel, Secrets, Started};
 use kelos::executor::Executor as _;
+use kelos::process::tree;
+use rustix::process::Signal;
 
 use crate::run_bench::{Bench, none_left, shell};
 
@@ -80,4 +82,54 @@ async fn what_forks_without_end_is_ended() {
     assert_eq!(outcome.exit, Exit::TimedOut, "{outcome:?}");
     assert_eq!(outcome.message, "it was ended after 1 seconds", "and the kernel holds none of them");
     none_left("61004").await;
+}
+
+#[tokio::test]
+async fn what_is_stopped_and_what_changes_its_group_is_ended() {
+    let bench = Bench::new();
+    let script = "sleep 61005 & kill -STOP $!; sh -c 'kill -STOP $$; exec sleep 61005' & \
+                  setsid sh -c 'trap \"\" TERM HUP INT; setsid sleep 61005 & sleep 61005' & \
+                  bash -mc 'sleep 61005 & disown' ; echo done";
+    let outcome = bench.outcome(shell("a", script)).await;
+    assert_eq!(outcome.exit, Exit::Succeeded, "{}", bench.log("a").await);
+    none_left("61005").await;
+}
+
+#[tokio::test]
+async fn nobody_inside_an_enclosure_stops_the_one_that_watches_it() {
+    let bench = Bench::new();
+    let script = "kill -STOP 1; kill -TERM 1; kill -KILL 1; echo ---KELOS_OUTPUTS_START---; echo 'still: here'; \
+                  echo ---KELOS_OUTPUTS_END---";
+    let mut plan = shell("a", script);
+    plan.sandbox.minimum = SandboxLevel::Enclosed;
+    let outcome = bench.outcome(plan).await;
+    if outcome.exit == Exit::SandboxUnavailable {
+        eprintln!("skipped: this host has no enclosures: {}", bench.log("a").await);
+        return;
+    }
+    assert_eq!(outcome.exit, Exit::Succeeded, "{}", bench.log("a").await);
+    assert_eq!(outcome.results["still"], "here");
+}
+
+#[tokio::test]
+async fn an_enclosure_ends_with_its_runner_at_once() {
+    let bench = Bench::new();
+    // What clears its environment cannot be found by it, and what leaves its session not by that.
+    let script = "setsid env -i sleep 61006 & echo ready; sleep 61006";
+    let mut plan = shell("ends-at-once", script);
+    plan.sandbox.minimum = SandboxLevel::Enclosed;
+    bench.executor.start(plan, Secrets::default()).await.unwrap();
+    let said = async { bench.says("ends-at-once", "ready").await };
+    let refused = async { bench.until("ends-at-once", |state| matches!(state, RunState::Finished(_))).await };
+    tokio::select! {
+        () = said => {}
+        _ = refused => {
+            eprintln!("skipped: this host has no enclosures");
+            return;
+        }
+    }
+    let text = std::fs::read(bench.file("ends-at-once", STARTED_FILE)).unwrap();
+    let runner = serde_json::from_slice::<Started>(&text).unwrap().process;
+    assert!(tree::signal(tree::look_at(runner).unwrap(), Signal::KILL));
+    none_left("61006").await;
 }

@@ -152,7 +152,7 @@ async fn a_full_disk_is_named_and_costs_no_mirror() {
     let noise: String = std::iter::repeat_with(|| random.alphanumeric()).take(24 << 20).collect();
     env.serve("acme/code.git", "code", &[("readme", "one\n")]);
     let Some(disk) = SmallDisk::new(12) else { return };
-    let bench = Bench::at(&disk.folder);
+    let bench = Bench::on(disk.folder.clone());
     let bare = env.path("served/acme/code.git").display().to_string();
     let first = bench.outcome(plan(&bench, "a", &bare, None, "cat readme")).await;
     assert_eq!(first.exit, Exit::Succeeded, "{}", first.message);

@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::apiserver::cause::Cause;
+use crate::apiserver::core_kinds::secret::{SIZE_LIMIT, decoded_length};
 use crate::apiserver::core_kinds::shape::{
     BOOLEAN, BYTES_MAP, METADATA, Shape, TEXT_MAP, kept, optional, pointer,
 };
@@ -55,9 +56,6 @@ pub(super) static KIND: CoreKind = CoreKind {
     validate_name: names::dns_subdomain,
 };
 
-/// The largest sum of all values, in bytes.
-pub(super) const SIZE_LIMIT: usize = 1 << 20;
-
 fn length(value: &Value) -> usize {
     value.as_object().map_or(0, serde_json::Map::len)
 }
@@ -77,7 +75,7 @@ fn validate(new: &Value, old: Option<&Value>) -> Vec<Cause> {
                 errors.push(Cause::invalid(&path, &Value::from(key.as_str()), &message));
             }
             let text = value.as_str().unwrap_or_default();
-            total += if bytes { super::secret::decoded_length(text) } else { text.len() };
+            total += if bytes { decoded_length(text) } else { text.len() };
             if !bytes && new["binaryData"].get(key).is_some() {
                 errors.push(Cause::invalid(
                     &path,

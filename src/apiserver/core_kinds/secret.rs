@@ -6,7 +6,6 @@ use jiff::Timestamp;
 use serde_json::{Map, Value};
 
 use crate::apiserver::cause::Cause;
-use crate::apiserver::core_kinds::config_map::SIZE_LIMIT;
 use crate::apiserver::core_kinds::shape::{
     BOOLEAN, BYTES_MAP, METADATA, Shape, TEXT, TEXT_MAP, kept, optional, pointer,
 };
@@ -75,6 +74,9 @@ static REQUIRED_KEYS: [(&str, &[&str]); 4] = [
     ("kubernetes.io/ssh-auth", &["ssh-privatekey"]),
     ("kubernetes.io/tls", &["tls.crt", "tls.key"]),
 ];
+
+/// The largest sum of all values of a Secret or a ConfigMap, in bytes.
+pub(super) const SIZE_LIMIT: usize = 1 << 20;
 
 /// Returns the number of bytes that Base64 text stands for.
 pub(super) fn decoded_length(text: &str) -> usize {

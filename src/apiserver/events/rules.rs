@@ -190,10 +190,11 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::apiserver::patch::merge_patch;
 
     /// An Event that the newer face takes, in the core form, with `changes` on top.
     fn event(changes: &Value) -> Value {
-        let mut event = json!({
+        let event = json!({
             "metadata": {"name": "e", "namespace": "team"},
             "involvedObject": {"kind": "G", "name": "g1", "namespace": "team"},
             "related": {"kind": "ConfigMap", "name": "cm"},
@@ -202,8 +203,7 @@ mod tests {
             "eventTime": "2026-01-01T00:00:00.000000Z",
             "reportingComponent": "example.com/c", "reportingInstance": "c-1",
         });
-        json_patch::merge(&mut event, changes);
-        event
+        merge_patch(&event, changes).unwrap()
     }
 
     fn told(causes: &[Cause]) -> Vec<String> {

@@ -106,7 +106,7 @@ async fn tell(
 /// Reads the objects that change, as they are.
 async fn live_objects(
     server: &Server,
-    desired: &[plan::Desired],
+    desired: &[Arc<plan::Desired>],
     plan: &Plan,
 ) -> Result<BTreeMap<ObjectKey, Value>, CommandError> {
     let mut keys: BTreeSet<&ObjectKey> = BTreeSet::new();

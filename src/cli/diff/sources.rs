@@ -15,8 +15,8 @@ use crate::git::folder::Folder;
 use crate::git::program::{Git, Limits};
 use crate::git::repository::Repository;
 use crate::git::tree::{Files, TreeLimits};
+use crate::gitops::cache::EvaluationCache;
 use crate::gitops::evaluate::{self, Evaluation};
-use crate::gitops::load::ParseCache;
 use crate::gitops::render::ChildRenderer;
 use crate::validate::{self, AllowedSecrets};
 
@@ -103,6 +103,12 @@ impl Sources {
             allowed_secrets: known.allowed_secrets.clone().map_or(AllowedSecrets::All, AllowedSecrets::Named),
             live: known.live.clone(),
         };
-        evaluate::evaluate(files, &self.renderer, &mut ParseCache::new(), known.values.as_ref(), &context)
+        evaluate::evaluate(
+            files,
+            &self.renderer,
+            &mut EvaluationCache::new(),
+            known.values.as_ref(),
+            &context,
+        )
     }
 }

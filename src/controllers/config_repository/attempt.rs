@@ -25,8 +25,9 @@ use crate::git::remote::Remote;
 use crate::git::repository::Repository;
 use crate::git::tree::{Files, TreeLimits};
 use crate::gitops::apply::{Applied, Target};
+use crate::gitops::cache::EvaluationCache;
 use crate::gitops::evaluate::{self, Evaluation};
-use crate::gitops::load::ParseCache;
+use crate::gitops::observed::Stage;
 use crate::gitops::pass::{self, PassOutcome};
 use crate::validate::{self, AllowedSecrets};
 
@@ -43,7 +44,9 @@ pub(super) struct Memory {
     newest: Option<Judged>,
     /// What the last commit wants that was carried out, as far as it could be.
     good: Option<Judged>,
-    parsed: ParseCache,
+    /// What the last pass went by that found nothing to do.
+    quiet: Option<Grounds>,
+    cache: EvaluationCache,
 }
 
 /// What somebody asks of a ConfigRepository: each change of it leads to an attempt at once.
@@ -63,6 +66,11 @@ impl Asked {
             confirmed_prune: annotation(labels::CONFIRM_PRUNE),
         }
     }
+
+    /// Returns the same without when it was asked for, which makes no difference to a pass.
+    fn without_request(self) -> Self {
+        Self { requested_at: None, ..self }
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -74,12 +82,22 @@ struct Judged {
     evaluation: Arc<Evaluation>,
 }
 
+/// What a pass goes by: on the same grounds it does the same.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Grounds {
+    commit: CommitId,
+    asked: Asked,
+    stage: Stage,
+}
+
 /// What a pass came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Brought {
     verdict: Verdict,
     /// Whether the revision was carried out, at least in part; otherwise nothing was written.
     took_hold: bool,
+    /// Whether everything was as the revision says before.
+    was_idle: bool,
 }
 
 /// What follows an attempt.
@@ -164,12 +182,21 @@ impl Controlled {
         };
         memory.newest = Some(judged.clone());
         if judged.evaluation.is_valid() {
+            let namespace = repository.namespace().unwrap_or_default();
+            let stage = self.settings.cluster.namespace(&namespace).stage();
+            let grounds =
+                Grounds { commit: judged.commit, asked: Asked::of(repository).without_request(), stage };
+            if memory.quiet.as_ref() == Some(&grounds) && draft.says_applied(&judged.commit.to_string()) {
+                return Verdict::Settled;
+            }
             let brought = self.bring_about(repository, &judged, repository.spec.prune, draft).await;
+            memory.quiet = brought.was_idle.then_some(grounds);
             if brought.took_hold {
                 memory.good = Some(judged);
             }
             return brought.verdict;
         }
+        memory.quiet = None;
         // The last good revision keeps running: what was changed on the cluster meanwhile is set right. Nothing is
         // pruned, since what the newest revision defines is not known.
         if let Some(good) = memory.good.clone() {
@@ -202,22 +229,29 @@ impl Controlled {
     ) -> Result<Judged, Fault> {
         let generation = repository.metadata.generation;
         let folder = self.settings.repositories.join(format!("{}.git", repository.uid().unwrap_or_default()));
-        let context = self.validation_context(repository);
+        let mut context = self.validation_context(repository);
+        let cluster = Arc::clone(&self.settings.cluster);
+        let owner = repository.uid().unwrap_or_default();
         let renderer = Arc::clone(&self.settings.renderer);
         let path = repository.spec.path.clone().unwrap_or_default();
         let path = path.trim_matches('/').to_owned();
         let path = if path == "." { String::new() } else { path };
         let values = repository.spec.values.clone();
-        // What was missing may be there by now.
-        let holds = |judged: &Judged| judged.evaluation.is_valid() || judged.live == context.live;
-        let known = memory.newest.clone().filter(|judged| judged.generation == generation && holds(judged));
-        let mut parsed = std::mem::take(&mut memory.parsed);
+        let known = memory.newest.clone().filter(|judged| judged.generation == generation);
+        let mut cache = std::mem::take(&mut memory.cache);
         let interrupt = Arc::clone(&self.interrupt);
         let work = tokio::task::spawn_blocking(move || {
             let read = || {
                 let mirror = Repository::open_or_create(&folder)?;
                 let commit = mirror.resolve(&remote, &reference)?;
-                if let Some(known) = known.filter(|known| known.commit == commit) {
+                let known = known.filter(|known| known.commit == commit);
+                if let Some(known) = known.as_ref().filter(|known| known.evaluation.is_valid()) {
+                    return Ok(known.clone());
+                }
+                // What was missing may be there by now.
+                let namespace = context.namespace.clone().unwrap_or_default();
+                context.live = cluster.namespace(&namespace).others(&owner);
+                if let Some(known) = known.filter(|known| known.live == context.live) {
                     return Ok(known);
                 }
                 let commit = fetch(&mirror, &remote, &reference, &folder, &interrupt)?;
@@ -227,11 +261,11 @@ impl Controlled {
                     return Err(Fault::PathMissing { commit: commit.to_string(), path: path.clone() });
                 };
                 let tree: &dyn Files = &tree;
-                let evaluation = evaluate::evaluate(tree, &*renderer, &mut parsed, values.as_ref(), &context);
+                let evaluation = evaluate::evaluate(tree, &*renderer, &mut cache, values.as_ref(), &context);
                 Ok(Judged { commit, generation, live: context.live, evaluation: Arc::new(evaluation) })
             };
             let judged = read();
-            (judged, parsed)
+            (judged, cache)
         });
         let ended = tokio::select! {
             ended = work => ended,
@@ -242,8 +276,8 @@ impl Controlled {
             }
         };
         match ended {
-            Ok((judged, parsed)) => {
-                memory.parsed = parsed;
+            Ok((judged, cache)) => {
+                memory.cache = cache;
                 judged
             }
             Err(error) => {
@@ -252,17 +286,16 @@ impl Controlled {
         }
     }
 
+    /// Returns what is known beside the definitions, without the live objects.
     fn validation_context(&self, repository: &ConfigRepository) -> validate::Context {
         let namespace = repository.namespace().unwrap_or_default();
-        let live = self.settings.cluster.namespace(&namespace);
-        let owner = repository.uid().unwrap_or_default();
         let allowed_secrets = match &repository.spec.allowed_secrets {
             None if self.settings.all_secrets => AllowedSecrets::All,
             None => AllowedSecrets::Named(BTreeSet::new()),
             Some(names) if names.iter().any(|name| name == ANY_SECRET) => AllowedSecrets::All,
             Some(names) => AllowedSecrets::Named(names.iter().cloned().collect()),
         };
-        validate::Context { namespace: Some(namespace.clone()), allowed_secrets, live: live.others(&owner) }
+        validate::Context { namespace: Some(namespace), allowed_secrets, live: BTreeSet::new() }
     }
 
     async fn bring_about(
@@ -293,7 +326,7 @@ impl Controlled {
         let owned = self.settings.cluster.namespace(&target.namespace).owned_by(&owner).len();
         let pass = pass::carry_out(&target, &self.settings.cluster, evaluation, guard, limit, correct).await;
         draft.differences(&revision, &pass.plan, &evaluation.desired, owned);
-        let nothing = |verdict: Verdict| Brought { verdict, took_hold: false };
+        let nothing = |verdict: Verdict| Brought { verdict, took_hold: false, was_idle: false };
         let applied = match &pass.outcome {
             PassOutcome::Refused(failures) if failures.iter().all(|failure| failure.refused) => {
                 draft.refused(&revision, evaluation, failures);
@@ -326,7 +359,7 @@ impl Controlled {
             draft.applied(&revision, evaluation);
             Verdict::Settled
         };
-        Brought { verdict, took_hold: true }
+        Brought { verdict, took_hold: true, was_idle: pass.was_idle() }
     }
 
     /// Tells people when a revision was applied or refused.

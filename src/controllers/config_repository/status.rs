@@ -1,6 +1,7 @@
 //! Writes the status of a ConfigRepository: the only place that does.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -13,7 +14,6 @@ use crate::api::config_repository::{
     FindingsSummary, InventorySummary, MAX_LISTED_DRIFT, MAX_LISTED_FINDINGS,
 };
 use crate::api::labels;
-use crate::digest;
 use crate::domain::plan::{Action, ApplyReason, Desired, Notice, ObjectKey, Plan};
 use crate::gitops::apply::Failure;
 use crate::gitops::evaluate::Evaluation;
@@ -40,6 +40,16 @@ impl Draft {
         Self { status, generation: repository.metadata.generation, now }
     }
 
+    /// Returns whether the status says that all of the revision is applied and nothing stands against it.
+    pub(super) fn says_applied(&self, revision: &str) -> bool {
+        let status = &self.status;
+        let revision = Some(revision);
+        condition::find(&status.conditions, ConditionType::Ready).is_some_and(|ready| {
+            ready.reason == Reason::Applied.as_str() && ready.observed_generation == self.generation
+        }) && status.last_applied_revision.as_deref() == revision
+            && status.last_attempted_revision.as_deref() == revision
+    }
+
     /// All of the revision is applied.
     pub(super) fn applied(&mut self, revision: &str, evaluation: &Evaluation) {
         let message = format!("{} objects of {} are applied", evaluation.desired.len(), short(revision));
@@ -53,7 +63,10 @@ impl Draft {
             *objects.entry(desired.key.kind.as_str().to_owned()).or_insert(0) += 1;
         }
         self.status.objects = objects;
-        self.status.inventory = Some(inventory(&evaluation.desired));
+        self.status.inventory = Some(InventorySummary {
+            count: evaluation.desired.len().try_into().unwrap_or(i64::MAX),
+            digest: evaluation.inventory_digest().to_owned(),
+        });
         self.settle(ConditionType::Ready, true, Reason::Applied, &message);
         self.settle(ConditionType::Reconciling, false, Reason::Applied, "nothing is under way");
         condition::remove(&mut self.status.conditions, ConditionType::Stalled);
@@ -133,7 +146,13 @@ impl Draft {
     }
 
     /// Tells what on the cluster differs from git, and which removals wait.
-    pub(super) fn differences(&mut self, revision: &str, plan: &Plan, desired: &[Desired], owned: usize) {
+    pub(super) fn differences(
+        &mut self,
+        revision: &str,
+        plan: &Plan,
+        desired: &[Arc<Desired>],
+        owned: usize,
+    ) {
         let drifted = drifted(plan, desired);
         if drifted.is_empty() {
             self.settle(ConditionType::Drifted, false, Reason::InSync, "the live objects are as git says");
@@ -220,18 +239,8 @@ pub(super) async fn store(
     api.replace_status(&repository.name_any(), &parameters, &next).await.map(|_| true)
 }
 
-fn inventory(desired: &[Desired]) -> InventorySummary {
-    let mut lines: Vec<String> =
-        desired.iter().map(|object| format!("{} {}\n", object.key, object.digest)).collect();
-    lines.sort();
-    InventorySummary {
-        count: lines.len().try_into().unwrap_or(i64::MAX),
-        digest: digest::sha256_hex(lines.concat()),
-    }
-}
-
 /// Returns what differs from git: what was changed on the cluster, and what was suspended by hand and stays so.
-fn drifted(plan: &Plan, desired: &[Desired]) -> Vec<DriftedObject> {
+fn drifted(plan: &Plan, desired: &[Arc<Desired>]) -> Vec<DriftedObject> {
     let mut fields: BTreeMap<&ObjectKey, Vec<String>> = BTreeMap::new();
     for action in &plan.actions {
         if let Action::Apply { desired: index, reason: ApplyReason::Drifted(changed), .. } = action {

@@ -16,7 +16,7 @@ use crate::api::task::{Task, TaskStatus};
 use crate::api::task_spawner::TaskSpawner;
 use crate::controllers::context::{Happened, RETRY};
 use crate::controllers::task::dereference::Known;
-use crate::controllers::task::{Controlled, TaskError, build, claims, record, status};
+use crate::controllers::task::{Controlled, TaskError, bounds, claims, record, status};
 use crate::domain::phase::{self, Step, Wait};
 use crate::executor::StartError;
 
@@ -110,11 +110,16 @@ impl Controlled {
             Wait::DependencyMissing(_) | Wait::Dependency(_) | Wait::Branch(_) | Wait::Slot => {
                 Duration::from_secs(30)
             }
+            // Nobody tells when there is room again.
+            Wait::Disk { .. } => Duration::from_secs(5),
         }))
     }
 
     async fn accept(&self, task: &Task, known: Known) -> Result<Action, TaskError> {
         let uid = task.metadata.uid.as_deref().unwrap_or_default();
+        if let Some(floor) = self.settings.executor.missing_room() {
+            return self.wait(task, &Wait::Disk { floor }).await;
+        }
         if let Err(obstacle) = self.claims.claim(uid, &task.name_any(), known.branch.clone()) {
             let wait = match obstacle {
                 claims::Obstacle::Branch(holder) => Wait::Branch(holder),
@@ -122,7 +127,7 @@ impl Controlled {
             };
             return self.wait(task, &wait).await;
         }
-        let next = status::accepted(task, &build::ignored_overrides(&task.spec), self.context.clock.now());
+        let next = status::accepted(task, &bounds::ignored_overrides(&task.spec), self.context.clock.now());
         let stored = self.write(task, next, "TaskCreated", false).await;
         if stored.is_err() {
             self.claims.release(uid);
@@ -148,6 +153,7 @@ impl Controlled {
                 Ok(Action::requeue(Duration::ZERO))
             }
             Err(StartError::NoSlot { .. }) => self.wait(task, &Wait::Slot).await,
+            Err(StartError::NoRoom { floor }) => self.wait(task, &Wait::Disk { floor }).await,
             Err(error) => Err(TaskError::Start(error)),
         }
     }

@@ -13,6 +13,7 @@ use crate::api::run::{self, FORMAT_VERSION, Plan, SKILLS_PLUGIN, Secrets, TOKEN_
 use crate::api::task::{AgentType, CredentialType, Task, TaskSpec};
 use crate::api::workspace::WorkspaceSpec;
 use crate::controllers::app_secret;
+use crate::controllers::task::bounds::{self, Bounds};
 use crate::digest;
 use crate::domain::phase::{MissingObject, Refusal};
 use crate::git::remote::RemoteUrl;
@@ -32,8 +33,8 @@ pub struct Machine {
     pub install_environment: BTreeMap<String, String>,
     /// Files and folders that no agent may see.
     pub private: Vec<PathBuf>,
-    /// The least sandbox that a run needs.
-    pub sandbox: run::SandboxLevel,
+    /// What runs are kept from, and what they may use.
+    pub bounds: Bounds,
 }
 
 /// A Task with everything that it names.
@@ -92,27 +93,6 @@ pub(crate) fn secret_names(
     names
 }
 
-/// Returns the parts of `podOverrides` that have no effect on this machine, by their names.
-pub(crate) fn ignored_overrides(spec: &TaskSpec) -> Vec<&'static str> {
-    let Some(overrides) = &spec.pod_overrides else { return Vec::new() };
-    let parts = [
-        ("labels", !overrides.labels.is_empty()),
-        ("resources", overrides.resources.is_some()),
-        ("nodeSelector", !overrides.node_selector.is_empty()),
-        ("tolerations", !overrides.tolerations.is_empty()),
-        ("affinity", overrides.affinity.is_some()),
-        ("imagePullSecrets", !overrides.image_pull_secrets.is_empty()),
-        ("serviceAccountName", overrides.service_account_name.is_some()),
-        ("volumes", !overrides.volumes.is_empty()),
-        ("volumeMounts", !overrides.volume_mounts.is_empty()),
-        ("podSecurityContext", overrides.pod_security_context.is_some()),
-        ("containerSecurityContext", overrides.container_security_context.is_some()),
-        ("extraContainers", !overrides.extra_containers.is_empty()),
-        ("extraInitContainers", !overrides.extra_init_containers.is_empty()),
-    ];
-    parts.into_iter().filter(|(_, is_set)| *is_set).map(|(name, _)| name).collect()
-}
-
 /// Returns the plan of the run and what it may know.
 pub(crate) fn build(order: &Order<'_>, machine: &Machine) -> Result<(Plan, Secrets), Obstacle> {
     let spec = &order.task.spec;
@@ -134,7 +114,6 @@ pub(crate) fn build(order: &Order<'_>, machine: &Machine) -> Result<(Plan, Secre
         environment.insert("GH_HOST".to_owned(), host);
     }
     let label = |key: &str| metadata.labels.as_ref().and_then(|all| all.get(key)).cloned();
-    let deadline = spec.pod_overrides.as_ref().and_then(|overrides| overrides.active_deadline_seconds);
     let plan = Plan {
         version: FORMAT_VERSION,
         run: metadata.uid.clone().unwrap_or_default(),
@@ -158,33 +137,13 @@ pub(crate) fn build(order: &Order<'_>, machine: &Machine) -> Result<(Plan, Secre
         skills: skills(order.agent_configs, machine)?,
         mcp_servers: mcp_servers(order, &mut secrets),
         item: item(order),
-        limits: run::Limits {
-            active_deadline_seconds: deadline.and_then(|seconds| u64::try_from(seconds).ok()),
-            ..run::Limits::default()
-        },
-        sandbox: run::Sandbox {
-            minimum: minimum_sandbox(spec.agent, machine),
-            private: machine.private.clone(),
-            ..run::Sandbox::default()
-        },
+        limits: bounds::limits(spec, &machine.bounds)?,
+        sandbox: sandbox(order, machine)?,
     };
     Ok((plan, secrets))
 }
 
-/// Returns the least sandbox of a run: a script is its author's own, a model may be talked into anything and is kept
-/// from the files of the host.
-fn minimum_sandbox(agent: AgentType, machine: &Machine) -> run::SandboxLevel {
-    match agent {
-        AgentType::Shell => machine.sandbox,
-        AgentType::ClaudeCode
-        | AgentType::Codex
-        | AgentType::Gemini
-        | AgentType::OpenCode
-        | AgentType::Cursor => machine.sandbox.max(run::SandboxLevel::Files),
-    }
-}
-
-fn refused(reason: Reason, message: impl Into<String>) -> Obstacle {
+pub(super) fn refused(reason: Reason, message: impl Into<String>) -> Obstacle {
     Obstacle::Refused(Refusal { reason, message: message.into() })
 }
 
@@ -309,6 +268,19 @@ fn add_git_credential(order: &Order<'_>, secrets: &mut Secrets) -> Result<(), Ob
 fn forge_host(order: &Order<'_>) -> Option<String> {
     let host = RemoteUrl::parse(&order.workspace?.repo).ok()?.web_host()?;
     (!host.eq_ignore_ascii_case("github.com")).then_some(host)
+}
+
+/// Returns how the agent is held. A forge on the loopback of this machine stays within its reach.
+fn sandbox(order: &Order<'_>, machine: &Machine) -> Result<run::Sandbox, Obstacle> {
+    let mut sandbox = bounds::sandbox(order.task, machine)?;
+    let repository = order.workspace.and_then(|workspace| RemoteUrl::parse(&workspace.repo).ok());
+    if let Some(port) = repository.as_ref().and_then(RemoteUrl::loopback_port)
+        && sandbox.network == run::Network::Guarded
+        && !sandbox.loopback_ports.contains(&port)
+    {
+        sandbox.loopback_ports.push(port);
+    }
+    Ok(sandbox)
 }
 
 /// Returns the packages of skills to install.

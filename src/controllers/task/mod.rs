@@ -4,6 +4,7 @@
 //! was started is known from the run's own folder and never from memory alone.
 
 mod act;
+pub mod bounds;
 pub mod build;
 mod claims;
 mod dereference;

@@ -8,7 +8,7 @@ use kube::api::{Api, PostParams};
 use crate::api::condition::{self, Condition, ConditionType, Observation, Reason};
 use crate::api::labels;
 use crate::api::phase::TaskPhase;
-use crate::api::run::Outcome;
+use crate::api::run::{NetworkHold, Outcome, SandboxLevel};
 use crate::api::task::{Task, TaskStatus, Usage};
 use crate::domain::outcome;
 use crate::domain::phase::{Refusal, Wait};
@@ -47,6 +47,7 @@ pub(crate) fn finished(task: &Task, outcome: &Outcome) -> TaskStatus {
     status.run_id = task.metadata.uid.clone();
     status.start_time = Some(Time(outcome.started_at));
     status.completion_time = Some(Time(outcome.finished_at));
+    set_sandboxed(&mut status.conditions, outcome, task.metadata.generation);
     status.outputs = outcome.outputs.iter().take(MOST_OUTPUTS).map(|line| cut(line)).collect();
     status.results = outcome.results.iter().map(|(key, value)| (key.clone(), cut(value))).collect();
     status.usage = outcome.usage.as_ref().map(|usage| Usage {
@@ -112,6 +113,29 @@ fn set_ignored(conditions: &mut Vec<Condition>, ignored: &[&str], generation: Op
     let observation =
         Observation::new(ConditionType::OverridesIgnored, true, Reason::UnsupportedHere, message);
     condition::set(conditions, observation, generation, now);
+}
+
+fn set_sandboxed(conditions: &mut Vec<Condition>, outcome: &Outcome, generation: Option<i64>) {
+    let Some(level) = outcome.sandbox else { return };
+    let (reason, held) = match level {
+        SandboxLevel::None => (Reason::Unrestricted, "nothing was held"),
+        SandboxLevel::Limited => (Reason::Limited, "the files of the machine were not guarded"),
+        SandboxLevel::Files => (Reason::Files, "the files of the machine were guarded"),
+        SandboxLevel::Isolated => (Reason::Isolated, "files, signals and abstract sockets were guarded"),
+        SandboxLevel::Enclosed => (Reason::Enclosed, "it had processes, files and sockets of its own"),
+    };
+    let network = match outcome.network {
+        None | Some(NetworkHold::Open) => "it had the network of the machine",
+        Some(NetworkHold::Ports) => {
+            "it had the network of the machine without plain HTTP and without the API of Kelos"
+        }
+        Some(NetworkHold::Proxied) => "it had a loopback of its own and reached others through the proxy",
+        Some(NetworkHold::Closed) => "it had no network",
+    };
+    let is_guarded = level >= SandboxLevel::Files;
+    let observation =
+        Observation::new(ConditionType::Sandboxed, is_guarded, reason, format!("{held}; {network}"));
+    condition::set(conditions, observation, generation, outcome.finished_at);
 }
 
 fn cut(text: &str) -> String {

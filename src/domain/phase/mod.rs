@@ -100,6 +100,11 @@ pub enum Wait {
     Branch(String),
     /// As many runs go on as may.
     Slot,
+    /// The disk has less room than a run needs to begin.
+    Disk {
+        /// Bytes that must be free.
+        floor: u64,
+    },
 }
 
 impl Wait {
@@ -115,6 +120,7 @@ impl Wait {
             Self::DependencyMissing(_) | Self::Dependency(_) => Reason::WaitingForDependency,
             Self::Branch(_) => Reason::WaitingForBranch,
             Self::Slot => Reason::WaitingForSlot,
+            Self::Disk { .. } => Reason::WaitingForDisk,
         }
     }
 
@@ -131,6 +137,9 @@ impl Wait {
             Self::Dependency(name) => format!("waits for the Task {name}, on which it depends"),
             Self::Branch(name) => format!("waits for the Task {name}, which works on the same branch"),
             Self::Slot => "waits until another run ends, as many go on as may".to_owned(),
+            Self::Disk { floor } => {
+                format!("waits until the disk of the data folder has {floor} free bytes (--disk-floor)")
+            }
         }
     }
 }

@@ -20,6 +20,7 @@ fn finished() -> RunState {
         results: BTreeMap::new(),
         usage: None,
         sandbox: None,
+        network: None,
         log_bytes: 0,
     }))
 }

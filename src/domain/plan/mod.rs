@@ -4,10 +4,15 @@
 //! became of the object since. The other kinds are held at what git says. Nothing here reads a clock or a
 //! cluster; the caller brings the cluster's view and carries the actions out in the order given.
 
+mod text;
+
+use std::borrow::Borrow;
 use std::collections::{BTreeMap, HashSet};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use serde_json::Value;
+
+pub use text::ObjectText;
 
 use crate::api::kind::Kind;
 use crate::domain::graph;
@@ -76,7 +81,7 @@ pub struct Desired {
     /// Which object.
     pub key: ObjectKey,
     /// `apiVersion`, `kind`, `metadata` (name, labels, annotations) and `spec`, as git says.
-    pub manifest: Arc<Value>,
+    pub manifest: ObjectText,
     /// Digest of the manifest.
     pub digest: String,
     /// Digest of `spec` alone: the identity of a run request.
@@ -106,10 +111,31 @@ pub struct Observed {
     pub deleting: bool,
     /// Whether a manager other than the pass holds `spec.suspend` at true.
     pub suspended_by_hand: bool,
-    /// Whether the live object is exactly what the last apply of this process returned.
-    pub untouched: bool,
     /// The live object, for finding drift.
-    pub object: Arc<Value>,
+    pub object: ObjectText,
+    /// In which fields (JSON pointers) the live object is not as the manifest of `digest` says, once somebody asked.
+    pub drift: OnceLock<Vec<String>>,
+}
+
+impl Observed {
+    /// Returns the fields of `manifest` whose live value differs; they are compared once.
+    fn drift_from(&self, manifest: &ObjectText) -> &[String] {
+        self.drift.get_or_init(|| drifted_fields(&manifest.to_value(), &self.object.to_value()))
+    }
+
+    /// Returns whether a plan makes the same of both.
+    pub fn is_as(&self, other: &Self) -> bool {
+        let Self { uid, owner, digest, spec_digest, finished, deleting, suspended_by_hand, object, drift: _ } =
+            self;
+        *uid == other.uid
+            && *owner == other.owner
+            && *digest == other.digest
+            && *spec_digest == other.spec_digest
+            && *finished == other.finished
+            && *deleting == other.deleting
+            && *suspended_by_hand == other.suspended_by_hand
+            && *object == other.object
+    }
 }
 
 /// Why an object is applied.
@@ -196,7 +222,7 @@ pub struct Plan {
 /// What the cluster holds in the target namespace.
 pub trait Cluster {
     /// Returns the object, if it is there.
-    fn get(&self, key: &ObjectKey) -> Option<Observed>;
+    fn get(&self, key: &ObjectKey) -> Option<Arc<Observed>>;
     /// Returns key and uid of every object that carries the ownership label of `owner` and may be pruned.
     fn owned_by(&self, owner: &str) -> Vec<(ObjectKey, String)>;
     /// Returns whether a Task of this name and spec digest has ended already, whatever became of the object.
@@ -204,13 +230,19 @@ pub trait Cluster {
 }
 
 /// Decides what brings the cluster to `desired` for the ConfigRepository with the uid `owner`.
-pub fn plan(desired: &[Desired], cluster: &dyn Cluster, owner: &str, guard: PruneGuard) -> Plan {
+pub fn plan<D: Borrow<Desired>>(
+    desired: &[D],
+    cluster: &dyn Cluster,
+    owner: &str,
+    guard: PruneGuard,
+) -> Plan {
     let mut plan = Plan::default();
     for index in apply_order(desired) {
-        if desired[index].key.kind == ManagedKind::Task {
-            plan_task(&mut plan, index, &desired[index], cluster, owner);
+        let wanted = desired[index].borrow();
+        if wanted.key.kind == ManagedKind::Task {
+            plan_task(&mut plan, index, wanted, cluster, owner);
         } else {
-            plan_held(&mut plan, index, &desired[index], cluster, owner);
+            plan_held(&mut plan, index, wanted, cluster, owner);
         }
     }
     plan_prunes(&mut plan, desired, cluster, owner, guard);
@@ -234,20 +266,17 @@ fn plan_held(plan: &mut Plan, index: usize, desired: &Desired, cluster: &dyn Clu
         plan.notices.push(Notice::BeingDeleted(desired.key.clone()));
         return;
     }
-    let keep_suspended =
-        observed.suspended_by_hand && desired.manifest.pointer("/spec/suspend") != Some(&Value::Bool(true));
+    let keep_suspended = observed.suspended_by_hand
+        && desired.manifest.to_value().pointer("/spec/suspend") != Some(&Value::Bool(true));
     if keep_suspended {
         plan.notices.push(Notice::SuspendedByHand(desired.key.clone()));
     }
     let reason = if observed.digest.as_deref() != Some(desired.digest.as_str()) || observed.owner.is_none() {
         Some(ApplyReason::Changed)
-    } else if observed.untouched {
-        None
     } else {
-        let mut fields = drifted_fields(&desired.manifest, &observed.object);
-        if keep_suspended {
-            fields.retain(|field| field != "/spec/suspend");
-        }
+        let is_kept = |field: &&String| keep_suspended && *field == "/spec/suspend";
+        let drift = observed.drift_from(&desired.manifest).iter();
+        let fields: Vec<String> = drift.filter(|field| !is_kept(field)).cloned().collect();
         (!fields.is_empty()).then_some(ApplyReason::Drifted(fields))
     };
     match reason {
@@ -279,17 +308,23 @@ fn plan_task(plan: &mut Plan, index: usize, desired: &Desired, cluster: &dyn Clu
     } else if observed.deleting {
         plan.notices.push(Notice::BeingDeleted(desired.key.clone()));
     } else if observed.finished {
-        plan.actions.push(Action::RunAgain { desired: index, uid: observed.uid });
+        plan.actions.push(Action::RunAgain { desired: index, uid: observed.uid.clone() });
     } else {
         plan.notices.push(Notice::WaitsForOlderRun(desired.key.clone()));
     }
 }
 
-fn plan_prunes(plan: &mut Plan, desired: &[Desired], cluster: &dyn Cluster, owner: &str, guard: PruneGuard) {
+fn plan_prunes<D: Borrow<Desired>>(
+    plan: &mut Plan,
+    desired: &[D],
+    cluster: &dyn Cluster,
+    owner: &str,
+    guard: PruneGuard,
+) {
     if !guard.enabled {
         return;
     }
-    let wanted: HashSet<&ObjectKey> = desired.iter().map(|object| &object.key).collect();
+    let wanted: HashSet<&ObjectKey> = desired.iter().map(|object| &object.borrow().key).collect();
     let owned = cluster.owned_by(owner);
     let mut leaving: Vec<&(ObjectKey, String)> =
         owned.iter().filter(|(key, _)| !wanted.contains(key)).collect();
@@ -310,19 +345,21 @@ fn plan_prunes(plan: &mut Plan, desired: &[Desired], cluster: &dyn Cluster, owne
 /// Returns the indexes of `desired` in apply order: by kind, Tasks after the Tasks they depend on, then by name.
 ///
 /// With a dependency cycle Tasks stay in name order; the validation refuses cycles before this is reached.
-pub fn apply_order(desired: &[Desired]) -> Vec<usize> {
+pub fn apply_order<D: Borrow<Desired>>(desired: &[D]) -> Vec<usize> {
+    let key = |index: usize| &desired[index].borrow().key;
     let mut indexes: Vec<usize> = (0..desired.len()).collect();
-    indexes.sort_by(|left, right| desired[*left].key.cmp(&desired[*right].key));
-    let first_task = indexes.partition_point(|index| desired[*index].key.kind < ManagedKind::Task);
+    indexes.sort_by(|left, right| key(*left).cmp(key(*right)));
+    let first_task = indexes.partition_point(|index| key(*index).kind < ManagedKind::Task);
     let tasks = indexes.split_off(first_task);
     indexes.extend(dependency_order(desired, &tasks));
     indexes
 }
 
-fn dependency_order(desired: &[Desired], tasks: &[usize]) -> Vec<usize> {
+fn dependency_order<D: Borrow<Desired>>(desired: &[D], tasks: &[usize]) -> Vec<usize> {
+    let task = |index: usize| desired[index].borrow();
     let by_name: BTreeMap<&str, usize> =
-        tasks.iter().map(|index| (desired[*index].key.name.as_str(), *index)).collect();
-    let needs = |index: usize| desired[index].depends_on.iter().map(String::as_str).collect();
+        tasks.iter().map(|index| (task(*index).key.name.as_str(), *index)).collect();
+    let needs = |index: usize| task(index).depends_on.iter().map(String::as_str).collect();
     let dependencies: graph::Dependencies<'_> =
         by_name.iter().map(|(name, index)| (*name, needs(*index))).collect();
     match graph::order(&dependencies) {

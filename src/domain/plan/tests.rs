@@ -6,12 +6,12 @@ const OWNER: &str = "repository-uid";
 
 #[derive(Default)]
 struct FakeCluster {
-    objects: BTreeMap<ObjectKey, Observed>,
+    objects: BTreeMap<ObjectKey, Arc<Observed>>,
     runs: HashSet<(String, String)>,
 }
 
 impl Cluster for FakeCluster {
-    fn get(&self, key: &ObjectKey) -> Option<Observed> {
+    fn get(&self, key: &ObjectKey) -> Option<Arc<Observed>> {
         self.objects.get(key).cloned()
     }
 
@@ -35,8 +35,8 @@ fn key(kind: ManagedKind, name: &str) -> ObjectKey {
 fn desired(kind: ManagedKind, name: &str, digest: &str) -> Desired {
     Desired {
         key: key(kind, name),
-        manifest: Arc::new(
-            json!({"kind": kind.as_str(), "metadata": {"name": name}, "spec": {"value": digest}}),
+        manifest: ObjectText::of(
+            &json!({"kind": kind.as_str(), "metadata": {"name": name}, "spec": {"value": digest}}),
         ),
         digest: digest.to_owned(),
         spec_digest: digest.to_owned(),
@@ -55,13 +55,14 @@ fn observed(of: &Desired) -> Observed {
         finished: false,
         deleting: false,
         suspended_by_hand: false,
-        untouched: false,
-        object: Arc::clone(&of.manifest),
+        object: of.manifest.clone(),
+        drift: OnceLock::new(),
     }
 }
 
 fn cluster(objects: impl IntoIterator<Item = (ObjectKey, Observed)>) -> FakeCluster {
-    FakeCluster { objects: objects.into_iter().collect(), runs: HashSet::new() }
+    let objects = objects.into_iter().map(|(key, observed)| (key, Arc::new(observed)));
+    FakeCluster { objects: objects.collect(), runs: HashSet::new() }
 }
 
 const OPEN: PruneGuard = PruneGuard { enabled: true, limit_percent: 50, confirmed: false };
@@ -82,8 +83,8 @@ fn missing_changed_and_drifted_objects_are_applied() {
     let mut older = observed(&changed);
     older.digest = Some("1".to_owned());
     let mut touched = observed(&drifted);
-    touched.object =
-        Arc::new(json!({"kind": "Workspace", "metadata": {"name": "drifted"}, "spec": {"value": "by hand"}}));
+    let live = json!({"kind": "Workspace", "metadata": {"name": "drifted"}, "spec": {"value": "by hand"}});
+    touched.object = ObjectText::of(&live);
     let cluster = cluster([(changed.key.clone(), older), (drifted.key.clone(), touched)]);
     let plan = plan(&[missing, changed, drifted], &cluster, OWNER, OPEN);
     let reasons: Vec<_> = plan

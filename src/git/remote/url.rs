@@ -140,6 +140,14 @@ impl RemoteUrl {
         }
     }
 
+    /// Returns the port of a server on the loopback of this machine that is asked over http or https.
+    pub fn loopback_port(&self) -> Option<u16> {
+        let Place::Http { secure, host, port } = &self.place else { return None };
+        let address = host.trim_start_matches('[').trim_end_matches(']').parse::<std::net::IpAddr>();
+        let is_loopback = host == "localhost" || address.is_ok_and(|address| address.is_loopback());
+        is_loopback.then(|| port.unwrap_or(if *secure { 443 } else { 80 }))
+    }
+
     /// Returns the last two parts of the path, `owner` and `name` on a forge, without `.git`.
     pub fn owner_and_name(&self) -> Option<(&str, &str)> {
         let path = self.text.trim_end_matches('/');
@@ -438,8 +446,17 @@ mod tests {
             ("file:///srv/acme/app.git", None, Some(("acme", "app"))),
             ("git@host:app", Some("host"), None),
         ] {
-            let url = url(text);
-            assert_eq!((url.web_host().as_deref(), url.owner_and_name()), (host, parts), "{text}");
+            let parsed = url(text);
+            assert_eq!((parsed.web_host().as_deref(), parsed.owner_and_name()), (host, parts), "{text}");
+        }
+        for (text, port) in [
+            ("https://localhost:8443/a", Some(8443)),
+            ("http://127.0.0.1/a", Some(80)),
+            ("https://[::1]/a", Some(443)),
+            ("https://localhost.example/a", None),
+            ("git@localhost:a", None),
+        ] {
+            assert_eq!(url(text).loopback_port(), port, "{text}");
         }
     }
 

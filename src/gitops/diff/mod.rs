@@ -6,6 +6,7 @@ mod fields;
 #[cfg(test)]
 mod tests;
 
+use std::borrow::Borrow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
@@ -89,12 +90,13 @@ impl Difference {
 }
 
 /// Compares two sets of definitions; without a cluster, a Task counts as run by the older one.
-pub fn between(before: &[Desired], after: &[Desired], now: Timestamp) -> Difference {
-    let old: BTreeMap<&ObjectKey, &Desired> = before.iter().map(|object| (&object.key, object)).collect();
-    let wanted: BTreeSet<&ObjectKey> = after.iter().map(|object| &object.key).collect();
+pub fn between<D: Borrow<Desired>>(before: &[D], after: &[D], now: Timestamp) -> Difference {
+    let before = || before.iter().map(Borrow::<Desired>::borrow);
+    let old: BTreeMap<&ObjectKey, &Desired> = before().map(|object| (&object.key, object)).collect();
+    let wanted: BTreeSet<&ObjectKey> = after.iter().map(|object| &object.borrow().key).collect();
     let mut difference = Difference::default();
     for index in crate::domain::plan::apply_order(after) {
-        let desired = &after[index];
+        let desired = after[index].borrow();
         let known = old.get(&desired.key);
         if known.is_some_and(|known| known.digest == desired.digest) {
             continue;
@@ -106,10 +108,10 @@ pub fn between(before: &[Desired], after: &[Desired], now: Timestamp) -> Differe
             (Some(_), ManagedKind::Task) => Effect::RunsAgain,
             (Some(_), _) => Effect::Changed,
         };
-        let known = known.map(|known| &*known.manifest);
-        difference.objects.push(of(desired, effect, known, &desired.manifest, now));
+        let known = known.map(|known| known.manifest.to_value());
+        difference.objects.push(of(desired, effect, known.as_ref(), &desired.manifest.to_value(), now));
     }
-    let mut gone: Vec<&Desired> = before.iter().filter(|object| !wanted.contains(&object.key)).collect();
+    let mut gone: Vec<&Desired> = before().filter(|object| !wanted.contains(&object.key)).collect();
     gone.sort_by(|left, right| removal_order(&left.key, &right.key));
     difference.objects.extend(gone.into_iter().map(|object| removed(&object.key, Effect::Removed)));
     difference
@@ -119,8 +121,8 @@ pub fn between(before: &[Desired], after: &[Desired], now: Timestamp) -> Differe
 ///
 /// `live` holds the objects that change as they are, `preview` what the server would make of them; without a preview
 /// the definition stands in for it.
-pub fn planned(
-    desired: &[Desired],
+pub fn planned<D: Borrow<Desired>>(
+    desired: &[D],
     plan: &Plan,
     live: &BTreeMap<ObjectKey, Value>,
     preview: &BTreeMap<usize, Value>,
@@ -139,9 +141,9 @@ pub fn planned(
                 continue;
             }
         };
-        let object = &desired[index];
-        let after = preview.get(&index).unwrap_or(&object.manifest);
-        difference.objects.push(of(object, effect, live.get(&object.key), after, now));
+        let object = desired[index].borrow();
+        let after = preview.get(&index).cloned().unwrap_or_else(|| object.manifest.to_value());
+        difference.objects.push(of(object, effect, live.get(&object.key), &after, now));
     }
     for key in &plan.held_prunes {
         difference.objects.push(removed(key, Effect::RemovalHeld));
@@ -149,9 +151,10 @@ pub fn planned(
     for notice in &plan.notices {
         match notice {
             Notice::WaitsForOlderRun(key) => {
-                if let Some(object) = desired.iter().find(|object| object.key == *key) {
-                    let known = live.get(key);
-                    difference.objects.push(of(object, Effect::RunsAgainLater, known, &object.manifest, now));
+                let mut all = desired.iter().map(Borrow::<Desired>::borrow);
+                if let Some(object) = all.find(|object| object.key == *key) {
+                    let (known, after) = (live.get(key), object.manifest.to_value());
+                    difference.objects.push(of(object, Effect::RunsAgainLater, known, &after, now));
                 }
             }
             Notice::OwnedByAnother(key) => {

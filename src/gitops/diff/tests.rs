@@ -3,7 +3,7 @@ use std::sync::Arc;
 use serde_json::json;
 
 use super::*;
-use crate::domain::plan::ObjectKey;
+use crate::domain::plan::{ObjectKey, ObjectText};
 
 fn now() -> Timestamp {
     "2026-03-01T09:00:00Z".parse().unwrap()
@@ -17,7 +17,7 @@ fn desired(kind: ManagedKind, name: &str, spec: &Value) -> Desired {
         key: ObjectKey { kind, name: name.to_owned() },
         digest: crate::digest::sha256_hex(manifest.to_string()),
         spec_digest: crate::digest::sha256_hex(spec.to_string()),
-        manifest: Arc::new(manifest),
+        manifest: ObjectText::of(&manifest),
         file: Arc::from("a.yaml"),
         line: 3,
         depends_on: Vec::new(),
@@ -45,7 +45,7 @@ fn revisions_are_compared_by_what_they_do() {
     let task = |name: &str, prompt: &str| desired(ManagedKind::Task, name, &json!({"prompt": prompt}));
     let mut annotated = task("noted", "x");
     annotated.digest = "other".to_owned();
-    annotated.manifest = Arc::new(json!({
+    annotated.manifest = ObjectText::of(&json!({
         "kind": "Task", "metadata": {"name": "noted", "annotations": {"a": "b"}}, "spec": {"prompt": "x"},
     }));
     let before = [

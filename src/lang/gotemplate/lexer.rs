@@ -1,6 +1,6 @@
 //! Template text to actions and their tokens, by the rules of Go's lexer.
 
-use super::template::TemplateError;
+use super::error::TemplateError;
 
 /// What a token is.
 #[derive(Debug, Clone, PartialEq)]

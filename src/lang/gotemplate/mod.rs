@@ -12,6 +12,7 @@
 //!   another map with `<no value>`.
 //! - A string with bytes that are not UTF-8 (`"\xff"`) is refused.
 
+mod error;
 mod lexer;
 mod reference;
 mod rewrite;
@@ -20,5 +21,6 @@ mod template;
 #[cfg(test)]
 mod tests;
 
+pub use error::TemplateError;
 pub use reference::Reference;
-pub use template::{Missing, Template, TemplateError, escape};
+pub use template::{Missing, Template, escape};

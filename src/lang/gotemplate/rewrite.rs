@@ -1,7 +1,7 @@
 //! A template as the engine can bear it.
 
+use super::error::TemplateError;
 use super::lexer::{Action, Kind, Token};
-use super::template::TemplateError;
 
 /// The engine recurses for each of these, on the stack of whoever renders.
 const MAX_PARENTHESES: usize = 32;

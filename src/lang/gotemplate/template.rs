@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use gtmpl_ng::{Context, ExecError, Func, FuncError, Limits, ParseError, Value, funcs};
 
+use super::error::TemplateError;
 use super::lexer::{self, Action};
 use super::reference::{self, Reference};
 use super::rewrite;
@@ -18,29 +19,6 @@ const MAX_ITERATIONS: usize = 100_000;
 const DEADLINE: Duration = Duration::from_secs(2);
 /// Messages of the engine may quote whole values.
 const MAX_MESSAGE_CHARACTERS: usize = 200;
-
-/// Why a template cannot be parsed or rendered.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TemplateError {
-    /// The line of the template, from 1.
-    pub line: usize,
-    /// What is wrong.
-    pub message: String,
-}
-
-impl TemplateError {
-    pub(super) fn new(line: usize, message: impl Into<String>) -> Self {
-        Self { line, message: message.into() }
-    }
-}
-
-impl fmt::Display for TemplateError {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "line {}: {}", self.line, self.message)
-    }
-}
-
-impl std::error::Error for TemplateError {}
 
 /// What a variable that is not there does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

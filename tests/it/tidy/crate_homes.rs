@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use crate::tidy::source::{Source, library, paths, text};
 
 /// Crates, and the files or folders of `src` that alone name them.
-const HOMES: [(&str, &[&str]); 29] = [
+const HOMES: [(&str, &[&str]); 28] = [
     ("anyhow", &["cli", "controllers", "daemon"]),
     ("axum", &["apiserver", "daemon"]),
     ("chrono", &["lang/cron"]),
@@ -19,7 +19,6 @@ const HOMES: [(&str, &[&str]); 29] = [
     ("http_body_util", &["apiserver"]),
     ("hyper", &["apiserver"]),
     ("hyper_util", &["apiserver"]),
-    ("json_patch", &["apiserver"]),
     ("jsonschema", &["validate"]),
     ("landlock", &["runner"]),
     ("rcgen", &["apiserver"]),

@@ -20,7 +20,7 @@ const MAY_NAME: [(&str, &[&str]); 15] = [
     ("runner", &["git::program", "git::remote", "git::reference", "git::error", "api"]),
     ("executor", &["domain", "api"]),
     ("gitops", &["git", "validate", "domain", "api", "lang"]),
-    ("ledger", &["git", "api", "lang"]),
+    ("ledger", &["git", "domain", "api", "lang"]),
     ("controllers", &["gitops", "ledger", "executor", "forge", "git", "validate", "domain", "api", "lang"]),
     (
         "daemon",

@@ -5,10 +5,10 @@ use std::path::Path;
 
 use kelos::git::folder::Folder;
 use kelos::git::tree::TreeLimits;
+use kelos::gitops::cache::EvaluationCache;
 use kelos::gitops::evaluate::evaluate;
-use kelos::gitops::load::ParseCache;
 use kelos::gitops::render::ChildRenderer;
-use kelos::validate::{Context, Manifest, check};
+use kelos::validate::{Context, Facts, Manifest, Placed, check_object, check_tree, facts};
 use kelos::yaml::{self, Limits};
 use serde_json::Value;
 
@@ -18,7 +18,7 @@ use crate::tidy::source::{files, root, text};
 fn the_template_of_a_config_repository_has_no_findings() {
     let folder = Folder::open(&root().join("repo-template"), &TreeLimits::default()).unwrap();
     let renderer = ChildRenderer { program: Path::new(env!("CARGO_BIN_EXE_kelos")).to_path_buf() };
-    let evaluation = evaluate(&folder, &renderer, &mut ParseCache::new(), None, &Context::default());
+    let evaluation = evaluate(&folder, &renderer, &mut EvaluationCache::new(), None, &Context::default());
     let findings: Vec<String> = evaluation.findings.iter().map(ToString::to_string).collect();
     assert!(findings.is_empty(), "{}", findings.join("\n"));
     let mut kinds: BTreeMap<&str, usize> = BTreeMap::new();
@@ -56,7 +56,14 @@ fn examples_have_no_findings_and_hold_no_secrets() {
             .map(|(document, (file, value))| Manifest { file, document, value })
             .collect();
         assert!(!manifests.is_empty(), "{documents:?}");
-        let findings = check(&manifests, &context);
+        let facts: Vec<Facts> = manifests.iter().map(|manifest| facts(manifest.value)).collect();
+        let placed: Vec<Placed<'_>> = manifests
+            .iter()
+            .zip(&facts)
+            .map(|(manifest, facts)| Placed { file: manifest.file, document: manifest.document, facts })
+            .collect();
+        let mut findings = check_tree(&placed, &context);
+        findings.extend(manifests.iter().flat_map(|manifest| check_object(manifest, &context)));
         wrong.extend(findings.iter().map(|finding| format!("{}: {}", finding.file, finding.message)));
         for (file, secret) in secrets {
             let values = secret["stringData"].as_object().unwrap().values();

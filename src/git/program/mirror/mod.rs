@@ -111,13 +111,7 @@ impl Git {
         brought
     }
 
-    fn bring(
-        &self,
-        mirror: &Path,
-        remote: &Remote,
-        lock: &File,
-        limits: Limits<'_>,
-    ) -> Result<(), GitError> {
+    fn bring(&self, mirror: &Path, remote: &Remote, lock: &File, limits: Limits<'_>) -> Result<(), GitError> {
         let local =
             |operation| Call { git_dir: Some(mirror), lock: Some(lock), ..Call::new(operation, limits) };
         if !mirror.join("HEAD").exists() {

@@ -1,0 +1,203 @@
+//! Evaluations of trees that change, with and without what is remembered of the last one.
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use bytes::Bytes;
+use serde_json::Value;
+
+use crate::digest;
+use crate::git::error::GitError;
+use crate::git::id::BlobId;
+use crate::git::tree::{EntryKind, Files, Tree, TreeEntry};
+use crate::gitops::cache::EvaluationCache;
+use crate::gitops::evaluate::{Evaluation, evaluate};
+use crate::gitops::render::{Rendered, Renderer};
+use crate::validate::{AllowedSecrets, Context};
+
+/// Files in memory that tell which of them were read.
+#[derive(Debug)]
+struct Memory {
+    tree: Tree,
+    texts: BTreeMap<String, String>,
+    read: Mutex<Vec<String>>,
+}
+
+impl Memory {
+    fn of(files: &[(&str, &str)]) -> Self {
+        let texts = files.iter().map(|(path, text)| ((*path).to_owned(), (*text).to_owned())).collect();
+        Self::with(texts)
+    }
+
+    fn with(texts: BTreeMap<String, String>) -> Self {
+        let entry = |(path, text): (&String, &String)| TreeEntry {
+            path: path.clone(),
+            kind: EntryKind::File,
+            blob: BlobId::parse(digest::sha256_hex(text).get(..40).unwrap()).ok(),
+            size: text.len().try_into().unwrap(),
+        };
+        let tree = Tree { id: None, entries: texts.iter().map(entry).collect(), oddities: Vec::new() };
+        Self { tree, texts, read: Mutex::default() }
+    }
+
+    /// Returns what was read since the last time.
+    fn take_read(&self) -> Vec<String> {
+        let mut read = std::mem::take(&mut *self.read.lock().unwrap());
+        read.sort();
+        read
+    }
+}
+
+impl Files for Memory {
+    fn tree(&self) -> &Tree {
+        &self.tree
+    }
+
+    fn read(&self, entry: &TreeEntry, _: u64) -> Result<Bytes, GitError> {
+        self.read.lock().unwrap().push(entry.path.clone());
+        Ok(Bytes::from(self.texts[&entry.path].clone()))
+    }
+}
+
+/// Copies templates, with `@` replaced by the value of that name, and counts how often it was asked.
+#[derive(Debug, Default)]
+struct Copies(AtomicUsize);
+
+impl Renderer for Copies {
+    fn render(
+        &self,
+        sources: BTreeMap<String, String>,
+        names: Vec<String>,
+        values: Value,
+    ) -> Result<BTreeMap<String, Rendered>, String> {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        let value = values["at"].as_str().unwrap_or("nothing").to_owned();
+        Ok(names.into_iter().map(|name| (name.clone(), Ok(sources[&name].replace('@', &value)))).collect())
+    }
+}
+
+fn evaluated(files: &Memory, cache: &mut EvaluationCache) -> Evaluation {
+    evaluate(files, &Copies::default(), cache, None, &Context::default())
+}
+
+/// Returns everything that an evaluation says.
+fn told(evaluation: &Evaluation) -> String {
+    format!("{:#?}\n{:#?}\n{}", evaluation.desired, evaluation.findings, evaluation.inventory_digest())
+}
+
+fn spawner(name: &str, prompt: &str) -> String {
+    format!(
+        "apiVersion: kelos.dev/v1alpha1\nkind: TaskSpawner\nmetadata: {{name: {name}}}\nspec:\n  \
+         when: {{cron: {{schedule: \"0 9 * * *\"}}}}\n  taskTemplate: {{type: shell, promptTemplate: {prompt}}}\n"
+    )
+}
+
+#[test]
+fn a_file_that_did_not_change_is_not_read_again() {
+    let mut cache = EvaluationCache::new();
+    let (one, two, three) = (spawner("one", "a"), spawner("two", "a"), spawner("two", "b"));
+    let files = Memory::of(&[("1.yaml", &one), ("2.yaml", &two)]);
+    assert!(evaluated(&files, &mut cache).is_valid());
+    assert_eq!(files.take_read(), ["1.yaml", "2.yaml"]);
+    let changed = Memory::of(&[("1.yaml", &one), ("2.yaml", &three)]);
+    let known = evaluated(&changed, &mut cache);
+    assert_eq!(changed.take_read(), ["2.yaml"]);
+    assert_eq!(told(&known), told(&evaluated(&changed, &mut EvaluationCache::new())));
+    let moved = Memory::of(&[("elsewhere/1.yaml", &one), ("2.yaml", &three)]);
+    let known = evaluated(&moved, &mut cache);
+    assert!(moved.take_read().is_empty());
+    assert_eq!(told(&known), told(&evaluated(&moved, &mut EvaluationCache::new())));
+}
+
+#[test]
+fn what_was_judged_with_other_knowledge_is_judged_again() {
+    let mut cache = EvaluationCache::new();
+    let text = spawner("one", "a").replace("{name: one}", "{name: one, namespace: here}");
+    let files = Memory::of(&[("1.yaml", &text)]);
+    for (namespace, findings) in [("here", 0), ("there", 1), ("here", 0)] {
+        let context = Context { namespace: Some(namespace.to_owned()), ..Context::default() };
+        let evaluation = evaluate(&files, &Copies::default(), &mut cache, None, &context);
+        assert_eq!(evaluation.findings.len(), findings, "{namespace}: {:?}", evaluation.findings);
+    }
+}
+
+#[test]
+fn templates_are_rendered_when_they_see_something_else() {
+    let (mut cache, renderer) = (EvaluationCache::new(), Copies::default());
+    let template = spawner("templated", "\"@\"");
+    let layout = "values: {at: first}\n";
+    let steps = [
+        (layout, "one", 1),
+        (layout, "two", 1),
+        ("values: {at: second}\n", "two", 2),
+        ("values: {at: second}\n# A comment.\n", "two", 2),
+    ];
+    for (layout, other, asked) in steps {
+        let other = spawner("other", other);
+        let files = Memory::of(&[("kelos.yaml", layout), ("a.yaml.tera", &template), ("b.yaml", &other)]);
+        let evaluation = evaluate(&files, &renderer, &mut cache, None, &Context::default());
+        assert_eq!(renderer.0.load(Ordering::Relaxed), asked, "{layout}{other}");
+        let word = if layout.contains("first") { "first" } else { "second" };
+        assert!(evaluation.desired[0].manifest.as_str().contains(word), "{:?}", evaluation.desired);
+    }
+}
+
+#[test]
+fn an_include_that_selects_nothing_is_told_where_it_stands() {
+    let layout = "values: {}\ninclude:\n  - spawners\n  - nowhere/\n";
+    let one = spawner("one", "a");
+    let files = Memory::of(&[("kelos.yaml", layout), ("spawners/1.yaml", &one)]);
+    let findings = evaluated(&files, &mut EvaluationCache::new()).findings;
+    let places: Vec<String> =
+        findings.iter().map(|finding| format!("{} {}", finding.place(), finding.path)).collect();
+    assert_eq!(places, ["kelos.yaml:4:5 $.include[1]"]);
+    assert_eq!(findings[0].excerpt.as_deref(), Some("  - nowhere/"));
+}
+
+#[test]
+fn what_is_remembered_changes_no_answer() {
+    let mut random = fastrand::Rng::with_seed(7);
+    let contents = [
+        spawner("a", "x"),
+        spawner("a", "y"),
+        spawner("b", "{$file: prompts/p.md}"),
+        spawner("b", "{$file: ./prompts/q.md}"),
+        spawner("c", "\"{{.Nothing}}\""),
+        spawner("d", "x").replace("shell", "shel"),
+        format!("{}---\n{}", spawner("e", "x"), spawner("f", "x, workspaceRef: {name: w}")),
+        "apiVersion: kelos.dev/v1alpha1\nkind: Workspace\nmetadata: {name: w}\nspec: {repo: 'https://example.com/x'}\n"
+            .to_owned(),
+        "not: [yaml".to_owned(),
+        "# nothing\n".to_owned(),
+    ];
+    let paths = ["1.yaml", "2.yaml", "folder/3.yaml", "folder/4.yaml.tera", "5.yaml"];
+    let prompts = ["prompts/p.md", "prompts/q.md"];
+    let (mut cache, mut files) = (EvaluationCache::new(), BTreeMap::new());
+    for step in 0..200 {
+        let choice = random.usize(..10);
+        let path = paths[random.usize(..paths.len())].to_owned();
+        match choice {
+            0 => drop(files.remove(&path)),
+            1 => drop(files.remove(prompts[random.usize(..2)])),
+            2 | 3 => {
+                let text = format!("echo {}\n", random.usize(..3));
+                files.insert(prompts[random.usize(..2)].to_owned(), text);
+            }
+            4 => {
+                let values = format!("values: {{at: v{}}}\n", random.usize(..2));
+                files.insert("kelos.yaml".to_owned(), values);
+            }
+            _ => drop(files.insert(path, contents[random.usize(..contents.len())].clone())),
+        }
+        let context = if random.usize(..20) == 0 {
+            Context { allowed_secrets: AllowedSecrets::Named(["x".to_owned()].into()), ..Context::default() }
+        } else {
+            Context::default()
+        };
+        let tree = Memory::with(files.clone());
+        let known = evaluate(&tree, &Copies::default(), &mut cache, None, &context);
+        let fresh = evaluate(&tree, &Copies::default(), &mut EvaluationCache::new(), None, &context);
+        assert_eq!(told(&known), told(&fresh), "step {step}: {files:#?}");
+    }
+}
