@@ -56,8 +56,6 @@ mod run_keeps_within_its_limits;
 #[cfg(test)]
 mod run_leaves_nothing_behind;
 #[cfg(test)]
-mod run_leaves_nothing_behind;
-#[cfg(test)]
 mod run_reaches_only_whom_it_may;
 #[cfg(test)]
 mod run_shares_its_mirror;
