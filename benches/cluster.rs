@@ -144,7 +144,7 @@ async fn bare_client(server: &RealApiServer, count: usize, word: &str) -> Durati
     let evaluation = judged(folder.path());
     let parameters = PatchParams::apply("bench-bare").force().validation_strict();
     let sent = stream::iter(&evaluation.desired).map(|desired| {
-        let mut object = (*desired.manifest).clone();
+        let mut object = desired.manifest.to_value();
         object["metadata"]["annotations"] = json!({"bench": desired.digest});
         let (api, parameters) = (&api, &parameters);
         async move { api.patch(&desired.key.name, parameters, &Patch::Apply(&object)).await.map(drop) }

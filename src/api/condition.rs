@@ -157,6 +157,8 @@ closed_set! {
         IncompleteResult = "IncompleteResult",
         /// The clone, branch, files or plugins could not be prepared; the agent was never reached.
         PrepareFailed = "PrepareFailed",
+        /// The runner itself failed; whether the agent was reached is not known.
+        RunnerFailed = "RunnerFailed",
         /// The setup command failed; the agent was never reached.
         SetupFailed = "SetupFailed",
         /// The run took longer than allowed.

@@ -168,7 +168,8 @@ pub struct ReportSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret_ref: Option<SecretReference>,
 
-    /// Name of this writer and of its directory on the branch. Unset: namespace and name of this object.
+    /// Name of this writer and of its directory on the branch. Unset: namespace and name of this object, and eight
+    /// digits that stand for the installation, so that several that follow one repository do not share a directory.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"))]
     pub writer: Option<String>,
@@ -177,6 +178,27 @@ pub struct ReportSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(regex(pattern = r"^([0-9]+(ms|s|m|h))+$"))]
     pub interval: Option<String>,
+
+    /// Days that lines of the ledger stay on the branch; older ones are removed by ordinary commits and stay in its
+    /// history. Unset: for ever.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 36_500))]
+    pub retention_days: Option<i32>,
+
+    /// Whether a new branch is begun every year.
+    #[serde(default)]
+    pub rotation: BranchRotation,
+}
+
+closed_set! {
+    /// Whether a new branch is begun every year.
+    #[default = Never]
+    pub enum BranchRotation {
+        /// There is one branch, `spec.report.branch`.
+        Never = "Never",
+        /// Each year has its own branch, `spec.report.branch` with `-YYYY` behind it; those of earlier years are kept.
+        Yearly = "Yearly",
+    }
 }
 
 impl Default for ReportSpec {
@@ -188,6 +210,18 @@ impl Default for ReportSpec {
             secret_ref: None,
             writer: None,
             interval: None,
+            retention_days: None,
+            rotation: BranchRotation::default(),
+        }
+    }
+}
+
+impl ReportSpec {
+    /// Returns the branch that is written in `year`.
+    pub fn branch_of(&self, year: i16) -> String {
+        match self.rotation {
+            BranchRotation::Never => self.branch.clone(),
+            BranchRotation::Yearly => format!("{}-{year:04}", self.branch),
         }
     }
 }

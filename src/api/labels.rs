@@ -53,8 +53,6 @@ pub const MANIFEST_DIGEST: &str = "gitops.kelos.dev/manifest-digest";
 pub const SPEC_DIGEST: &str = "kelos.dev/spec-digest";
 /// Annotation: SHA-256 of the prompt as it was written, before rendering.
 pub const PROMPT_DIGEST: &str = "kelos.dev/prompt-digest";
-/// Annotation of a TaskSpawner: `"true"` lets an item run again once its Task has expired by TTL.
-pub const RERUN_AFTER_EXPIRY: &str = "kelos.dev/rerun-after-expiry";
 /// Annotation of a created Task: tick of the schedule that it answers, in RFC 3339.
 pub const SCHEDULED_AT: &str = "kelos.dev/scheduled-at";
 /// Annotation of a created Task: id of the work item that it answers.

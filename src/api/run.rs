@@ -136,6 +136,9 @@ pub struct Agent {
     /// The program to run instead of the one that the agent type names: a name to look up, or a path.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub program: Option<PathBuf>,
+    /// The image for which `program` stands; it is called then as the entrypoint of an image, whatever the type.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<String>,
     /// The prompt, rendered; for `shell` the text of the script.
     pub prompt: String,
     /// The model, in the agent's own words.
@@ -312,10 +315,10 @@ pub struct Sandbox {
     /// TCP ports of this machine that no agent may reach, whatever else is opened: those of our own API.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub closed_ports: Vec<u16>,
-    /// Files and folders the agent may read beside the system and its programs.
+    /// Files and folders the agent may read beside the system and its programs, also inside what is private.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub readable: Vec<PathBuf>,
-    /// Files and folders the agent never sees, whatever else is allowed: the data folder, the user's home.
+    /// Files and folders the agent never sees but for what is named inside them: the data folder, the user's home.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub private: Vec<PathBuf>,
 }
@@ -344,7 +347,7 @@ pub enum Network {
     /// A loopback of its own, and others through a proxy that knows whom it may reach. Where no such loopback can be
     /// had, as much of that as ports can hold: no plain HTTP, by which clouds give credentials away, and no closed port.
     Guarded,
-    /// Nobody; needs [`SandboxLevel::Isolated`].
+    /// Nobody; needs [`SandboxLevel::Enclosed`], or a kernel that can refuse UDP as well as TCP.
     Closed,
 }
 
@@ -461,6 +464,8 @@ pub struct Claims {
     pub usage: Option<Usage>,
     /// The sandbox that was reached.
     pub sandbox: Option<SandboxLevel>,
+    /// The version of the agent's program, as far as it says one.
+    pub agent_version: Option<String>,
     /// What held the network.
     pub network: Option<NetworkHold>,
 }
@@ -519,6 +524,9 @@ pub struct Outcome {
     /// The sandbox that was reached; absent when it never came to that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sandbox: Option<SandboxLevel>,
+    /// The version of the agent's program, as far as it says one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent_version: Option<String>,
     /// What held the agent's network; absent when it never came to that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub network: Option<NetworkHold>,

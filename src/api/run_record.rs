@@ -18,8 +18,12 @@ pub const MAX_RESULTS: usize = 32;
 /// Longest key of a result in a record, in bytes.
 pub const MAX_RESULT_KEY_BYTES: usize = 63;
 
-/// Longest value of a result in a record, in bytes. Longer ones are cut.
-pub const MAX_RESULT_VALUE_BYTES: usize = 1024;
+/// Longest value of a result in a record, in bytes. Longer ones are cut. A Task's status keeps as much: whoever depends
+/// on the Task finds the same in either.
+pub const MAX_RESULT_VALUE_BYTES: usize = 4096;
+
+/// Most lines of output that a record keeps, each cut like a result.
+pub const MAX_OUTPUTS: usize = 64;
 
 closed_set! {
     /// How a Task ended.
@@ -143,6 +147,11 @@ pub struct RunRecordSpec {
     /// Agent that ran.
     pub agent_type: AgentType,
 
+    /// Version of the agent's program, as far as it said one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
+    pub agent_version: Option<String>,
+
     /// Model that was asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,
@@ -177,6 +186,10 @@ pub struct RunRecordSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub duration_seconds: Option<i64>,
 
+    /// Lines that the agent reported, bounded in number and length; for Tasks that depend on this one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub outputs: Vec<String>,
+
     /// Values that the agent reported, bounded in number and length.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub results: BTreeMap<String, String>,
@@ -209,11 +222,17 @@ pub struct RunRecordStatus {
 
 /// Returns the results that fit into a record: the first keys in order, each value cut between characters.
 pub fn bounded_results(results: &BTreeMap<String, String>) -> BTreeMap<String, String> {
-    let fits = |(key, value): (&String, &String)| {
-        let cut = value.floor_char_boundary(MAX_RESULT_VALUE_BYTES);
-        (key.clone(), value.get(..cut).unwrap_or_default().to_owned())
-    };
+    let fits = |(key, value): (&String, &String)| (key.clone(), cut(value));
     results.iter().filter(|(key, _)| key.len() <= MAX_RESULT_KEY_BYTES).take(MAX_RESULTS).map(fits).collect()
+}
+
+/// Returns the lines of output that fit into a record: the first ones, each cut between characters.
+pub fn bounded_outputs(outputs: &[String]) -> Vec<String> {
+    outputs.iter().take(MAX_OUTPUTS).map(|line| cut(line)).collect()
+}
+
+fn cut(value: &str) -> String {
+    value.get(..value.floor_char_boundary(MAX_RESULT_VALUE_BYTES)).unwrap_or_default().to_owned()
 }
 
 #[cfg(test)]
@@ -223,11 +242,14 @@ mod tests {
     #[test]
     fn results_of_a_record_are_bounded() {
         let many: BTreeMap<String, String> =
-            (0..100).map(|number| (format!("key-{number:03}"), "é".repeat(1000))).collect();
+            (0..100).map(|number| (format!("key-{number:03}"), "é".repeat(3000))).collect();
         let kept = bounded_results(&many);
         assert_eq!(kept.len(), MAX_RESULTS);
         assert_eq!(kept["key-000"].len(), MAX_RESULT_VALUE_BYTES);
         let long = BTreeMap::from([("k".repeat(64), "v".to_owned())]);
         assert!(bounded_results(&long).is_empty());
+        let lines = vec!["é".repeat(3000); 100];
+        let kept = bounded_outputs(&lines);
+        assert_eq!((kept.len(), kept[0].len()), (MAX_OUTPUTS, MAX_RESULT_VALUE_BYTES));
     }
 }

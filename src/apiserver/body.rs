@@ -1,5 +1,7 @@
 //! From the bytes of a request to an object: size limit, decoding, unknown and duplicate fields, pruning, defaults.
 
+use std::time::Duration;
+
 use axum::body::Body;
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Limited};
@@ -19,9 +21,20 @@ use crate::yaml::{self, Limits};
 /// The largest body that is read, in bytes: what the real server takes.
 const BODY_LIMIT: usize = 3 << 20;
 
+/// How long a body may take to arrive: as long as the real server gives a whole request.
+const BODY_PATIENCE: Duration = Duration::from_mins(1);
+
 /// Reads a whole body.
 pub(crate) async fn read(body: Body) -> Result<Bytes, ApiError> {
-    match Limited::new(body, BODY_LIMIT).collect().await {
+    read_within(body, BODY_PATIENCE).await
+}
+
+async fn read_within(body: Body, patience: Duration) -> Result<Bytes, ApiError> {
+    let collected = Limited::new(body, BODY_LIMIT).collect();
+    let Ok(collected) = tokio::time::timeout(patience, collected).await else {
+        return Err(ApiError::timeout("the body of the request did not arrive in time"));
+    };
+    match collected {
         Ok(collected) => Ok(collected.to_bytes()),
         Err(error) if error.is::<http_body_util::LengthLimitError>() => {
             Err(ApiError::too_large(&format!("limit is {BODY_LIMIT}")))
@@ -331,4 +344,22 @@ pub(crate) fn delete_options(bytes: &[u8], encoding: Encoding) -> Result<Value, 
         )));
     }
     Ok(options)
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::StreamExt as _;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_body_that_does_not_arrive_is_given_up() {
+        let begun = futures::stream::iter([Ok::<_, std::convert::Infallible>("{\"kind\":")]);
+        let body = Body::from_stream(begun.chain(futures::stream::pending()));
+        let refusal = read_within(body, Duration::from_millis(1)).await.unwrap_err();
+        assert_eq!((refusal.code, refusal.reason), (504, "Timeout"));
+        let endless = futures::stream::repeat(Ok::<_, std::convert::Infallible>(vec![b' '; 1 << 16]));
+        let refusal = read(Body::from_stream(endless)).await.unwrap_err();
+        assert_eq!((refusal.code, refusal.reason), (413, "RequestEntityTooLarge"));
+    }
 }

@@ -1,5 +1,7 @@
 //! Why text is not JSON, in the words of Go's `encoding/json`, which clients see in refusals.
 
+use crate::apiserver::schema::DEPTH_LIMIT;
+
 /// Returns the fault of the first place where `bytes` stop being one JSON document; nothing when they are one.
 pub(crate) fn fault(bytes: &[u8]) -> Option<String> {
     let mut scanner = Scanner { bytes, position: 0 };
@@ -13,9 +15,6 @@ pub(crate) fn fault(bytes: &[u8]) -> Option<String> {
     });
     result.err()
 }
-
-/// How deep Go's decoder follows.
-const DEPTH_LIMIT: usize = 10_000;
 
 struct Scanner<'a> {
     bytes: &'a [u8],
@@ -234,6 +233,8 @@ mod tests {
         for (text, expected) in cases {
             assert_eq!(fault(text.as_bytes()).as_deref(), Some(expected), "{text}");
         }
+        // Go follows ten thousand levels, which is more than a stack of ours holds.
+        assert_eq!(fault("[".repeat(1_000_000).as_bytes()).as_deref(), Some("exceeded max depth"));
         assert_eq!(fault(b" {\"a\": [1.5e3, -0, \"\\u00e9\", null, true, {}]} "), None);
     }
 }

@@ -35,8 +35,9 @@ pub(crate) fn violations(
         Some(old) => {
             // The real server checks the changes of metadata twice and lists them twice.
             causes.extend(metadata::violations(new, resource.namespaced, names::path_segment));
-            causes.extend(metadata::update_violations(new, old));
-            causes.extend(metadata::update_violations(new, old));
+            let changes = metadata::update_violations(new, old);
+            causes.extend(changes.iter().cloned());
+            causes.extend(changes);
         }
     }
     causes.extend(schema_violations(resource, new, old, subresource));

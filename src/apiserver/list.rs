@@ -116,7 +116,7 @@ pub(crate) fn list(
         Some(revision) => collect(&prefix, options, None, |after, limit| {
             state.store.list_at(revision, &prefix, after, limit).map_err(|error| match error {
                 WatchError::Compacted { .. } => {
-                    ApiError::expired(format!("The provided resource version ({revision}) is too old."))
+                    ApiError::expired("The resourceVersion for the provided list is too old.")
                 }
                 WatchError::Future { current } => ApiError::too_large_resource_version(revision, current),
             })

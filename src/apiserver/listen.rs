@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use axum::http::{Request, Response, header};
+use axum::http::{HeaderValue, Request, Response, header};
 use axum::response::IntoResponse as _;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
@@ -19,14 +20,32 @@ use tower::{ServiceExt as _, service_fn};
 
 use crate::apiserver::credentials::{Credentials, CredentialsError};
 use crate::apiserver::in_process::{InProcess, in_process};
+use crate::apiserver::options::Query;
+use crate::apiserver::output::Output;
 use crate::apiserver::status::ApiError;
 use crate::digest;
+use crate::metrics::Requests;
 
 /// How long a client may take for the TLS handshake, and for the head of a request.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// How long open requests may take to end when the server stops.
 const GRACE: Duration = Duration::from_secs(5);
+
+/// How many connections may be open. Each holds buffers and a descriptor, of which a process has few by default.
+const CONNECTION_LIMIT: usize = 400;
+
+/// How many requests may be worked on, watches not counted: what the real server allows.
+const REQUEST_LIMIT: usize = 600;
+
+/// How many bytes the head of a request may have.
+const HEAD_LIMIT: usize = 64 << 10;
+
+/// How often a connection without requests is asked whether anybody is there, and how long an answer may take.
+const KEEP_ALIVE: Duration = Duration::from_secs(30);
+
+/// How long a connection may stay open on which nobody has shown the token.
+const STRANGERS_STAY: Duration = Duration::from_secs(30);
 
 /// How long to wait after a failed accept: the process is out of descriptors, and spinning frees none.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -42,10 +61,11 @@ pub async fn serve(
     listener: TcpListener,
     router: Router,
     credentials: &Credentials,
+    requests: Requests,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), CredentialsError> {
     let acceptor = TlsAcceptor::from(Arc::new(credentials.tls()?));
-    let guard = Arc::new(Guard::new(credentials, router));
+    let guard = Arc::new(Guard::new(credentials, router, requests));
     // Owns every connection: what does not end in time is aborted with it.
     let mut connections = JoinSet::new();
     let stopping = CancellationToken::new();
@@ -58,6 +78,10 @@ pub async fn serve(
             accepted = listener.accept() => accepted,
         };
         match accepted {
+            Ok((stream, _)) if connections.len() >= CONNECTION_LIMIT => {
+                guard.requests.connection_refused();
+                drop(stream);
+            }
             Ok((stream, _)) => {
                 let connection = Connection {
                     acceptor: acceptor.clone(),
@@ -87,38 +111,66 @@ struct Guard {
     /// The digest of the token: digests have one length, and comparing them says nothing about the token.
     token: String,
     service: InProcess,
+    requests: Requests,
+    // One permit for each request that is worked on; nobody waits for one.
+    room: Semaphore,
 }
 
 impl Guard {
-    fn new(credentials: &Credentials, router: Router) -> Self {
-        Self { token: digest::sha256_hex(credentials.token().expose()), service: in_process(router, "") }
+    fn new(credentials: &Credentials, router: Router, requests: Requests) -> Self {
+        let token = digest::sha256_hex(credentials.token().expose());
+        Self { token, service: in_process(router, ""), requests, room: Semaphore::new(REQUEST_LIMIT) }
     }
 
-    fn admits(&self, request: &Request<Body>) -> bool {
-        // Liveness is nobody's secret, and probes carry no token.
-        if matches!(request.uri().path(), "/healthz" | "/livez" | "/readyz") {
-            return true;
-        }
-        let value = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-        let given = value
-            .and_then(|value| value.split_once(' '))
-            .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
-            .map_or("", |(_, token)| token.trim());
+    /// Whether `given` is the token.
+    fn admits(&self, given: &str) -> bool {
         let digest = digest::sha256_hex(given);
         // Every byte is looked at, so that the time taken tells nothing.
         let difference = digest.bytes().zip(self.token.bytes()).fold(0, |sum, (a, b)| sum | (a ^ b));
-        !given.is_empty() && difference == 0 && digest.len() == self.token.len()
+        difference == 0 && digest.len() == self.token.len()
     }
 
-    async fn answer(&self, request: Request<Body>) -> Response<Body> {
-        if !self.admits(&request) {
-            return ApiError::unauthorized().into_response();
+    /// Answers a request; `admitted` is told when it bears the token.
+    async fn answer(&self, request: Request<Body>, admitted: &CancellationToken) -> Response<Body> {
+        let is_admitted = match bearer(&request) {
+            Some(token) => self.admits(token),
+            None => is_public(&request),
+        };
+        if !is_admitted {
+            self.requests.unauthenticated();
+            return refuse(&request, ApiError::unauthorized()).await;
         }
+        if bearer(&request).is_some() {
+            admitted.cancel();
+        }
+        let Ok(_permit) = self.room.try_acquire() else {
+            return refuse(&request, ApiError::too_many_requests()).await;
+        };
         match self.service.clone().oneshot(request).await {
             Ok(response) => response,
             Err(never) => match never {},
         }
     }
+}
+
+/// Returns the token that a request shows.
+fn bearer(request: &Request<Body>) -> Option<&str> {
+    let value = request.headers().get(header::AUTHORIZATION)?.to_str().ok()?;
+    let (scheme, token) = value.split_once(' ')?;
+    Some(token.trim()).filter(|token| scheme.eq_ignore_ascii_case("bearer") && !token.is_empty())
+}
+
+/// Returns the answer to a request that does not get to the server behind.
+fn refuse(request: &Request<Body>, error: ApiError) -> impl Future<Output = Response<Body>> + use<> {
+    let mut response = error.into_response();
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache, private"));
+    let query = Query::parse(request.uri().query());
+    Output::parse(request.headers(), &query).write(response)
+}
+
+/// Whether a request is answered without the token: liveness is nobody's secret, and probes carry none.
+fn is_public(request: &Request<Body>) -> bool {
+    matches!(request.uri().path(), "/healthz" | "/livez" | "/readyz")
 }
 
 /// What one connection needs.
@@ -144,17 +196,34 @@ impl Connection {
             Err(_) => return,
         };
         let guard = self.guard;
+        let _open = guard.requests.begin_connection();
+        // Cancelled by the first request that bears the token.
+        let admitted = CancellationToken::new();
+        let stranger = {
+            let admitted = admitted.clone();
+            async move {
+                if tokio::time::timeout(STRANGERS_STAY, admitted.cancelled()).await.is_ok() {
+                    std::future::pending::<()>().await;
+                }
+            }
+        };
         let service = service_fn(move |request: Request<hyper::body::Incoming>| {
-            let guard = Arc::clone(&guard);
-            async move { Ok::<_, std::convert::Infallible>(guard.answer(request.map(Body::new)).await) }
+            let (guard, admitted) = (Arc::clone(&guard), admitted.clone());
+            async move { Ok::<_, std::convert::Infallible>(guard.answer(request.map(Body::new), &admitted).await) }
         });
         let mut builder = auto::Builder::new(TokioExecutor::new());
-        builder.http1().timer(TokioTimer::new()).header_read_timeout(PATIENCE);
-        builder.http2().timer(TokioTimer::new());
+        builder.http1().timer(TokioTimer::new()).header_read_timeout(PATIENCE).max_buf_size(HEAD_LIMIT);
+        builder
+            .http2()
+            .timer(TokioTimer::new())
+            .keep_alive_interval(KEEP_ALIVE)
+            .keep_alive_timeout(KEEP_ALIVE)
+            .max_header_list_size(u32::try_from(HEAD_LIMIT).expect("because it is small"));
         let connection = builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
         tokio::pin!(connection);
         let ended = tokio::select! {
             ended = connection.as_mut() => ended,
+            () = stranger => return,
             () = self.stopping.cancelled() => {
                 connection.as_mut().graceful_shutdown();
                 connection.await
@@ -200,7 +269,7 @@ mod tests {
         let address = listener.local_addr().unwrap();
         let router = Router::new().fallback(|| async { "{\"gitVersion\":\"v9\"}" });
         let (stop, stopped) = oneshot::channel::<()>();
-        let serving = serve(listener, router, &credentials, async {
+        let serving = serve(listener, router, &credentials, Requests::default(), async {
             drop(stopped.await);
         });
         let asking = async {

@@ -332,15 +332,9 @@ pub(crate) fn generate_name(stem: &str) -> String {
 /// Whether two objects differ in what generation counts: everything but metadata, and status where it is apart.
 pub(crate) fn differs_in_content(new: &Value, old: &Value, status_is_apart: bool) -> bool {
     let ignored = |key: &str| key == "metadata" || (status_is_apart && key == "status");
-    let content = |object: &Value| -> Vec<u8> {
-        let kept: Map<String, Value> = object
-            .as_object()
-            .into_iter()
-            .flatten()
-            .filter(|(key, _)| !ignored(key))
-            .map(|(key, value)| (key.clone(), value.clone()))
-            .collect();
-        encode::to_vec(&kept)
+    let fields = |object: &'_ Value| -> usize {
+        object.as_object().into_iter().flatten().filter(|(key, _)| !ignored(key)).count()
     };
-    content(new) != content(old)
+    let is_same = |(key, value): (&String, &Value)| ignored(key) || old.get(key) == Some(value);
+    fields(new) != fields(old) || !new.as_object().into_iter().flatten().all(is_same)
 }

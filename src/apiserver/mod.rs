@@ -13,6 +13,7 @@ mod body;
 mod call;
 mod cause;
 mod core_kinds;
+mod counting;
 mod credentials;
 mod delete;
 mod discovery;
@@ -58,5 +59,5 @@ pub use crate::apiserver::listen::serve;
 pub use crate::apiserver::resource::{
     DefinitionError, Resource, Rules, SubresourceHandler, SubresourceRequest, Violation, ViolationReason,
 };
-pub use crate::apiserver::server::{ApiServer, Options};
+pub use crate::apiserver::server::{ApiServer, Options, ServedKind};
 pub use crate::apiserver::status::{ApiError, Details};

@@ -49,7 +49,7 @@ impl Query {
     }
 
     /// A flag is true unless it says `false` or `0`: what apimachinery's conversion does.
-    fn flag(&self, name: &str) -> Option<bool> {
+    pub(crate) fn flag(&self, name: &str) -> Option<bool> {
         self.get(name).map(|value| value != "0" && !value.eq_ignore_ascii_case("false"))
     }
 

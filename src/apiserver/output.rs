@@ -3,8 +3,7 @@
 //! Handlers write compact JSON. The few requests that want something else pay for it here.
 
 use axum::body::Body;
-use axum::extract::Request;
-use axum::http::{HeaderValue, Response, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use http_body_util::BodyExt as _;
 use serde_json::Value;
 
@@ -30,22 +29,21 @@ const PEOPLE: [&str; 3] = ["curl", "Wget", "Mozilla/5.0"];
 
 impl Output {
     /// Returns what a request asks for.
-    pub(crate) fn parse(request: &Request) -> Self {
-        if negotiate::form(request.headers()).is_err() {
+    pub(crate) fn parse(headers: &HeaderMap, query: &Query) -> Self {
+        if negotiate::form(headers).is_err() {
             return Self::Unnegotiated;
         }
-        let query = Query::parse(request.uri().query());
         if query.get("watch").is_some_and(|flag| !flag.eq_ignore_ascii_case("false")) {
             return Self::Compact;
         }
-        let first = negotiate::accept(request.headers()).into_iter().find_map(|clause| {
+        let first = negotiate::accept(headers).into_iter().find_map(|clause| {
             let is_yaml = clause.media_type == "application/yaml";
             (is_yaml || clause.takes_json()).then_some(is_yaml)
         });
         if first == Some(true) {
             return Self::Yaml;
         }
-        let agent = request.headers().get(header::USER_AGENT).and_then(|value| value.to_str().ok());
+        let agent = headers.get(header::USER_AGENT).and_then(|value| value.to_str().ok());
         let is_for_people = match query.get("pretty").filter(|text| !text.is_empty()) {
             Some(text) => matches!(text, "1" | "t" | "T" | "true" | "TRUE" | "True"),
             None => agent.is_some_and(|agent| PEOPLE.iter().any(|program| agent.starts_with(program))),
@@ -59,7 +57,7 @@ impl Output {
             .headers()
             .get(header::CONTENT_TYPE)
             .is_some_and(|value| value.as_bytes().starts_with(b"application/json"));
-        let is_refusal = response.status() == StatusCode::NOT_ACCEPTABLE;
+        let is_refusal = matches!(response.status(), StatusCode::NOT_ACCEPTABLE | StatusCode::UNAUTHORIZED);
         if !is_json || self == Self::Compact || (self == Self::Unnegotiated && !is_refusal) {
             return response;
         }

@@ -1,6 +1,7 @@
 //! From a request to a handler: one fallback route, the path parser, and a table of methods.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use axum::Router;
 use axum::body::Body;
@@ -16,6 +17,7 @@ use crate::apiserver::answer;
 use crate::apiserver::body;
 use crate::apiserver::call::Call;
 use crate::apiserver::core_kinds;
+use crate::apiserver::counting;
 use crate::apiserver::delete;
 use crate::apiserver::discovery;
 use crate::apiserver::garbage;
@@ -30,6 +32,7 @@ use crate::apiserver::reviews;
 use crate::apiserver::status::ApiError;
 use crate::apiserver::write::{self, Place};
 use crate::clock::SharedClock;
+use crate::metrics::Requests;
 use crate::store::Store;
 
 /// What a server is told beside its store and its resources.
@@ -39,6 +42,26 @@ pub struct Options {
     pub clock: SharedClock,
     /// The version of this program, which stands in `/version` beside that of the API.
     pub version: String,
+    /// Counts requests.
+    pub requests: Requests,
+}
+
+impl Options {
+    /// Returns the options of a server whose requests nobody counts.
+    pub fn new(clock: SharedClock, version: &str) -> Self {
+        Self { clock, version: version.to_owned(), requests: Requests::default() }
+    }
+}
+
+/// A kind that a server has objects of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServedKind {
+    /// The group; empty for the core group.
+    pub group: String,
+    /// The plural name.
+    pub plural: String,
+    /// The prefix of their keys in the store.
+    pub prefix: String,
 }
 
 /// What all requests share.
@@ -48,6 +71,7 @@ pub(crate) struct State {
     pub(crate) registry: Registry,
     pub(crate) clock: SharedClock,
     pub(crate) version: String,
+    pub(crate) requests: Requests,
     pub(crate) open_api: OpenApi,
     pub(crate) open_api_v2: OpenApiV2,
     /// Cancelled when the server stops; every watch ends then.
@@ -78,6 +102,7 @@ impl ApiServer {
                 registry,
                 clock: options.clock,
                 version: options.version,
+                requests: options.requests,
                 open_api,
                 open_api_v2: OpenApiV2::default(),
                 stopping: CancellationToken::new(),
@@ -113,6 +138,23 @@ impl ApiServer {
         garbage::run(&self.state).await;
     }
 
+    /// Returns the kinds that the server has objects of, each once.
+    pub fn kinds(&self) -> Vec<ServedKind> {
+        let mut kinds: Vec<ServedKind> = Vec::new();
+        for resource in self.state.registry.all() {
+            let prefix = resource.prefix();
+            // Events have two faces and are stored once.
+            if kinds.iter().all(|kind| kind.prefix != prefix) {
+                kinds.push(ServedKind {
+                    group: resource.group.clone(),
+                    plural: resource.plural.clone(),
+                    prefix,
+                });
+            }
+        }
+        kinds
+    }
+
     /// Returns what the server's parts share, for their tests.
     #[cfg(test)]
     pub(crate) fn state(&self) -> &State {
@@ -144,9 +186,15 @@ fn add_warnings(response: &mut Response<Body>, warnings: &[String]) {
 
 impl State {
     async fn handle(&self, request: Request) -> Response<Body> {
-        let output = Output::parse(&request);
-        let (method, uri) = (request.method().clone(), request.uri().clone());
-        let mut response = match self.answer(request).await {
+        let began = Instant::now();
+        let (parts, body) = request.into_parts();
+        let target = path::parse(parts.uri.path());
+        let query = Query::parse(parts.uri.query());
+        let labels = counting::labels(&self.registry, &target, &query, &parts);
+        let in_flight =
+            (labels.verb != "WATCH").then(|| self.requests.begin(counting::is_mutating(labels.verb)));
+        let output = Output::parse(&parts.headers, &query);
+        let mut response = match self.answer(&parts, body, &target, query).await {
             Ok(response) => response,
             Err(error) => error.into_response(),
         };
@@ -155,30 +203,37 @@ impl State {
             headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache, private"));
         }
         // The query may carry nothing secret; bodies are never logged.
-        tracing::debug!(%method, path = uri.path(), query = uri.query(), code = response.status().as_u16(), "Request answered");
-        output.write(response).await
+        let code = response.status().as_u16();
+        tracing::debug!(method = %parts.method, path = parts.uri.path(), query = parts.uri.query(), code, "Request answered");
+        let response = output.write(response).await;
+        drop(in_flight);
+        self.requests.answered(&labels, code, began.elapsed());
+        response
     }
 
-    async fn answer(&self, request: Request) -> Result<Response<Body>, ApiError> {
+    async fn answer(
+        &self,
+        parts: &Parts,
+        body: Body,
+        target: &Target,
+        query: Query,
+    ) -> Result<Response<Body>, ApiError> {
         self.prepare().await?;
-        let (parts, body) = request.into_parts();
-        let path = match path::parse(parts.uri.path()) {
+        let path = match target {
             Target::Objects(path) => path,
             Target::Unknown => return Ok(answer::not_found()),
-            other => return Ok(self.document(&other, &parts)),
+            other => return Ok(self.document(other, parts)),
         };
-        if let Some(kind) = reviews::kind(&path, &parts.method) {
-            return reviews::answer(self, kind, &parts, body).await;
+        if let Some(kind) = reviews::kind(path, &parts.method) {
+            return reviews::answer(self, kind, parts, body).await;
         }
         let Some(resource) = self.registry.find(&path.group, &path.version, &path.plural) else {
-            return self.unknown(&path);
+            return self.unknown(path);
         };
         if !resource.namespaced && path.namespace.is_some() {
-            return self.unknown(&path);
+            return self.unknown(path);
         }
-        let query = Query::parse(parts.uri.query());
-        let mut call =
-            Call { state: self, resource, path: &path, parts: &parts, query, warnings: Vec::new() };
+        let mut call = Call { state: self, resource, path, parts, query, warnings: Vec::new() };
         let result = call.run(body).await;
         let warnings = std::mem::take(&mut call.warnings);
         let mut response = result.unwrap_or_else(ApiError::into_response);

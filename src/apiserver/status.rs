@@ -328,6 +328,22 @@ impl ApiError {
         })
     }
 
+    /// More requests are worked on than there is room for.
+    pub(crate) fn too_many_requests() -> Self {
+        Self::new(
+            StatusCode::TOO_MANY_REQUESTS,
+            "TooManyRequests",
+            "Too many requests, please try again later.",
+        )
+        .with_details(Details { retry_after_seconds: 1, ..Details::default() })
+    }
+
+    /// A request that did not arrive in time.
+    pub(crate) fn timeout(message: &str) -> Self {
+        Self::new(StatusCode::GATEWAY_TIMEOUT, "Timeout", format!("Timeout: {message}"))
+            .with_details(Details::default())
+    }
+
     pub(crate) fn unavailable(message: impl Into<String>) -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailable", message)
     }

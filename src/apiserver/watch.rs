@@ -16,6 +16,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::apiserver::answer;
+use crate::apiserver::counting;
 use crate::apiserver::encode;
 use crate::apiserver::list::ListMeta;
 use crate::apiserver::metadata;
@@ -28,6 +29,7 @@ use crate::apiserver::status::ApiError;
 use crate::apiserver::table::{self, Include};
 use crate::apiserver::write::{load, with_revision};
 use crate::clock::SharedClock;
+use crate::metrics::LongRunning;
 use crate::store::{Event, Watch, WatchError};
 
 /// How often a quiet watch says how far it is.
@@ -62,6 +64,8 @@ struct Follow {
     last_bookmark_due: bool,
     deadline: Instant,
     stopping: CancellationToken,
+    /// Counts this watch as open.
+    _open: LongRunning,
 }
 
 /// Answers with a watch on the collection of `namespace`, or on all.
@@ -96,6 +100,7 @@ pub(crate) fn watch(
         last_bookmark_due: options.bookmarks && Duration::from_secs(life) > LAST_BOOKMARK,
         deadline,
         stopping: state.stopping.clone(),
+        _open: state.requests.begin_long_running(&counting::of_resource("WATCH", resource)),
     };
     if options.send_initial_events == Some(true) {
         if let Some(asked) = asked.filter(|&asked| asked > current) {

@@ -9,6 +9,8 @@
 
 use bytes::Bytes;
 use jiff::Timestamp;
+use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::Value;
 
 use crate::apiserver::cause::Cause;
@@ -107,6 +109,26 @@ pub(crate) fn stored_form(resource: &Resource, object: &Value) -> Bytes {
     }
 }
 
+/// What of a namespace tells whether it is on its way out.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Ending {
+    metadata: EndingMetadata,
+    status: EndingStatus,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct EndingMetadata {
+    deletion_timestamp: Option<IgnoredAny>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct EndingStatus {
+    phase: Option<String>,
+}
+
 /// Checks that objects may be made in a namespace.
 fn check_namespace(
     resource: &Resource,
@@ -115,8 +137,9 @@ fn check_namespace(
     name: &str,
 ) -> Result<(), ApiError> {
     let Some(entry) = entry else { return Err(ApiError::not_found(NAMESPACES, namespace)) };
-    let object: Value = serde_json::from_slice(&entry.value).unwrap_or_default();
-    if !metadata::is_terminating(&object) && object["status"]["phase"] != "Terminating" {
+    // This is read for every object that is made, so only what is needed.
+    let ending: Ending = serde_json::from_slice(&entry.value).unwrap_or_default();
+    if ending.metadata.deletion_timestamp.is_none() && ending.status.phase.as_deref() != Some("Terminating") {
         return Ok(());
     }
     let message =
@@ -153,17 +176,20 @@ pub(crate) async fn create(
     }
     let stem = metadata::text(&object, "generateName").to_owned();
     let is_generated = given_name.is_empty() && !stem.is_empty();
+    if !is_generated {
+        let object = begin(place, object, now)?;
+        let name = metadata::text(&object, "name").to_owned();
+        return store_new(state, place, &name, object, options.dry_run).await;
+    }
     for attempt in 1..=NAME_ATTEMPTS {
         let mut candidate = object.clone();
-        if is_generated {
-            let name = Value::from(metadata::generate_name(&stem));
-            metadata::of(&mut candidate).insert("name".to_owned(), name);
-        }
+        let name = Value::from(metadata::generate_name(&stem));
+        metadata::of(&mut candidate).insert("name".to_owned(), name);
         let candidate = begin(place, candidate, now)?;
         let name = metadata::text(&candidate, "name").to_owned();
         let outcome = store_new(state, place, &name, candidate, options.dry_run).await;
         match outcome {
-            Err(error) if is_generated && error.reason == "AlreadyExists" => {
+            Err(error) if error.reason == "AlreadyExists" => {
                 if attempt == NAME_ATTEMPTS {
                     return Err(ApiError::generated_name_taken(resource.subject(), &name));
                 }
@@ -319,6 +345,10 @@ where
     };
     let old = load(resource, &entry.value)?;
     let mut new = transform(Some(&old), now)?;
+    if resource.core.is_none() && new == old && !metadata::is_terminating(&old) {
+        // What is stored was judged when it was stored.
+        return Ok(keep(entry));
+    }
     set_namespace(place, &mut new)?;
     check_name(place, &new)?;
     metadata::dedupe_owners(&mut new);
@@ -341,19 +371,24 @@ where
     }
     resource.read_back(&mut new);
     managed_fields::keep_times_of_unchanged(&old, &mut new);
-    let unchanged = stored_form(resource, &new);
-    if unchanged == entry.value {
-        let written = Written { bytes: entry.value.clone(), created: false };
-        return Ok((Change::Keep, written));
-    }
-    let bytes = match revision {
-        Some(revision) => {
-            metadata::set_revision(&mut new, revision);
-            stored_form(resource, &new)
-        }
-        None => unchanged,
+    // Kinds of Kubernetes itself have values that are stored as if they were absent.
+    let is_unchanged = match resource.core {
+        None => new == old,
+        Some(_) => stored_form(resource, &new) == entry.value,
     };
+    if is_unchanged {
+        return Ok(keep(entry));
+    }
+    if let Some(revision) = revision {
+        metadata::set_revision(&mut new, revision);
+    }
+    let bytes = stored_form(resource, &new);
     Ok((Change::Put(bytes.clone()), Written { bytes, created: false }))
+}
+
+/// Leaves an entry as it is.
+fn keep(entry: &Entry) -> (Change, Written) {
+    (Change::Keep, Written { bytes: entry.value.clone(), created: false })
 }
 
 /// Returns stored bytes with another resource version.

@@ -25,6 +25,10 @@ pub const AGENT_VARIABLES: &[(&str, &str)] = &[
     ("KELOS_AGENTS_MD", "instructions of the AgentConfigs"),
     ("KELOS_PLUGIN_DIR", "folder with the plugins of the AgentConfigs"),
     ("KELOS_GITHUB_TOKEN_FILE", "file with the token of the Workspace"),
+    (
+        "HTTP_PROXY, HTTPS_PROXY, NO_PROXY",
+        "the way out of the run's own network, in lower case as well; not with `--network host`",
+    ),
     ("KELOS_ITEM_FILE", "file with the work item as JSON"),
     ("KELOS_ITEM_*", "each text, number and truth value of the work item, by its name in upper snake case"),
 ];

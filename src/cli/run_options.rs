@@ -1,5 +1,6 @@
 //! The options of `kelos up` that bound runs.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
@@ -32,6 +33,9 @@ pub(super) struct RunOptions {
     /// Greatest sandbox that is tried
     #[arg(long, value_enum, default_value = "enclosed", value_name = "LEVEL")]
     maximum_sandbox: LevelWord,
+    /// File or folder that runs may read beside the system and the folders of PATH, also in your home; can be given several times
+    #[arg(long, value_name = "PATH")]
+    readable: Vec<PathBuf>,
     /// Most memory of a run, as 4Gi; by default all there is
     #[arg(long, value_name = "SIZE", value_parser = size)]
     run_memory: Option<u64>,
@@ -122,6 +126,7 @@ impl RunOptions {
             network,
             egress: self.egress,
             loopback_ports: self.loopback_port,
+            readable: self.readable,
             ..Sandbox::default()
         };
         let limits = Limits {

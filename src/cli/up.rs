@@ -13,6 +13,7 @@ use crate::cli::printer::Printer;
 use crate::cli::run_options::RunOptions;
 use crate::daemon;
 use crate::daemon::config::{Config, RepositoryConfig};
+use crate::ledger::report::WriterName;
 
 /// Run the control plane on this machine, in the foreground
 ///
@@ -35,12 +36,18 @@ pub(super) struct UpArguments {
     /// How often the config repository is asked
     #[arg(long, requires = "repo", value_name = "DURATION", value_parser = duration)]
     interval: Option<String>,
+    /// Name of this daemon's folder on the status branch; by default one that no other data folder has
+    #[arg(long, requires = "repo", value_name = "NAME", value_parser = writer)]
+    report_writer: Option<String>,
     /// Where the API listens; a port of 0 takes the port of the last start, or any
     #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:0")]
     listen: SocketAddr,
     /// How many runs may go on at once
     #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..))]
     slots: u16,
+    /// Program for an agent type or an image, such as claude-code=/opt/claude or ghcr.io/me/agent=./entrypoint.sh; may be repeated
+    #[arg(long = "agent", value_name = "NAME=PROGRAM", value_parser = agent_program)]
+    agents: Vec<(String, PathBuf)>,
     #[command(flatten)]
     runs: RunOptions,
 }
@@ -50,6 +57,24 @@ fn duration(text: &str) -> Result<String, String> {
         Ok(duration) if duration.is_zero() => Err("an interval of nothing would never rest".to_owned()),
         Ok(_) => Ok(text.to_owned()),
         Err(error) => Err(error.to_string()),
+    }
+}
+
+fn writer(text: &str) -> Result<String, String> {
+    match WriterName::parse(text) {
+        // What the field of the ConfigRepository takes.
+        Ok(_) if text.len() <= 63 => Ok(text.to_owned()),
+        Ok(_) => Err("it has more than 63 characters".to_owned()),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+fn agent_program(text: &str) -> Result<(String, PathBuf), String> {
+    match text.split_once('=') {
+        Some((name, program)) if !name.is_empty() && !program.is_empty() => {
+            Ok((name.to_owned(), program.into()))
+        }
+        _ => Err("an agent type or an image, an equals sign, and a program are needed".to_owned()),
     }
 }
 
@@ -72,6 +97,7 @@ pub(super) async fn run(
         branch: arguments.branch,
         path: arguments.path,
         interval: arguments.interval,
+        report_writer: arguments.report_writer,
     });
     let config = Config {
         data_dir,
@@ -83,6 +109,7 @@ pub(super) async fn run(
         search_path: environment.search_path.clone(),
         git_environment: environment.for_git.clone(),
         install_environment: environment.for_installers.clone(),
+        agents: arguments.agents.into_iter().map(|(name, program)| (name, in_full(program))).collect(),
         user_home: environment.home.clone(),
         announcements: environment.announcements.clone(),
     };
@@ -104,6 +131,11 @@ pub(super) async fn run(
     };
     daemon::up(config, stop, ready).await.map_err(CommandError::user)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Returns the path of a program in full; a name without a slash stays one, to be looked up for each run.
+fn in_full(program: PathBuf) -> PathBuf {
+    if program.components().count() > 1 { std::path::absolute(&program).unwrap_or(program) } else { program }
 }
 
 /// Returns a path on this machine as an absolute one, and a URL as it is.

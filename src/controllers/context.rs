@@ -9,6 +9,7 @@ use kube::runtime::events::{Event, EventType, Recorder, Reporter};
 
 use crate::clock::SharedClock;
 use crate::forge::app::Tokens;
+use crate::metrics::Metrics;
 
 /// How long a controller waits before it tries again what a fault of the moment kept it from.
 pub(crate) const RETRY: Duration = Duration::from_secs(5);
@@ -22,6 +23,8 @@ pub struct Context {
     pub clock: SharedClock,
     /// Tokens of GitHub Apps.
     pub tokens: Tokens,
+    /// Counts what is done.
+    pub metrics: Metrics,
     /// Write Events.
     recorders: Arc<Mutex<Recorders>>,
 }
@@ -35,8 +38,9 @@ const MOST_RECORDERS: usize = 1_000;
 
 impl Context {
     /// Returns the context for `client`; Events are reported as coming from the controller.
-    pub fn new(client: kube::Client, clock: SharedClock) -> Self {
-        Self { client, tokens: Tokens::new(Arc::clone(&clock)), clock, recorders: Arc::default() }
+    pub fn new(client: kube::Client, clock: SharedClock, metrics: Metrics) -> Self {
+        let tokens = Tokens::new(Arc::clone(&clock));
+        Self { client, clock, tokens, metrics, recorders: Arc::default() }
     }
 
     /// Tells people what happened to an object. An Event that cannot be written is logged and nothing else.
@@ -88,6 +92,18 @@ pub(crate) struct Happened<'a> {
     pub(crate) note: &'a str,
     /// Whether somebody should look.
     pub(crate) is_warning: bool,
+}
+
+/// Returns an error with its causes, as one text.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
 }
 
 /// An Event's note is at most 1,024 bytes long; the API refuses longer ones.

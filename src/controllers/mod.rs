@@ -6,6 +6,8 @@
 mod app_secret;
 pub mod config_repository;
 pub mod context;
+mod objects;
 pub mod report;
+pub mod run_record;
 pub mod task;
 pub mod task_spawner;

@@ -28,6 +28,8 @@ pub struct Config {
     pub git_environment: BTreeMap<String, String>,
     /// Variables for the installer of skills: proxies, certificates.
     pub install_environment: BTreeMap<String, String>,
+    /// Programs that stand for images or take the place of the program of an agent type, by the name of either.
+    pub agents: BTreeMap<String, PathBuf>,
     /// The home folder of the user, which no agent sees.
     pub user_home: Option<PathBuf>,
     /// Folder in which this user's running daemon is announced.
@@ -61,4 +63,6 @@ pub struct RepositoryConfig {
     pub path: Option<String>,
     /// How often the remote is asked.
     pub interval: Option<String>,
+    /// The name under which reports are written; made from the object and the data folder when absent.
+    pub report_writer: Option<String>,
 }

@@ -12,6 +12,7 @@ use crate::apiserver::{ApiServer, Options, Resource, Rules, Violation, Violation
 use crate::clock::SharedClock;
 use crate::daemon::log;
 use crate::executor::Executor;
+use crate::metrics::Requests;
 use crate::store::Store;
 use crate::validate::rules;
 
@@ -20,6 +21,7 @@ pub(super) fn api_server(
     store: Store,
     clock: SharedClock,
     executor: &Arc<dyn Executor>,
+    requests: Requests,
 ) -> anyhow::Result<ApiServer> {
     let mut resources = Vec::new();
     for kind in Kind::ALL {
@@ -34,7 +36,8 @@ pub(super) fn api_server(
             | Kind::RunRecord => resource,
         });
     }
-    Ok(ApiServer::new(store, resources, Options { clock, version: env!("CARGO_PKG_VERSION").to_owned() }))
+    let version = env!("CARGO_PKG_VERSION").to_owned();
+    Ok(ApiServer::new(store, resources, Options { clock, version, requests }))
 }
 
 fn rules_of(kind: Kind) -> Rules {

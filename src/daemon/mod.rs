@@ -8,6 +8,7 @@ mod embedded;
 pub mod home;
 mod log;
 mod logging;
+mod metrics;
 pub mod supervisor;
 mod up;
 

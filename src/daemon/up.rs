@@ -8,25 +8,29 @@ use anyhow::Context as _;
 use kube::api::{Api, Patch, PatchParams};
 use serde_json::json;
 use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
 
 use crate::api::config_repository::{ConfigRepository, ConfigRepositorySpec, GitReference, ReportSpec};
 use crate::api::kind::Kind;
 use crate::apiserver::{self, Credentials};
-use crate::clock;
+use crate::clock::{self, SharedClock};
 use crate::controllers::config_repository as config_repositories;
 use crate::controllers::context::Context;
 use crate::controllers::task::bounds::Bounds;
 use crate::controllers::task::build::Machine;
-use crate::controllers::{report, task, task_spawner};
+use crate::controllers::{report, run_record, task, task_spawner};
 use crate::daemon::config::{Config, RepositoryConfig, RunConfig};
 use crate::daemon::embedded;
 use crate::daemon::home::{self, DataDir};
+use crate::daemon::metrics as observability;
 use crate::daemon::supervisor::Supervisor;
 use crate::executor::Executor;
 use crate::executor::local::Local;
 use crate::git::leftovers;
 use crate::gitops::observed::ObservedCluster;
 use crate::gitops::render::ChildRenderer;
+use crate::gitops::wanted::WantedRuns;
+use crate::metrics::Metrics;
 use crate::process;
 use crate::store::{self, Store};
 
@@ -58,7 +62,8 @@ pub async fn up(
     let data = DataDir::open(&config.data_dir)
         .with_context(|| format!("cannot use the data folder {}", config.data_dir.display()))?;
     let clock = clock::system();
-    let store = Store::open(&data.store(), store_options())?;
+    let metrics = Metrics::new(env!("CARGO_PKG_VERSION"));
+    let store = Store::open(&data.store(), store_options(&metrics))?;
     // The store is locked: no other daemon works in this folder.
     leftovers::remove(&data.repositories()).context("cannot clear the copies of repositories")?;
     // An agent of a run without a sandbox of files is the same user as we are.
@@ -66,7 +71,9 @@ pub async fn up(
     let RunConfig { mut sandbox, host_network, limits, disk_floor, keep } = config.runs.clone();
     let local = Local::with_room(data.root(), config.program.clone(), config.slots, disk_floor, keep)?;
     let executor: Arc<dyn Executor> = Arc::new(local.clone());
-    let server = embedded::api_server(store, Arc::clone(&clock), &executor)?;
+    let server =
+        embedded::api_server(store.clone(), Arc::clone(&clock), &executor, metrics.requests.clone())?;
+    observability::observe(&metrics, &store, &server, &executor);
     let credentials = Credentials::load_or_create(&data.credentials(), clock.now())?;
     let listener = bind(&config, &data).await?;
     let address = listener.local_addr().context("the listener has no address")?;
@@ -78,9 +85,11 @@ pub async fn up(
     let in_process = apiserver::in_process(server.router(), concat!("kelos/", env!("CARGO_PKG_VERSION")));
     let client = kube::Client::new(in_process.clone(), DEFAULT);
     {
-        let (router, shutdown) = (server.router(), shutdown.clone());
+        let (router, shutdown) = (observability::serve(server.router(), metrics.clone()), shutdown.clone());
+        let requests = metrics.requests.clone();
         supervisor.start("api", async move {
-            let served = apiserver::serve(listener, router, &credentials, shutdown.cancelled_owned()).await;
+            let served =
+                apiserver::serve(listener, router, &credentials, requests, shutdown.cancelled_owned()).await;
             served.context("the API cannot listen")
         });
     }
@@ -94,20 +103,7 @@ pub async fn up(
             Ok(())
         });
     }
-    {
-        let (clock, shutdown) = (Arc::clone(&clock), shutdown.clone());
-        supervisor.start("cleaning of runs", async move {
-            loop {
-                if let Err(error) = local.clean(clock.now()).await {
-                    tracing::warn!(%error, "What is too old of a run could not be removed and is tried again");
-                }
-                tokio::select! {
-                    () = tokio::time::sleep(CLEAN_EVERY) => {}
-                    () = shutdown.cancelled() => return Ok(()),
-                }
-            }
-        });
-    }
+    supervisor.start("cleaning of runs", clean_runs(local, Arc::clone(&clock), shutdown.clone()));
     if let Some(repository) = &config.repository {
         make_repository(&client, repository).await?;
     }
@@ -124,7 +120,7 @@ pub async fn up(
             Ok(())
         });
     }
-    let context = Context::new(client, clock);
+    let context = Context::new(client, clock, metrics);
     sandbox.closed_ports.push(address.port());
     let machine = Machine {
         search_path: config.search_path.clone(),
@@ -132,15 +128,19 @@ pub async fn up(
         git_environment: config.git_environment.clone(),
         install_environment: config.install_environment.clone(),
         private: [Some(data.root().to_path_buf()), config.user_home.clone()].into_iter().flatten().collect(),
+        agents: config.agents.clone(),
         bounds: Bounds { sandbox, host_network, limits },
     };
     let settings = task::Settings { executor, machine };
     supervisor.start("tasks", task::run(context.clone(), settings, shutdown.clone()));
     supervisor.start("task spawners", task_spawner::run(context.clone(), shutdown.clone()));
+    let wanted = Arc::new(WantedRuns::default());
+    supervisor.start("run records", run_record::run(context.clone(), Arc::clone(&wanted), shutdown.clone()));
     let settings = config_repositories::Settings {
         repositories: data.repositories(),
         renderer: Arc::new(ChildRenderer { program: config.program.clone() }),
-        cluster,
+        cluster: Arc::clone(&cluster),
+        wanted,
         all_secrets: true,
     };
     supervisor.start(
@@ -149,6 +149,7 @@ pub async fn up(
     );
 
     let settings = report::Settings {
+        cluster,
         repositories: data.repositories(),
         search_path: config.search_path.clone(),
         git_environment: config.git_environment.clone(),
@@ -173,8 +174,25 @@ pub async fn up(
     result
 }
 
-fn store_options() -> store::Options {
-    store::Options { secret_prefixes: apiserver::secret_prefixes(), ..store::Options::default() }
+/// Removes what is too old of runs, again and again until `shutdown`.
+async fn clean_runs(local: Local, clock: SharedClock, shutdown: CancellationToken) -> anyhow::Result<()> {
+    loop {
+        if let Err(error) = local.clean(clock.now()).await {
+            tracing::warn!(%error, "What is too old of a run could not be removed and is tried again");
+        }
+        tokio::select! {
+            () = tokio::time::sleep(CLEAN_EVERY) => {}
+            () = shutdown.cancelled() => return Ok(()),
+        }
+    }
+}
+
+fn store_options(metrics: &Metrics) -> store::Options {
+    store::Options {
+        secret_prefixes: apiserver::secret_prefixes(),
+        metrics: metrics.storage.clone(),
+        ..store::Options::default()
+    }
 }
 
 /// Listens where the configuration says; without a port, where the last start listened if that is free.
@@ -197,7 +215,11 @@ async fn make_repository(client: &kube::Client, wanted: &RepositoryConfig) -> an
     if let Some(interval) = &wanted.interval {
         spec.interval.clone_from(interval);
     }
-    spec.report = Some(ReportSpec { interval: wanted.interval.clone(), ..ReportSpec::default() });
+    spec.report = Some(ReportSpec {
+        interval: wanted.interval.clone(),
+        writer: wanted.report_writer.clone(),
+        ..ReportSpec::default()
+    });
     let api: Api<ConfigRepository> = Api::namespaced(client.clone(), DEFAULT);
     let object = json!({
         "apiVersion": Kind::ConfigRepository.api_version(), "kind": Kind::ConfigRepository.as_str(),

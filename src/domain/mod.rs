@@ -1,5 +1,6 @@
 //! Decisions: no async, no I/O, no clock, no client. Everything that is known comes in, what is to be done goes out.
 
+pub mod admission;
 pub mod dollars;
 pub mod graph;
 pub mod history;
@@ -7,6 +8,8 @@ pub mod names;
 pub mod outcome;
 pub mod phase;
 pub mod plan;
+pub mod retention;
 pub mod schedule;
 pub mod spawn;
 pub mod variables;
+pub mod verdict;

@@ -26,7 +26,8 @@ pub fn ending(exit: Exit) -> Ending {
         Exit::DiskQuotaExceeded => (TaskPhase::Failed, Reason::DiskQuotaExceeded),
         Exit::Cancelled => (TaskPhase::Failed, Reason::Cancelled),
         Exit::SetupFailed => (TaskPhase::Failed, Reason::SetupFailed),
-        Exit::PrepareFailed | Exit::RunnerFailed => (TaskPhase::Failed, Reason::PrepareFailed),
+        Exit::PrepareFailed => (TaskPhase::Failed, Reason::PrepareFailed),
+        Exit::RunnerFailed => (TaskPhase::Failed, Reason::RunnerFailed),
         Exit::AgentProgramMissing => (TaskPhase::Failed, Reason::ProgramNotFound),
         Exit::SandboxUnavailable => (TaskPhase::Failed, Reason::SandboxUnavailable),
     };
@@ -85,6 +86,18 @@ mod tests {
         {
             let ending = ending(exit);
             assert_eq!(recorded(ending.phase, Some(ending.reason)), RunOutcome::NeverStarted, "{exit}");
+        }
+        // Every other end may have cost something.
+        for exit in [
+            Exit::AgentFailed,
+            Exit::AgentIncomplete,
+            Exit::IncompleteOutput,
+            Exit::TimedOut,
+            Exit::Cancelled,
+            Exit::RunnerFailed,
+        ] {
+            let ending = ending(exit);
+            assert_ne!(recorded(ending.phase, Some(ending.reason)), RunOutcome::NeverStarted, "{exit}");
         }
         assert_eq!(recorded(TaskPhase::Failed, Some(ending(Exit::AgentFailed).reason)), RunOutcome::Failed);
         assert_eq!(

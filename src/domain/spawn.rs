@@ -197,4 +197,48 @@ mod tests {
         assert_eq!(shell(own).spec.prompt, own);
         assert_eq!(shell("echo {{").spec.prompt, "echo {{");
     }
+
+    /// Labels and annotations of the Tasks that spawners make, whatever the source of the item.
+    #[test]
+    fn recorded_metadata_agrees_with_upstream() {
+        let mut variables: BTreeMap<String, Value> = BTreeMap::new();
+        let mut cases = 0;
+        for line in include_str!("../../tests/testdata/upstream/metadata.jsonl").lines() {
+            let case: Value = serde_json::from_str(line).unwrap();
+            if let Some(name) = case["fixture"].as_str() {
+                variables.insert(name.to_owned(), case["variables"].clone());
+                continue;
+            }
+            cases += 1;
+            let input = &case["input"];
+            let map = |field: &str| if input[field].is_null() { json!({}) } else { input[field].clone() };
+            let spawner: TaskSpawner = serde_json::from_value(json!({
+                "apiVersion": "kelos.dev/v1alpha1", "kind": "TaskSpawner", "metadata": {"name": input["spawner"]},
+                "spec": {
+                    "when": {"cron": {"schedule": "0 9 * * *"}},
+                    "taskTemplate": {
+                        "type": "claude-code", "credentials": {"type": "none"}, "promptTemplate": "x",
+                        "metadata": {"labels": map("labels"), "annotations": map("annotations")},
+                    },
+                },
+            }))
+            .unwrap();
+            let variables = variables[input["fixture"].as_str().unwrap()].as_object().unwrap().clone();
+            let item = WorkItem { id: "1".to_owned(), variables, scheduled_at: None };
+            let task = task_for(&spawner, &item);
+            let Some(expected) = case.get("output") else {
+                assert!(task.is_err(), "{case}: {task:?}");
+                continue;
+            };
+            let metadata = task.unwrap_or_else(|error| panic!("{case}: {error}")).metadata;
+            assert_eq!(json!(metadata.labels), expected["labels"], "{case}");
+            let mut annotations = metadata.annotations.unwrap();
+            // What we add says where the Task comes from.
+            annotations.retain(|key, _| ![labels::WORK_ITEM, labels::PROMPT_DIGEST].contains(&key.as_str()));
+            let expected =
+                if expected["annotations"].is_null() { json!({}) } else { expected["annotations"].clone() };
+            assert_eq!(json!(annotations), expected, "{case}");
+        }
+        assert!(cases > 40, "only {cases} cases");
+    }
 }

@@ -188,6 +188,10 @@ impl Executor for Local {
         Box::pin(self.blocking(move |shared| shared.remove(&run)))
     }
 
+    fn runs(&self) -> BoxFuture<'_, Result<Vec<String>, ExecutorError>> {
+        Box::pin(self.blocking(Shared::runs))
+    }
+
     fn log<'a>(&'a self, run: &'a str, follow: bool) -> BoxFuture<'a, Result<LogStream, ExecutorError>> {
         let run = run.to_owned();
         Box::pin(async move {
@@ -288,6 +292,13 @@ impl Shared {
         Ok(seen)
     }
 
+    fn runs(&self) -> Result<Vec<String>, ExecutorError> {
+        let entries = fs::read_dir(&self.runs).map_err(ExecutorError::system("list", &self.runs))?;
+        let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+        // Whatever else lies here is not ours to touch.
+        Ok(names.filter(|name| self.folder(name).is_ok()).collect())
+    }
+
     fn clean(&self, now: Timestamp) -> Result<(), ExecutorError> {
         let entries = fs::read_dir(&self.runs).map_err(ExecutorError::system("list", &self.runs))?;
         let mut result = Ok(());
@@ -324,15 +335,18 @@ impl Shared {
         }
         // The lock before the files: the runner writes its last file before it lets go.
         let is_running = is_locked(&folder.join(LOCK_FILE))?;
-        if let Some(outcome) = read::<Outcome>(&folder.join(RESULT_FILE))? {
+        let result = read::<Outcome>(&folder.join(RESULT_FILE))?;
+        if let Contents::Whole(outcome) = result {
             return Ok(RunState::Finished(Box::new(outcome)));
         }
-        let started: Option<Started> = read(&folder.join(STARTED_FILE))?;
-        let since = started.as_ref().map(|started| started.since);
-        Ok(match (is_running, started) {
+        let started = read::<Started>(&folder.join(STARTED_FILE))?;
+        let since = started.whole().map(|started| started.since);
+        // A file that cannot be understood, damaged or of a version yet to come, still says that the run was begun.
+        let was_begun = !matches!((&result, &started), (Contents::Absent, Contents::Absent));
+        Ok(match (is_running, was_begun) {
             (true, _) => RunState::Running { since },
-            (false, Some(_)) => RunState::Interrupted { since },
-            (false, None) => RunState::Prepared,
+            (false, true) => RunState::Interrupted { since },
+            (false, false) => RunState::Prepared,
         })
     }
 
@@ -426,7 +440,7 @@ impl Shared {
             return Ok(());
         }
         // A runner that has not said its number yet is asked again by the next request.
-        if let Some(started) = read::<Started>(&folder.join(STARTED_FILE))?
+        if let Some(started) = read::<Started>(&folder.join(STARTED_FILE))?.whole()
             && let Some(runner) = tree::look_at(started.process)
             // The number is the runner's as long as it holds the lock, so it is looked at once more after the process.
             && is_locked(&folder.join(LOCK_FILE))?
@@ -497,13 +511,31 @@ fn is_locked(lock: &Path) -> Result<bool, ExecutorError> {
     }
 }
 
-fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, ExecutorError> {
+/// What a file of a run holds.
+#[derive(Debug)]
+enum Contents<T> {
+    Absent,
+    Damaged,
+    Whole(T),
+}
+
+impl<T> Contents<T> {
+    fn whole(&self) -> Option<&T> {
+        match self {
+            Self::Whole(value) => Some(value),
+            Self::Absent | Self::Damaged => None,
+        }
+    }
+}
+
+fn read<T: DeserializeOwned>(path: &Path) -> Result<Contents<T>, ExecutorError> {
     match file::read_bounded(path, LARGEST_FILE) {
-        Ok(bytes) => serde_json::from_slice(&bytes)
-            .map(Some)
-            .map_err(|fault| ExecutorError::system("understand", path)(fault.into())),
-        Err(fault) if fault.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(fault) => Err(ExecutorError::system("read", path)(fault)),
+        Ok(bytes) => Ok(serde_json::from_slice(&bytes).map_or(Contents::Damaged, Contents::Whole)),
+        Err(fault) => match fault.kind() {
+            io::ErrorKind::NotFound => Ok(Contents::Absent),
+            io::ErrorKind::FileTooLarge | io::ErrorKind::IsADirectory => Ok(Contents::Damaged),
+            _ => Err(ExecutorError::system("read", path)(fault)),
+        },
     }
 }
 

@@ -39,6 +39,9 @@ pub trait Executor: fmt::Debug + Send + Sync {
     /// Forgets the run and removes its files. One that still runs is not removed.
     fn remove<'a>(&'a self, run: &'a str) -> BoxFuture<'a, Result<(), ExecutorError>>;
 
+    /// Returns the identities of all runs of which something is left, in no order.
+    fn runs(&self) -> BoxFuture<'_, Result<Vec<String>, ExecutorError>>;
+
     /// Returns the log of the run from its beginning; with `follow` it stays open until the run has ended.
     fn log<'a>(&'a self, run: &'a str, follow: bool) -> BoxFuture<'a, Result<LogStream, ExecutorError>>;
 

@@ -12,6 +12,7 @@ use kube::api::{
 use serde_json::{Value, json};
 
 use crate::api::labels;
+use crate::digest;
 use crate::domain::plan::{Action, Desired, ManagedKind, ObjectKey};
 use crate::gitops::observed::ObservedCluster;
 
@@ -95,6 +96,7 @@ impl Target {
         if keep_suspended && let Some(spec) = object.get_mut("spec").and_then(Value::as_object_mut) {
             spec.remove("suspend");
         }
+        let prompt = object.pointer("/spec/prompt").and_then(Value::as_str).map(digest::sha256_hex);
         let metadata = &mut object["metadata"];
         metadata["namespace"] = json!(self.namespace);
         metadata["labels"][labels::OWNER_UID] = json!(self.owner);
@@ -108,6 +110,7 @@ impl Target {
         ]);
         if desired.key.kind == ManagedKind::Task {
             annotations.insert(labels::SPEC_DIGEST, desired.spec_digest.clone());
+            annotations.extend(prompt.map(|prompt| (labels::PROMPT_DIGEST, prompt)));
         }
         for (key, value) in annotations {
             metadata["annotations"][key] = json!(value);

@@ -17,6 +17,7 @@ pub mod layout;
 pub mod observed;
 pub mod pass;
 pub mod render;
+pub mod wanted;
 
 mod judge;
 mod load;

@@ -1,14 +1,14 @@
 //! What the cluster holds, kept up by watches, so that a pass over an unchanged tree asks the API nothing.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
-use std::sync::{Arc, OnceLock, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 
 use futures::StreamExt as _;
 use futures::stream::SelectAll;
 use kube::api::{Api, ApiResource, DynamicObject, GroupVersionKind};
 use kube::runtime::{WatchStreamExt as _, watcher};
 use serde_json::{Value, json};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use crate::api::kind::Kind;
 use crate::api::labels;
@@ -27,6 +27,14 @@ pub struct Stage {
 pub struct ObservedCluster {
     // Held for map operations only, never across an await.
     state: RwLock<State>,
+    touched: Touched,
+}
+
+/// Namespaces in which something happened, until somebody asks.
+#[derive(Debug, Default)]
+struct Touched {
+    namespaces: Mutex<BTreeSet<String>>,
+    some: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -106,6 +114,7 @@ impl ObservedCluster {
             streams.push(events.map(move |event| (watched, event)).boxed());
         }
         while let Some((watched, event)) = streams.next().await {
+            self.note(watched, &event);
             match event {
                 Ok(watcher::Event::Init) => self.write(|state| {
                     state.listing.insert(watched, HashSet::new());
@@ -130,6 +139,35 @@ impl ObservedCluster {
         }
     }
 
+    /// Returns the namespaces in which Tasks, definitions or records changed since the last time, once there are some.
+    ///
+    /// One waits at a time: what one is told no other is.
+    pub async fn touched(&self) -> BTreeSet<String> {
+        loop {
+            let told = self.touched.some.notified();
+            let namespaces = std::mem::take(&mut *self.touched.lock());
+            if !namespaces.is_empty() {
+                return namespaces;
+            }
+            told.await;
+        }
+    }
+
+    fn note(&self, watched: Watched, event: &Result<watcher::Event<DynamicObject>, watcher::Error>) {
+        use watcher::Event;
+        let (Ok(Event::Apply(object) | Event::InitApply(object) | Event::Delete(object)), true) =
+            (event, watched != Watched::ConfigRepository)
+        else {
+            return;
+        };
+        let namespace = object.metadata.namespace.as_deref().unwrap_or_default();
+        let mut namespaces = self.touched.lock();
+        if !namespaces.contains(namespace) {
+            namespaces.insert(namespace.to_owned());
+            self.touched.some.notify_one();
+        }
+    }
+
     /// Takes note of what an apply of ours returned, ahead of the watch: what the server made of it is no drift.
     pub fn applied(&self, kind: ManagedKind, object: DynamicObject) {
         let (namespace, name) = name_of(&object);
@@ -150,6 +188,12 @@ impl ObservedCluster {
 
     fn read<T>(&self, look: impl FnOnce(&State) -> T) -> T {
         look(&self.state.read().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Touched {
+    fn lock(&self) -> MutexGuard<'_, BTreeSet<String>> {
+        self.namespaces.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

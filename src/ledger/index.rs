@@ -15,6 +15,9 @@ pub const WRITERS: usize = 200;
 /// The largest `status.json` of another writer that is read, in bytes.
 pub const STATUS_LIMIT: u64 = 4 << 20;
 
+/// How much of other writers is read at once, in bytes: many large files would take time and memory from everything else.
+pub const STATUS_BUDGET: u64 = 32 << 20;
+
 /// What the `status.json` of a writer says, as far as it can be read.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Reading {
@@ -78,7 +81,8 @@ pub fn render(writers: &BTreeMap<String, Reading>) -> String {
             .to_owned(),
         String::new(),
     ];
-    lines.extend(table(&["Writer", "State", "Applied", "Errors", "Spawners", "Tasks", "Last run"], rows));
+    lines
+        .extend(table(&["Writer", "State", "Applied", "Errors", "Spawners", "Unfinished", "Last run"], rows));
     if writers.len() > WRITERS {
         lines.push(String::new());
         lines.push(format!("Shown are {WRITERS} of {}.", writers.len()));
@@ -126,7 +130,7 @@ mod tests {
 
         This branch is written by Kelos, a folder for each writer. Changes by hand are overwritten.
 
-        | Writer | State | Applied | Errors | Spawners | Tasks | Last run |
+        | Writer | State | Applied | Errors | Spawners | Unfinished | Last run |
         | --- | --- | --- | --- | --- | --- | --- |
         | [`default.config`](<default.config/README.md>) | `Ready` | `111111111111` | 0 | 0 | 0 | `Succeeded` 2026-03-01 09:00:00 UTC |
         | [`later`](<later/README.md>) | written by a later version |  |  |  |  |  |

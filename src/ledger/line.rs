@@ -195,7 +195,27 @@ impl LedgerLine {
 
 /// Returns the path of a day's file below the folder of a writer.
 pub fn day_path(day: Date) -> String {
-    format!("ledger/{:04}/{:02}-{:02}.jsonl", day.year(), day.month(), day.day())
+    part_path(day, 1)
+}
+
+/// Returns the path of a part of a day, from 1: a day of many runs, or one whose file cannot be used, has several.
+pub fn part_path(day: Date, part: u32) -> String {
+    let part = if part > 1 { format!(".{part}") } else { String::new() };
+    format!("ledger/{:04}/{:02}-{:02}{part}.jsonl", day.year(), day.month(), day.day())
+}
+
+/// Returns the day that a file in the folder of `year` is about; `None` when it is not one of ours.
+pub fn day_of(year: i16, file: &str) -> Option<Date> {
+    let name = file.strip_suffix(".jsonl")?;
+    let name = match name.split_once('.') {
+        Some((name, part)) => {
+            part.parse::<u32>().ok()?;
+            name
+        }
+        None => name,
+    };
+    let (month, day) = name.split_once('-')?;
+    Date::new(year, month.parse().ok()?, day.parse().ok()?).ok()
 }
 
 /// Returns the uid of a line of the ledger, whatever else it holds; `None` when it is not one.
@@ -265,6 +285,13 @@ mod tests {
     fn a_line_is_one_json_object_that_names_only_what_is_known() {
         insta::assert_snapshot!(line().to_json().trim_end(), @r#"{"v":1,"taskUid":"7f0c6f0e-9d6d-4bb4-8a4e-000000000001","task":"nightly-29","outcome":"Succeeded","completionTime":"2026-03-01T23:59:59.5Z","agent":"shell"}"#);
         assert_eq!(day_path(line().day()), "ledger/2026/03-01.jsonl");
+        assert_eq!(part_path(line().day(), 2), "ledger/2026/03-01.2.jsonl");
+        for file in ["03-01.jsonl", "03-01.2.jsonl"] {
+            assert_eq!(day_of(2026, file), Some(line().day()), "{file}");
+        }
+        for file in ["03-01", "03-01.x.jsonl", "13-01.jsonl", "notes.jsonl"] {
+            assert_eq!(day_of(2026, file), None, "{file}");
+        }
         assert_eq!(uid_of(&line().to_json()).as_deref(), Some("7f0c6f0e-9d6d-4bb4-8a4e-000000000001"));
         assert_eq!(uid_of("not json"), None);
     }

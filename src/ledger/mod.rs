@@ -5,6 +5,7 @@
 //! <writer>/README.md            for people: what runs, what comes next, what failed and why
 //! <writer>/status.json          the same for programs
 //! <writer>/ledger/YYYY/MM-DD.jsonl   one line for each run that ended on that day, written once
+//! <writer>/ledger/YYYY/MM-DD.2.jsonl   more of that day, when there is much
 //! ```
 //!
 //! [`line`], [`report`], [`page`] and [`index`] are pure: facts in, bytes out. [`writer`] makes a commit of
@@ -15,9 +16,11 @@
 //! No text of an item or an agent gets here: fields are ids, digests, words, numbers, times and texts of
 //! ours, and what does not look like its kind is left out.
 
+mod history;
 pub mod index;
 pub mod line;
 pub mod markdown;
 pub mod page;
 pub mod report;
+mod source;
 pub mod writer;

@@ -1,8 +1,9 @@
 //! The page of a writer, for people.
 
 use crate::ledger::line::{LedgerLine, day_path};
-use crate::ledger::markdown::{code, counted, duration, encode_path, instant, link, table};
+use crate::ledger::markdown::{code, counted, duration, instant, link, table};
 use crate::ledger::report::{FindingRow, SpawnerRow, Status, StatusFile, TaskRow};
+use crate::ledger::{history, source};
 
 /// Most rows of a table; the totals above them are complete.
 const ROWS: usize = 50;
@@ -21,8 +22,18 @@ pub fn render(file: &StatusFile) -> String {
     lines.extend(coming(status));
     lines.extend(failed(status, &file.recent));
     lines.extend(recent(status, &file.recent));
-    let others = "For programs: [status.json](status.json), and the [ledger](ledger), one line for each run that ended.";
+    lines.extend(history::section(status));
+    // Before the first run there is no folder to point at.
+    let ledger = match file.recent.first() {
+        Some(_) => ", and the [ledger](ledger), one line for each run that ended",
+        None => "",
+    };
+    let others = format!("For programs: [status.json](status.json){ledger}.");
     lines.push(format!("Written by {}. {others}", code(&status.program)));
+    if let Some(branches) = &status.earlier_years {
+        lines.push(String::new());
+        lines.push(format!("The ledgers of earlier years are on branches of their own: {}.", code(branches)));
+    }
     let mut text = lines.join("\n");
     text.push('\n');
     text
@@ -33,7 +44,9 @@ fn summary(status: &Status) -> Vec<String> {
     let why = status.reason.as_deref().filter(|reason| *reason != status.state);
     let why = why.map(|reason| format!(" ({})", code(reason))).unwrap_or_default();
     let message = status.message.as_deref().map(|message| format!(": {}", code(message))).unwrap_or_default();
-    lines.push(format!("**State:** {}{why}{message}", code(&status.state)));
+    // What is as it should be is said by the next sentence.
+    let reason = if status.state == "Ready" { String::new() } else { format!("{why}{message}") };
+    lines.push(format!("**State:** {}{reason}", code(&status.state)));
     lines.push(String::new());
     let source = format!("{} of {}", code(&status.reference), code(&status.url));
     match &status.applied_revision {
@@ -97,7 +110,7 @@ fn findings(status: &Status) -> Vec<String> {
 fn finding_line(status: &Status, revision: &str, finding: &FindingRow) -> String {
     let numbers = [finding.line, finding.column].into_iter().flatten();
     let place = numbers.fold(finding.file.clone(), |place, number| format!("{place}:{number}"));
-    let place = match source_url(&status.url, revision, &finding.file, finding.line) {
+    let place = match source::source_url(&status.url, revision, &finding.file, finding.line) {
         Some(target) => link(&place, &target),
         None => code(&place),
     };
@@ -135,20 +148,33 @@ fn coming(status: &Status) -> Vec<String> {
         vec![
             code(&spawner.name),
             code(&spawner.source),
-            optional(spawner.schedule.as_deref()),
+            schedule(spawner),
             spawner.next.map(instant).unwrap_or_default(),
             code(&spawner.state),
             spawner.active.to_string(),
             spawner.created.to_string(),
+            spawner.skipped.to_string(),
         ]
     });
-    let head = ["Spawner", "Source", "Schedule", "Next", "State", "Active", "Created"];
+    let head = ["Spawner", "Source", "Schedule", "Next", "State", "Active", "Created", "Skipped"];
     section("What comes next", status.spawners.total, "There is no spawner.", &head, rows)
+}
+
+fn schedule(spawner: &SpawnerRow) -> String {
+    let expression = optional(spawner.schedule.as_deref());
+    match &spawner.time_zone {
+        Some(zone) => format!("{expression} in {}", code(zone)),
+        None => expression,
+    }
 }
 
 fn failed(status: &Status, recent: &[LedgerLine]) -> Vec<String> {
     let failed: Vec<&LedgerLine> = recent.iter().filter(|line| !line.is_success()).collect();
     let total = u64::try_from(failed.len()).unwrap_or(u64::MAX);
+    let logs = failed.first().map(|line| {
+        let command = code(&format!("kelos logs {}", line.task));
+        format!("What a run printed stays on the machine that ran it: {command}.")
+    });
     let rows = failed.into_iter().map(|line| {
         let reason = line.reason.as_deref().map(|reason| format!(" ({})", code(reason))).unwrap_or_default();
         vec![
@@ -158,22 +184,16 @@ fn failed(status: &Status, recent: &[LedgerLine]) -> Vec<String> {
             defined_at(status, line),
         ]
     });
-    section(
-        "What failed lately",
-        total,
-        "None of the last runs failed.",
-        &["Task", "Why", "Ended", "Defined at"],
-        rows,
-    )
+    let head = ["Task", "Why", "Ended", "Defined at"];
+    let mut lines = section("What failed lately", total, "None of the last runs failed.", &head, rows);
+    lines.extend(logs.into_iter().flat_map(|logs| [logs, String::new()]));
+    lines
 }
 
 fn recent(status: &Status, recent: &[LedgerLine]) -> Vec<String> {
     let total = u64::try_from(recent.len()).unwrap_or(u64::MAX);
     let rows = recent.iter().map(|line| {
-        let prompt = line.prompt_digest.as_deref().map(|digest| {
-            let hex = digest.strip_prefix("sha256:").unwrap_or(digest);
-            code(&hex.chars().take(12).collect::<String>())
-        });
+        let prompt = line.prompt_digest.as_deref().map(history::short_digest);
         vec![
             code(&line.task),
             optional(line.spawner.as_deref()),
@@ -223,59 +243,11 @@ fn defined_at(status: &Status, line: &LedgerLine) -> String {
         return String::new();
     };
     let number = line.source_line.and_then(|number| u64::try_from(number).ok());
-    let place = number.map_or_else(|| file.clone(), |number| format!("{file}:{number}"));
-    let revision = line.source_revision.as_deref().unwrap_or_default();
-    match source_url(&status.url, revision, file, number) {
-        Some(target) => link(&place, &target),
-        None => code(&place),
-    }
+    source::place(&status.url, line.source_revision.as_deref().unwrap_or_default(), file, number)
 }
 
 fn revision_link(status: &Status, revision: &str) -> String {
-    let short: String = revision.chars().take(12).collect();
-    match web_url(&status.url).filter(|_| is_commit(revision)) {
-        Some((base, Forge::GitLab)) => link(&short, &format!("{base}/-/commit/{revision}")),
-        Some((base, Forge::GitHub)) => link(&short, &format!("{base}/commit/{revision}")),
-        None => code(&short),
-    }
-}
-
-fn is_commit(revision: &str) -> bool {
-    revision.len() == 40 && revision.bytes().all(|byte| byte.is_ascii_hexdigit())
-}
-
-enum Forge {
-    GitHub,
-    GitLab,
-}
-
-/// Returns the page of a repository on one of the forges whose addresses we know.
-fn web_url(url: &str) -> Option<(String, Forge)> {
-    let (host, path) = match url.split_once("://") {
-        Some(("https" | "ssh", rest)) => rest.split_once('/')?,
-        Some(_) => return None,
-        None => url.split_once(':')?,
-    };
-    let forge = match host.strip_prefix("git@").unwrap_or(host) {
-        "github.com" => Forge::GitHub,
-        "gitlab.com" => Forge::GitLab,
-        _ => return None,
-    };
-    let path = path.trim_matches('/');
-    let path = encode_path(path.strip_suffix(".git").unwrap_or(path));
-    let host = host.strip_prefix("git@").unwrap_or(host);
-    Some((format!("https://{host}/{path}"), forge))
-}
-
-/// Returns the page of a line of a file at a commit.
-fn source_url(url: &str, revision: &str, file: &str, line: Option<u64>) -> Option<String> {
-    let (base, forge) = web_url(url).filter(|_| is_commit(revision))?;
-    let fragment = line.map(|line| format!("#L{line}")).unwrap_or_default();
-    let path = encode_path(file);
-    Some(match forge {
-        Forge::GitHub => format!("{base}/blob/{revision}/{path}{fragment}"),
-        Forge::GitLab => format!("{base}/-/blob/{revision}/{path}{fragment}"),
-    })
+    source::commit(&status.url, revision)
 }
 
 #[cfg(test)]
@@ -299,6 +271,8 @@ mod tests {
             state: "Running".to_owned(),
             active: 1,
             created: 12,
+            skipped: 3,
+            time_zone: next.map(|_| "Europe/Berlin".to_owned()),
         };
         let mut failed =
             LedgerLine::new("u2", "fix-2", "claude-code", "Failed", "2026-03-01T09:05:00Z".parse().unwrap());
@@ -351,6 +325,7 @@ mod tests {
                 since: time("2026-03-01T09:10:00Z"),
             }]),
             program: "kelos 0.1.0".to_owned(),
+            ..Status::default()
         };
         file(status, vec![failed, good])
     }
@@ -379,17 +354,19 @@ mod tests {
 
         ## What comes next
 
-        | Spawner | Source | Schedule | Next | State | Active | Created |
-        | --- | --- | --- | --- | --- | --- | --- |
-        | `nightly` | `cron` | `0 9 * * 1-5` | 2026-03-01 23:00:00 UTC | `Running` | 1 | 12 |
-        | `weekly` | `cron` | `0 9 * * 1-5` | 2026-03-02 09:00:00 UTC | `Running` | 1 | 12 |
-        | `hooks` | `cron` | `0 9 * * 1-5` |  | `Running` | 1 | 12 |
+        | Spawner | Source | Schedule | Next | State | Active | Created | Skipped |
+        | --- | --- | --- | --- | --- | --- | --- | --- |
+        | `nightly` | `cron` | `0 9 * * 1-5` in `Europe/Berlin` | 2026-03-01 23:00:00 UTC | `Running` | 1 | 12 | 3 |
+        | `weekly` | `cron` | `0 9 * * 1-5` in `Europe/Berlin` | 2026-03-02 09:00:00 UTC | `Running` | 1 | 12 | 3 |
+        | `hooks` | `cron` | `0 9 * * 1-5` |  | `Running` | 1 | 12 | 3 |
 
         ## What failed lately
 
         | Task | Why | Ended | Defined at |
         | --- | --- | --- | --- |
         | `fix-2` | `Failed` (`AgentFailed`) | 2026-03-01 09:05:00 UTC | [`tasks/fix.yaml:3`](<https://github.com/acme/config/blob/1111111111111111111111111111111111111111/tasks/fix.yaml#L3>) |
+
+        What a run printed stays on the machine that ran it: `kelos logs fix-2`.
 
         ## Last runs
 
@@ -433,6 +410,7 @@ mod tests {
         file.status.findings.items[0].message.clone_from(&evil);
         file.status.findings.items[0].file.clone_from(&evil);
         file.status.spawners.items[0].schedule = Some(evil.clone());
+        file.status.spawners.items[0].time_zone = Some(evil.clone());
         file.status.tasks.items[0].name.clone_from(&evil);
         file.status.namespace = evil;
         for line in render(&file).lines() {
@@ -475,26 +453,5 @@ mod tests {
         }
         outside.push_str(rest);
         outside
-    }
-
-    #[test]
-    fn only_known_forges_are_linked() {
-        let commit = "1".repeat(40);
-        let url = |url: &str| source_url(url, &commit, "a b.yaml", Some(3));
-        let expected = format!("https://github.com/acme/config/blob/{commit}/a%20b.yaml#L3");
-        for known in [
-            "https://github.com/acme/config.git",
-            "git@github.com:acme/config.git",
-            "ssh://git@github.com/acme/config",
-        ] {
-            assert_eq!(url(known), Some(expected.clone()), "{known}");
-        }
-        assert!(url("https://gitlab.com/a/b/c").is_some_and(|url| url.contains("/a/b/c/-/blob/")));
-        for unknown in
-            ["/srv/config", "file:///srv/config", "https://git.example.com/a", "http://github.com/a/b"]
-        {
-            assert_eq!(url(unknown), None, "{unknown}");
-        }
-        assert_eq!(source_url("https://github.com/a/b", "main", "a", None), None);
     }
 }

@@ -6,6 +6,8 @@ use std::fmt;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::digest;
+use crate::domain::history::History;
 use crate::ledger::line::LedgerLine;
 use crate::ledger::page;
 
@@ -17,6 +19,9 @@ pub const STATUS_ROWS: usize = 1_000;
 
 /// Most findings in `status.json`; the totals beside them are complete.
 pub const FINDING_ROWS: usize = 200;
+
+/// Most revisions of prompts in `status.json`; the total beside them is complete.
+pub const REVISION_ROWS: usize = 500;
 
 /// The longest text in `status.json`, in characters.
 const TEXT_LIMIT: usize = 1_000;
@@ -47,13 +52,24 @@ impl WriterName {
         if fits { Ok(Self(text.to_owned())) } else { Err(WriterNameError) }
     }
 
-    /// Names the writer for an object: `<namespace>.<name>`, which is unique because no namespace holds a
-    /// dot.
-    pub fn of_object(namespace: &str, name: &str) -> Result<Self, WriterNameError> {
-        if namespace.contains('.') {
+    /// Names the writer for an object of one installation: `<namespace>.<name>.<8 digits>`, where the digits are
+    /// the first of the installation's uid.
+    ///
+    /// Two installations that follow one repository write to two folders then. It is unique because no namespace
+    /// holds a dot, and the digits come last.
+    pub fn of_object(namespace: &str, name: &str, installation: &str) -> Result<Self, WriterNameError> {
+        let digits: String = installation.chars().filter(char::is_ascii_hexdigit).take(8).collect();
+        if namespace.contains('.') || digits.len() < 8 {
             return Err(WriterNameError);
         }
-        Self::parse(&format!("{namespace}.{name}"))
+        // A long name is told apart by its digest.
+        let name = if name.len() > 120 {
+            let start = name.get(..100).unwrap_or_default().trim_end_matches(['-', '.']);
+            format!("{start}-{}", digest::short_hex(name, 16))
+        } else {
+            name.to_owned()
+        };
+        Self::parse(&format!("{namespace}.{name}.{}", digits.to_ascii_lowercase()))
     }
 
     /// Returns the name.
@@ -128,6 +144,11 @@ pub struct Status {
     pub spawners: Rows<SpawnerRow>,
     /// Tasks that have not ended.
     pub tasks: Rows<TaskRow>,
+    /// What became of each revision of each prompt.
+    pub history: HistoryRows,
+    /// The branches that hold the ledger of earlier years, with `YYYY` for the year; absent when this one holds all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub earlier_years: Option<String>,
     /// The program that writes, with its version: `kelos 0.1.0`.
     pub program: String,
 }
@@ -153,6 +174,34 @@ impl<T> Rows<T> {
         let total = u64::try_from(items.len()).unwrap_or(u64::MAX);
         items.truncate(STATUS_ROWS);
         Self { total, items }
+    }
+}
+
+/// What became of revisions of prompts, as far back as records of runs are kept.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct HistoryRows {
+    /// How many revisions there are, of all spawners and Tasks.
+    pub total: u64,
+    /// The listed ones, by spawner or Task; of each those that ran last.
+    pub items: Vec<History>,
+}
+
+impl HistoryRows {
+    /// Counts and lists histories, the newest revisions of each first, so that none is left out for another's sake.
+    pub fn of(mut histories: Vec<History>) -> Self {
+        let total = histories.iter().map(|history| history.revisions.len()).sum::<usize>();
+        // Those that ran last come first: they are what somebody who looks at the branch asks about.
+        histories.sort_by_key(|history| {
+            std::cmp::Reverse(history.revisions.first().map(|revision| revision.last_ended))
+        });
+        histories.truncate(REVISION_ROWS);
+        let each = REVISION_ROWS.checked_div(histories.len()).unwrap_or_default().max(1);
+        for history in &mut histories {
+            history.revisions.truncate(each);
+        }
+        histories.sort_by(|left, right| left.subject.cmp(&right.subject));
+        Self { total: u64::try_from(total).unwrap_or(u64::MAX), items: histories }
     }
 }
 
@@ -202,6 +251,9 @@ pub struct SpawnerRow {
     /// Its cron expression.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub schedule: Option<String>,
+    /// The time zone of the expression; absent for UTC.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub time_zone: Option<String>,
     /// When it is due next.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub next: Option<Timestamp>,
@@ -211,6 +263,8 @@ pub struct SpawnerRow {
     pub active: u64,
     /// All Tasks that it ever made.
     pub created: u64,
+    /// Ticks that passed without a Task.
+    pub skipped: u64,
 }
 
 /// A Task that has not ended.
@@ -309,8 +363,12 @@ mod tests {
         for name in ["", ".", "..", "a/b", "A", "-a", "a-", ".git", "a.", "a b", "ä", &"a".repeat(201)] {
             assert_eq!(WriterName::parse(name), Err(WriterNameError), "{name:?}");
         }
-        assert_eq!(WriterName::of_object("team-a", "b.c").unwrap().as_str(), "team-a.b.c");
-        assert_eq!(WriterName::of_object("a.b", "c"), Err(WriterNameError));
+        let uid = "7F0c6f0e-9d6d-4bb4-8a4e-000000000001";
+        assert_eq!(WriterName::of_object("team-a", "b.c", uid).unwrap().as_str(), "team-a.b.c.7f0c6f0e");
+        assert_eq!(WriterName::of_object("a.b", "c", uid), Err(WriterNameError));
+        assert_eq!(WriterName::of_object("a", "c", ""), Err(WriterNameError));
+        let long = |end: &str| WriterName::of_object("a", &format!("{}{end}", "n".repeat(240)), uid).unwrap();
+        assert_ne!(long("x"), long("y"));
     }
 
     #[test]

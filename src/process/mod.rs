@@ -7,6 +7,7 @@
 
 mod exchange;
 pub mod tree;
+pub mod usage;
 
 use std::ffi::OsStr;
 use std::io::Read;

@@ -36,7 +36,8 @@ impl Seen {
         !matches!(self.state, 'Z' | 'X' | 'x')
     }
 
-    fn is_stopped(self) -> bool {
+    /// Tells whether a signal stopped it.
+    pub fn is_stopped(self) -> bool {
         self.state == 'T'
     }
 }
@@ -227,6 +228,11 @@ pub fn end_marked(name: &str, value: &str) -> usize {
         ended += found.into_iter().filter(|process| signal(*process, Signal::KILL)).count();
     }
     ended
+}
+
+/// Lets `process` go on if a signal stopped it.
+pub fn let_go_on(process: Seen) -> bool {
+    process.is_stopped() && signal(process, Signal::CONT)
 }
 
 /// Asks `process` to end.

@@ -5,7 +5,7 @@
 //! own does. Where there is none, limits of each process and a watch must do.
 
 use std::fs;
-use std::io;
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use crate::api::run::{Exit, Limits};
@@ -37,13 +37,11 @@ impl ControlGroup {
                 return None;
             }
             let group = Self { folder: parent.join(format!("kelos-{run}")) };
-            match group.furnish(limits) {
-                Ok(()) => Some(group),
-                Err(_) => {
-                    group.remove();
-                    None
-                }
+            if group.furnish(limits).is_ok() {
+                return Some(group);
             }
+            group.remove();
+            None
         })
     }
 
@@ -119,8 +117,9 @@ fn hands_on(folder: &Path) -> bool {
         needed.iter().all(|word| words.contains(word))
     };
     if !handed(&["memory", "pids", "cpu"]) {
-        // Refused where processes are in the group itself, and where it is not ours.
-        fs::write(folder.join("cgroup.subtree_control"), "+memory +pids +cpu").ok();
+        // Refused where processes are in the group itself, and where it is not ours. Nothing is made where there is no group.
+        let control = fs::OpenOptions::new().write(true).open(folder.join("cgroup.subtree_control"));
+        control.and_then(|mut control| control.write_all(b"+memory +pids +cpu")).ok();
     }
     handed(&["memory", "pids", "cpu"])
 }

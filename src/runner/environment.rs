@@ -4,7 +4,9 @@
 //! The home is made anew for each run and removed with it, because files in it may hold secrets.
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::io::{self, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
@@ -14,8 +16,9 @@ use crate::api::run::{
     TOKEN_FOLDER, WORK_FOLDER,
 };
 use crate::file;
-use crate::runner::agents::AgentProgram;
+use crate::runner::agents::{AgentProgram, Wish};
 use crate::runner::folder::Folder;
+use crate::runner::parts;
 
 /// The variable by which what a killed runner left going is found; every child of a run has it.
 pub(super) const RUN_VARIABLE: &str = "KELOS_RUN";
@@ -74,8 +77,10 @@ pub(super) struct Furniture {
     pub(super) variables: BTreeMap<String, String>,
     /// The file with the prompt.
     pub(super) prompt_file: PathBuf,
-    /// The file with the servers, if the agent reads one and there are any.
-    pub(super) servers_file: Option<PathBuf>,
+    /// Whether there are servers of the Model Context Protocol.
+    pub(super) has_servers: bool,
+    /// The pipe into which the agent writes what it does not print.
+    pub(super) side_channel: Option<PathBuf>,
 }
 
 /// Writes the files of the agent's home and returns its variables. `proxy` is the port of the way out on its loopback, where
@@ -95,11 +100,6 @@ pub(super) fn furnish(
 
     let prompt_file = home.write(&own("prompt"), &plan.agent.prompt)?;
     variables.insert("KELOS_PROMPT_FILE".to_owned(), text(&prompt_file));
-    if let Some(instructions) = &plan.agents_md
-        && let Some(path) = agent.instructions()
-    {
-        home.write(path, instructions)?;
-    }
     let mut git_config = GIT_CONFIG.to_owned();
     if let Some(token) = variables.get(TOKEN_FILE).cloned() {
         let provided = layout.token.join(TOKEN_FILE);
@@ -118,14 +118,32 @@ pub(super) fn furnish(
         git_config.push_str(&format!("[http \"{host}\"]\n\tsslCAInfo = \"{}\"\n", text(&file)));
     }
     home.write(".gitconfig", &git_config)?;
-    if let Some(login) = agent.login(&variables) {
-        home.write(login.path, &login.content)?;
-    }
     let servers = with_secrets(&plan.mcp_servers, secrets);
-    let servers_file = match agent.servers(&servers).filter(|_| !servers.is_empty()) {
-        Some(file) => Some(home.write(file.path, &file.content)?),
-        None => None,
+    let wish = Wish {
+        home: &layout.home,
+        variables: &variables,
+        instructions: plan.agents_md.as_deref(),
+        servers: &servers,
+        model: plan.agent.model.as_deref(),
+        effort: plan.agent.effort.as_deref(),
     };
+    for file in agent.home(&wish) {
+        home.write(file.path, &file.content)?;
+    }
+    for (name, value) in agent.variables(&wish) {
+        match value {
+            Some(value) => variables.insert(name, value),
+            None => variables.remove(&name),
+        };
+    }
+    parts::place(agent, layout)?;
+    if agent.hides_git_settings()
+        && let Some(programs) = home.wrap_git(plan)?
+    {
+        let path = variables.get("PATH").unwrap_or(&plan.search_path);
+        let path = format!("{}:{path}", text(&programs));
+        variables.insert("PATH".to_owned(), path);
+    }
     if let Some(item) = plan.item.as_ref().filter(|_| agent.takes_item()) {
         let file = home.write(&own("item.json"), &item.to_string())?;
         variables.insert("KELOS_ITEM_FILE".to_owned(), text(&file));
@@ -138,7 +156,8 @@ pub(super) fn furnish(
     }
     variables
         .retain(|name, value| is_variable(name) && value.len() <= LONGEST_VALUE && !value.contains('\0'));
-    Ok(Furniture { variables, prompt_file, servers_file })
+    let side_channel = agent.side_channel().map(|path| layout.home.join(path));
+    Ok(Furniture { variables, prompt_file, has_servers: !servers.is_empty(), side_channel })
 }
 
 fn stated(plan: &Plan, secrets: &Secrets) -> BTreeMap<String, String> {
@@ -302,7 +321,6 @@ struct Home {
 impl Home {
     // A token may be replaced while the run goes on: git reads the file each time, and gh has to be made to.
     fn wrap_gh(&self, plan: &Plan) -> io::Result<Option<PathBuf>> {
-        use std::os::unix::fs::PermissionsExt as _;
         let gh = crate::process::find("gh", plan.search_path.as_ref());
         let Some(gh) = gh.as_ref().and_then(|gh| gh.to_str()).filter(|gh| !gh.contains('\'')) else {
             return Ok(None);
@@ -313,7 +331,19 @@ impl Home {
              else export GH_TOKEN=\"$GITHUB_TOKEN\"; fi\nexec '{gh}' \"$@\"\n"
         );
         let path = self.write(&own("bin/gh"), &script)?;
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o700))?;
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o700))?;
+        Ok(path.parent().map(Path::to_path_buf))
+    }
+
+    // What is given on the command line of git counts last, so our settings are given there once more.
+    fn wrap_git(&self, plan: &Plan) -> io::Result<Option<PathBuf>> {
+        let git = crate::process::find("git", plan.search_path.as_ref());
+        let Some(git) = git.as_ref().and_then(|git| git.to_str()).filter(|git| !git.contains('\'')) else {
+            return Ok(None);
+        };
+        let script = format!("#!/bin/sh\nexec '{git}' -c include.path=\"$HOME/.gitconfig\" \"$@\"\n");
+        let path = self.write(&own("bin/git"), &script)?;
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o700))?;
         Ok(path.parent().map(Path::to_path_buf))
     }
 
@@ -328,8 +358,6 @@ impl Home {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
-
     use serde_json::json;
 
     use super::*;
@@ -409,11 +437,38 @@ mod tests {
             .insert("A".to_owned(), Secret::new("secret"));
         let (temporary, furniture) = furnished(&plan, &secrets);
         let told: Value =
-            serde_json::from_str(&fs::read_to_string(furniture.servers_file.unwrap()).unwrap()).unwrap();
+            serde_json::from_str(&fs::read_to_string(temporary.path().join("home/.kelos/mcp.json")).unwrap())
+                .unwrap();
+        assert!(furniture.has_servers);
         assert_eq!(told["mcpServers"]["s"]["headers"], json!({"A": "secret", "B": "b"}));
         assert!(!furniture.variables.values().any(|value| value.contains("secret")));
         let instructions = temporary.path().join("home/.claude/CLAUDE.md");
         assert_eq!(fs::read_to_string(instructions).unwrap(), "Be kind.");
+    }
+
+    #[test]
+    fn git_keeps_our_settings_where_an_agent_hides_them() {
+        let plan = plan(&json!({
+            "agent": {"type": "gemini", "prompt": "p"}, "workspace": {"repo": "https://forge.example/o/n", "mirror": "/m"}
+        }));
+        let mut secrets = Secrets::default();
+        secrets.environment.insert("GITHUB_TOKEN".to_owned(), Secret::new("t0ken"));
+        let (_temporary, furniture) = furnished(&plan, &secrets);
+        let git = crate::process::find("git", furniture.variables["PATH"].as_ref()).unwrap();
+        // The variables that Gemini CLI 0.61 adds.
+        let hidden = [
+            ("GIT_CONFIG_GLOBAL", "/dev/null"),
+            ("GIT_CONFIG_COUNT", "1"),
+            ("GIT_CONFIG_KEY_0", "credential.helper"),
+            ("GIT_CONFIG_VALUE_0", ""),
+        ];
+        let mut command = crate::process::command(git);
+        command.envs(&furniture.variables).envs(hidden).args(["credential", "fill"]);
+        let mut child = command.stdin(std::process::Stdio::piped()).spawn().unwrap();
+        let question = b"protocol=https\nhost=forge.example\n\n";
+        child.stdin.take().unwrap().write_all(question).unwrap();
+        let answer = String::from_utf8(child.wait_with_output().unwrap().stdout).unwrap();
+        assert!(answer.contains("password=t0ken\n"), "{answer}");
     }
 
     #[test]

@@ -27,19 +27,20 @@ use crate::git::remote::RemoteUrl;
 use crate::process;
 use crate::runner::RunnerError;
 use crate::runner::agents::report::{Completion, Reader, Report, usage_in_results};
+use crate::runner::agents::version::{self, Version};
 use crate::runner::agents::{self, AgentProgram, Call};
-use crate::runner::capture::{Commands, capture};
+use crate::runner::capture::{Ask as _, Commands, capture};
 use crate::runner::children::Children;
 use crate::runner::enclosure;
 use crate::runner::environment::{Furniture, Layout, furnish};
 use crate::runner::folder::Folder;
+use crate::runner::lines::Lines;
 use crate::runner::outputs;
 use crate::runner::sandbox::{self, Grants};
+use crate::runner::side_channel::SideChannel;
 
 /// The most that is read as secrets, in bytes.
 const LARGEST_SECRETS: u64 = 16 * 1024 * 1024;
-/// The longest line of an agent that is looked at, in bytes. The log takes longer ones as well.
-const LONGEST_LINE: usize = 16 * 1024 * 1024;
 /// How long the agent's output is read after the agent has ended: a process it left may hold the pipe and go on.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// How long the pipe must be empty after the agent has ended until nothing more is waited for.
@@ -151,7 +152,7 @@ pub(super) fn write_claims(file: File, claims: &Claims) -> io::Result<()> {
 }
 
 fn carry_out(plan: &Plan, secrets: &Secrets, layout: &Layout, surroundings: &Surroundings) -> (Claims, u8) {
-    let agent = agents::by_kind(&plan.agent.kind);
+    let agent = agents::of(&plan.agent);
     let program = match agents::lookup(&plan.agent, &plan.search_path, plan.workspace.is_some()) {
         Ok(program) => program,
         Err(missing) => return refusal(Exit::AgentProgramMissing, missing.to_string()),
@@ -177,10 +178,50 @@ fn carry_out(plan: &Plan, secrets: &Secrets, layout: &Layout, surroundings: &Sur
             return held(refusal(Exit::PrepareFailed, format!("the home cannot be made: {fault}")));
         }
     };
-    if let Some(failed) = set_up(plan, layout, &furniture, &children) {
-        return held(failed);
+    let version = version(plan, layout, agent, &program, &furniture, &children);
+    if let Some(message) = version.and_then(|version| outdated(agent, &program, version)) {
+        return held(refusal(Exit::AgentProgramMissing, message));
     }
-    held(work(plan, layout, agent, &program, &furniture, &children))
+    let (claims, code) = set_up(plan, layout, &furniture, &children)
+        .unwrap_or_else(|| work(plan, layout, agent, &program, &furniture, &children));
+    held((Claims { agent_version: version.map(|version| version.to_string()), ..claims }, code))
+}
+
+// A program that does not say its version may be any; what it cannot do it says itself.
+fn version(
+    plan: &Plan,
+    layout: &Layout,
+    agent: &dyn AgentProgram,
+    program: &Path,
+    furniture: &Furniture,
+    children: &Children,
+) -> Option<Version> {
+    if agent.takes_item() {
+        return None;
+    }
+    if let Some(version) = version::of_package(program) {
+        return Some(version);
+    }
+    // A program of another name may be anything, and take a question for an order.
+    if program.file_name()? != agent.program() {
+        return None;
+    }
+    let mut commands = Commands {
+        folder: &layout.work,
+        variables: &furniture.variables,
+        search_path: &plan.search_path,
+        children,
+    };
+    version::first_in(&commands.ask(program.to_str()?, &["--version"])?)
+}
+
+fn outdated(agent: &dyn AgentProgram, program: &Path, version: Version) -> Option<String> {
+    let oldest = agent.oldest().filter(|oldest| version < *oldest)?;
+    Some(format!(
+        "{} is version {version} of {}; {oldest} or later is needed, update it",
+        program.display(),
+        agent.program()
+    ))
 }
 
 fn refusal(exit: Exit, message: String) -> (Claims, u8) {
@@ -228,14 +269,15 @@ fn restrict(
 
 /// Returns what is wrong when what was reached is less than the run needs.
 pub(super) fn shortfall(level: SandboxLevel, network: NetworkHold, sandbox: &Sandbox) -> Option<String> {
-    let is_open = sandbox.network == Network::Closed && network < NetworkHold::Closed;
-    let needed = if is_open { sandbox.minimum.max(SandboxLevel::Isolated) } else { sandbox.minimum };
-    (level < needed || is_open).then(|| {
-        format!(
+    if level < sandbox.minimum {
+        return Some(format!(
             "the run needs the sandbox {} and this host reaches {}; docs/sandbox.md says what each needs",
-            needed.as_str(),
+            sandbox.minimum.as_str(),
             level.as_str()
-        )
+        ));
+    }
+    (sandbox.network == Network::Closed && network < NetworkHold::Closed).then(|| {
+        "the run is to reach nobody, and this host can close the network in an enclosure only; docs/sandbox.md says what that needs".to_owned()
     })
 }
 
@@ -319,19 +361,25 @@ fn run_agent(
         effort: plan.agent.effort.as_deref(),
         prompt_file: &furniture.prompt_file,
         plugins: &layout.plugins,
-        servers_file: furniture.servers_file.as_deref(),
+        home: &layout.home,
+        has_servers: furniture.has_servers,
     });
     let mut command = command(program, layout, furniture);
     command.args(&invocation.arguments).envs(&invocation.environment).stdout(Stdio::piped());
     if invocation.input.is_some() {
         command.stdin(Stdio::piped());
     }
+    let reader = Arc::new(Mutex::new(agents::reader(&plan.agent)));
+    let side_channel =
+        furniture.side_channel.as_ref().map(|path| SideChannel::open(path, &reader)).transpose()?;
     let mut child = children.spawn(&mut command)?;
     feed(&mut child, invocation.input);
-    let reader = Arc::new(Mutex::new(agent.reader()));
     let listening = listen(&mut child, &reader)?;
     let status = children.wait(&mut child)?;
     listening.finish();
+    if let Some(side_channel) = side_channel {
+        side_channel.finish();
+    }
     let report = reader.lock().unwrap_or_else(PoisonError::into_inner).report();
     Ok((status, report))
 }
@@ -393,38 +441,6 @@ fn listen(child: &mut Child, reader: &Arc<Mutex<Box<dyn Reader>>>) -> io::Result
         drop(sender);
     });
     Ok(Listening { ended, pipe })
-}
-
-/// Cuts bytes into lines. One that is too long is passed over.
-#[derive(Debug, Default)]
-struct Lines {
-    pending: Vec<u8>,
-    is_too_long: bool,
-}
-
-impl Lines {
-    fn take(&mut self, bytes: &[u8], mut line: impl FnMut(&str)) {
-        for part in bytes.split_inclusive(|byte| *byte == b'\n') {
-            if self.pending.len() + part.len() > LONGEST_LINE {
-                self.is_too_long = true;
-                self.pending.clear();
-            }
-            if !self.is_too_long {
-                self.pending.extend_from_slice(part);
-            }
-            if part.ends_with(b"\n") {
-                self.end(&mut line);
-            }
-        }
-    }
-
-    fn end(&mut self, mut line: impl FnMut(&str)) {
-        if !self.is_too_long && !self.pending.is_empty() {
-            line(String::from_utf8_lossy(&self.pending).trim_end_matches(['\n', '\r']));
-        }
-        self.pending.clear();
-        self.is_too_long = false;
-    }
 }
 
 fn judge(status: ExitStatus, report: &Report) -> Claims {
@@ -521,21 +537,6 @@ mod tests {
     use crate::api::run::Usage;
 
     #[test]
-    fn lines_are_cut_and_a_long_one_is_passed_over() {
-        let mut lines = Lines::default();
-        let mut found = Vec::new();
-        let mut input = b"a\r\nb".to_vec();
-        input.extend_from_slice(b"c\n");
-        input.extend(std::iter::repeat_n(b'x', LONGEST_LINE + 10));
-        input.extend_from_slice(b"\nlast");
-        for chunk in input.chunks(1000) {
-            lines.take(chunk, |line| found.push(line.to_owned()));
-        }
-        lines.end(|line| found.push(line.to_owned()));
-        assert_eq!(found, ["a", "bc", "last"]);
-    }
-
-    #[test]
     fn a_level_below_what_is_needed_is_refused() {
         use NetworkHold as Hold;
         use SandboxLevel as Level;
@@ -545,6 +546,7 @@ mod tests {
             (Level::Isolated, Hold::Open, Level::Files, Network::Open, false),
             (Level::Files, Hold::Open, Level::Limited, Network::Closed, true),
             (Level::Isolated, Hold::Closed, Level::Limited, Network::Closed, false),
+            (Level::Isolated, Hold::Open, Level::Limited, Network::Closed, true),
             (Level::Files, Hold::Ports, Level::Files, Network::Guarded, false),
             (Level::Enclosed, Hold::Proxied, Level::Enclosed, Network::Guarded, false),
         ] {
@@ -552,6 +554,15 @@ mod tests {
             let refused = shortfall(level, hold, &sandbox);
             assert_eq!(refused.is_some(), is_refused, "{level:?} {hold:?} {needed:?} {network:?}");
         }
+    }
+
+    #[test]
+    fn a_program_that_is_too_old_is_told_so() {
+        let codex = agents::by_kind("codex");
+        let message = outdated(codex, Path::new("/bin/codex"), Version(0, 99, 9)).unwrap();
+        assert_eq!(message, "/bin/codex is version 0.99.9 of codex; 0.103.0 or later is needed, update it");
+        assert_eq!(outdated(codex, Path::new("/bin/codex"), Version(0, 103, 0)), None);
+        assert_eq!(outdated(agents::by_kind("cursor"), Path::new("/bin/agent"), Version(0, 0, 1)), None);
     }
 
     fn report(outputs: &[&str]) -> Report {

@@ -36,10 +36,10 @@ pub(super) enum InsideError {
 }
 
 /// Writes `content` to `path`, which is relative to `folder` and has forward slashes. Folders on the way are made.
-pub(super) fn write(folder: &Path, path: &str, content: &str) -> Result<(), InsideError> {
+pub(super) fn write(folder: &Path, path: &str, content: impl AsRef<[u8]>) -> Result<(), InsideError> {
     let components =
         components(path).map_err(|reason| InsideError::Path { path: path.to_owned(), reason })?;
-    write_components(folder, &components, content.as_bytes()).map_err(|source| {
+    write_components(folder, &components, content.as_ref()).map_err(|source| {
         if source.raw_os_error() == Some(Errno::LOOP.raw_os_error())
             || source.raw_os_error() == Some(Errno::NOTDIR.raw_os_error())
         {

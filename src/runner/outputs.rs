@@ -66,6 +66,11 @@ impl Scanner {
         self.is_cut
     }
 
+    /// Tells whether a block was begun and cut off, and there is no complete one.
+    pub(super) fn is_incomplete(&self) -> bool {
+        self.pending.is_some() && self.complete.is_none()
+    }
+
     /// Returns the lines of the last complete block, trimmed; none when there was no block.
     pub(super) fn lines(&self) -> Vec<String> {
         let Some(block) = &self.complete else { return Vec::new() };
@@ -125,6 +130,17 @@ mod tests {
             scanner.line(line);
         }
         assert_eq!(scanner.lines(), ["a: 1"]);
+        assert!(!scanner.is_incomplete());
+    }
+
+    #[test]
+    fn a_block_that_is_cut_off_is_told() {
+        let mut scanner = Scanner::default();
+        assert!(!scanner.is_incomplete());
+        for line in [START, "a: 1"] {
+            scanner.line(line);
+        }
+        assert!(scanner.is_incomplete() && scanner.lines().is_empty());
     }
 
     #[test]

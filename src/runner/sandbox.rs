@@ -96,11 +96,11 @@ impl Grants {
         let mut private: Vec<PathBuf> = ALWAYS_PRIVATE.iter().map(PathBuf::from).collect();
         private.extend(sandbox.private.iter().map(|path| resolve(path)));
         let mut grants = Self { writable, ..Self::default() };
-        let system = SYSTEM.iter().map(PathBuf::from).chain(sandbox.readable.iter().cloned());
-        for path in system {
-            grants.allow_from(&path, &private);
+        for path in SYSTEM {
+            grants.allow_from(Path::new(path), &private);
         }
-        // Programs are often installed in the home folder, which is private: here only what lies inside counts.
+        // Programs are often installed in the home folder, which is private, and what is named is meant: here only what lies
+        // inside counts.
         let is_below_root = |folder: &PathBuf| {
             folder.canonicalize().is_ok_and(|folder| {
                 folder.components().any(|component| matches!(component, Component::Normal(_)))
@@ -108,6 +108,7 @@ impl Grants {
         };
         let folders = std::env::split_paths(search_path)
             .chain(programs.iter().filter_map(|program| installation(program)))
+            .chain(sandbox.readable.iter().cloned())
             .filter(|folder| folder.is_absolute())
             .filter(is_below_root);
         for folder in folders {
@@ -209,19 +210,18 @@ pub(super) fn restrict(grants: &Grants, sandbox: &Sandbox) -> io::Result<(Sandbo
         })
         .and_then(landlock::RulesetCreated::restrict_self)
         .map_err(|fault: landlock::RulesetError| io::Error::other(fault))?;
-    let (level, holds_ports) = match (restricted.ruleset, restricted.landlock) {
-        (RulesetStatus::NotEnforced, _) => (SandboxLevel::Limited, false),
-        (_, LandlockStatus::Available { effective_abi, kernel_abi: _ }) => {
-            (level(effective_abi), effective_abi >= ABI::V4)
-        }
-        _ => (SandboxLevel::Limited, false),
+    let abi = match (restricted.ruleset, restricted.landlock) {
+        (RulesetStatus::NotEnforced, _) => ABI::Unsupported,
+        (_, LandlockStatus::Available { effective_abi, kernel_abi: _ }) => effective_abi,
+        _ => ABI::Unsupported,
     };
+    // Ports of TCP are held from version 4 on, and what is sent by UDP from version 10 on.
     let hold = match sandbox.network {
-        Network::Guarded if holds_ports => NetworkHold::Ports,
-        Network::Closed if holds_ports => NetworkHold::Closed,
+        Network::Guarded if abi >= ABI::V4 => NetworkHold::Ports,
+        Network::Closed if abi >= ABI::V10 => NetworkHold::Closed,
         Network::Open | Network::Guarded | Network::Closed => NetworkHold::Open,
     };
-    Ok((level.min(sandbox.maximum), hold))
+    Ok((level(abi).min(sandbox.maximum), hold))
 }
 
 // Before version 3 a file could be emptied without a right to write; before 6 signals were not held.

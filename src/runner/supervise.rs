@@ -243,7 +243,7 @@ impl<'a> Steps<'a> {
             group.remove();
             self.bounds.group = None;
         }
-        let mut watch = Watch::begin(self.bounds.clone());
+        let mut watch = Watch::begin(self.bounds.clone(), pid);
         let mut is_watched = true;
         let mut output = pipe::Receiver::from_owned_fd(output.into()).map_err(refused())?;
         let text = serde_json::to_vec(secrets).map_err(|fault| refused()(fault.into()))?;
@@ -389,6 +389,7 @@ fn judge(
         outcome.results = claims.results;
         outcome.usage = claims.usage;
         outcome.sandbox = claims.sandbox;
+        outcome.agent_version = claims.agent_version;
         outcome.network = claims.network;
     }
     outcome
@@ -407,6 +408,7 @@ fn ended(exit: Exit, message: String, since: Timestamp, clock: &SharedClock) -> 
         results: std::collections::BTreeMap::new(),
         usage: None,
         sandbox: None,
+        agent_version: None,
         network: None,
         log_bytes: 0,
     }

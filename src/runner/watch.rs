@@ -54,13 +54,15 @@ pub(super) struct Watch {
 }
 
 impl Watch {
-    /// Begins to watch everything below this process.
-    pub(super) fn begin(bounds: Bounds) -> Self {
+    /// Begins to watch everything below this process. Its child `step` is also kept going: without an enclosure an agent can
+    /// stop it, and nothing would end that run.
+    pub(super) fn begin(bounds: Bounds, step: Option<i32>) -> Self {
         let (going, ended) = mpsc::channel();
         let (sender, exceeded) = oneshot::channel();
         std::thread::spawn(move || {
             let mut files_at = Instant::now() + FILES_EVERY;
             while ended.recv_timeout(PROCESSES_EVERY) == Err(RecvTimeoutError::Timeout) {
+                step.and_then(tree::look_at).map(tree::let_go_on);
                 let mut excess = bounds.processes();
                 if excess.is_none() && Instant::now() >= files_at {
                     let begun = Instant::now();
@@ -201,7 +203,7 @@ mod tests {
         fs::write(folder.path().join("file"), vec![1; 1 << 16]).unwrap();
         let limits = Limits { disk_bytes: Some(1 << 12), ..Limits::default() };
         let bounds = Bounds { limits, folders: vec![folder.path().to_path_buf()], group: None };
-        let found = Watch::begin(bounds.clone()).exceeded.await.unwrap();
+        let found = Watch::begin(bounds.clone(), None).exceeded.await.unwrap();
         assert_eq!(found.exit, Exit::DiskQuotaExceeded);
         assert!(found.message.ends_with("and may take 4096"), "{}", found.message);
         assert_eq!(bounds.afterwards(), Some(found));

@@ -1,6 +1,7 @@
 //! From decided to durable and visible: the writer thread of a store on disk, and its shortcut in memory.
 
 use std::sync::PoisonError;
+use std::time::Instant;
 
 use tokio::sync::oneshot;
 
@@ -24,9 +25,16 @@ pub(super) fn run(inner: &Inner, mut disk: Disk) {
             inner.commits.fetch_add(1, std::sync::atomic::Ordering::AcqRel);
         }
         let floor = inner.read().floor();
+        let began = Instant::now();
         match if batch.is_empty() { Ok(()) } else { disk.commit(&batch, floor) } {
-            Ok(()) => inner.conclude(&mut inner.lock(), batch, waiting),
+            Ok(()) => {
+                if !batch.is_empty() {
+                    inner.metrics.committed(batch.len(), began.elapsed());
+                }
+                inner.conclude(&mut inner.lock(), batch, waiting);
+            }
             Err(error) => {
+                inner.metrics.failed();
                 tracing::warn!(%error, writes = batch.len(), "Commit failed");
                 inner.fail(waiting, &error);
             }

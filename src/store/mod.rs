@@ -18,7 +18,7 @@ mod tests;
 mod watch;
 mod writes;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::thread::JoinHandle;
 
@@ -28,6 +28,7 @@ pub use crate::store::error::{MutateError, OpenError, StoreError, WatchError};
 pub use crate::store::watch::Watch;
 pub use crate::store::writes::View;
 
+use crate::metrics::Storage;
 use crate::store::disk::Disk;
 use crate::store::published::{Beginning, Published};
 use crate::store::writes::{Write, Writes, Written};
@@ -107,6 +108,8 @@ pub struct Options {
     pub value_limit: usize,
     /// Keys under these prefixes hold secrets: a superseded value is overwritten on disk at once.
     pub secret_prefixes: Vec<String>,
+    /// Counts commits.
+    pub metrics: Storage,
 }
 
 impl Default for Options {
@@ -117,8 +120,22 @@ impl Default for Options {
             watch_queue: 8_192,
             value_limit: 8 << 20,
             secret_prefixes: Vec::new(),
+            metrics: Storage::default(),
         }
     }
+}
+
+/// How large a store is at a moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Statistics {
+    /// The latest durable revision.
+    pub revision: u64,
+    /// How many past events watches can be resumed from.
+    pub history_events: usize,
+    /// How many watches are open.
+    pub watches: usize,
+    /// How many bytes the file and its write-ahead log have; nothing in memory.
+    pub file_bytes: u64,
 }
 
 /// A handle on a store; clones share it. The store is closed with the last one.
@@ -146,7 +163,9 @@ struct Inner {
     // Many readers; exclusive for publication and for joining as a watcher.
     published: RwLock<Published>,
     value_limit: usize,
-    in_memory: bool,
+    /// The file, unless the store is in memory.
+    path: Option<PathBuf>,
+    metrics: Storage,
     /// The largest size of the file in pages, to fill the disk.
     #[cfg(test)]
     page_limit: std::sync::atomic::AtomicU32,
@@ -164,7 +183,7 @@ impl Store {
     /// Fails when another process has it open, when a newer program wrote it, or when the file is not a store.
     pub fn open(path: &Path, options: Options) -> Result<Self, OpenError> {
         let (disk, beginning) = Disk::open(path, &options)?;
-        let inner = Arc::new(Inner::new(beginning, options, false));
+        let inner = Arc::new(Inner::new(beginning, options, Some(path.to_owned())));
         let shared = Arc::clone(&inner);
         let writer = std::thread::Builder::new()
             .name("store-writer".to_owned())
@@ -180,7 +199,7 @@ impl Store {
 
     /// Returns an empty store that lives in memory only, with other limits.
     pub fn memory_with(options: &Options) -> Self {
-        let inner = Arc::new(Inner::new(Beginning::default(), options.clone(), true));
+        let inner = Arc::new(Inner::new(Beginning::default(), options.clone(), None));
         Self { owner: Arc::new(Owner { inner, writer: Mutex::new(None) }) }
     }
 
@@ -210,6 +229,29 @@ impl Store {
         limit: Option<usize>,
     ) -> Result<Page, WatchError> {
         self.owner.inner.read().list_at(revision, prefix, after, limit)
+    }
+
+    /// Returns how many live entries lie under `prefix`.
+    pub fn count(&self, prefix: &str) -> usize {
+        self.owner.inner.read().under(prefix).count()
+    }
+
+    /// Returns how large the store is now.
+    pub fn statistics(&self) -> Statistics {
+        let inner = &self.owner.inner;
+        let size = |path: &Path| std::fs::metadata(path).map_or(0, |metadata| metadata.len());
+        let file_bytes = inner.path.as_ref().map_or(0, |path| {
+            let mut log = path.clone().into_os_string();
+            log.push("-wal");
+            size(path) + size(Path::new(&log))
+        });
+        let published = inner.read();
+        Statistics {
+            revision: published.revision(),
+            history_events: published.history_events(),
+            watches: published.watches(),
+            file_bytes,
+        }
     }
 
     /// Decides on the latest entry of `key` and stores the change.
@@ -276,15 +318,16 @@ impl Drop for Owner {
 }
 
 impl Inner {
-    fn new(beginning: Beginning, options: Options, in_memory: bool) -> Self {
-        let value_limit = options.value_limit;
+    fn new(beginning: Beginning, options: Options, path: Option<PathBuf>) -> Self {
+        let (value_limit, metrics) = (options.value_limit, options.metrics.clone());
         let published = Published::new(beginning, options);
         Self {
             writes: Mutex::new(Writes::new(published.revision())),
             wake: Condvar::new(),
             published: RwLock::new(published),
             value_limit,
-            in_memory,
+            path,
+            metrics,
             #[cfg(test)]
             page_limit: std::sync::atomic::AtomicU32::new(1 << 30),
             #[cfg(test)]
@@ -348,7 +391,7 @@ impl Inner {
             return Ok((Ok(Committed { outcome, revision }), uncommitted.then(|| writes.stage_answer())));
         };
         let durable = writes.stage(Write { revision, key, written, previous });
-        if self.in_memory {
+        if self.path.is_none() {
             self.commit_in_memory(&mut writes);
         } else {
             self.wake.notify_one();

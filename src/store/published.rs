@@ -89,6 +89,16 @@ impl Published {
         self.floor
     }
 
+    /// Returns how many events of the past are kept.
+    pub(super) fn history_events(&self) -> usize {
+        self.history.len()
+    }
+
+    /// Returns how many watchers listen.
+    pub(super) fn watches(&self) -> usize {
+        self.feeds.iter().filter(|feed| feed.is_live()).count()
+    }
+
     pub(super) fn get(&self, key: &str) -> Option<&Entry> {
         self.entries.get(key)
     }

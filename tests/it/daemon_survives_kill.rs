@@ -83,3 +83,24 @@ fn no_task_runs_twice_and_each_is_told_once() {
         assert!(!interrupted, "the runner outlives the daemon, seed {seed}: {record:#}");
     }
 }
+
+#[test]
+fn a_second_daemon_on_the_same_folder_is_refused_and_harms_nothing() {
+    let script = "while ! [ -e go ]; do sleep 0.05; done";
+    let manifest = format!(
+        "apiVersion: kelos.dev/v1alpha1\nkind: Task\nmetadata:\n  name: t\nspec:\n  type: shell\n  prompt: \"{script}\"\n"
+    );
+    let env = TestEnv::up_with(&[("t.yaml", &manifest)]);
+    let running = |env: &TestEnv| {
+        let task = env.object("task", "t")?;
+        (task["status"]["phase"] == "Running").then_some(())
+    };
+    env.until("the run goes on", running);
+    let data = env.data_dir().display().to_string();
+    let refused = env.kelos(&["up", "--data-dir", &data]);
+    assert_ne!(refused.code, Some(0), "{refused}");
+    assert!(refused.stderr.contains("in use by another process"), "{refused}");
+    assert!(running(&env).is_some(), "the first goes on, and so does the run");
+    env.let_go("t");
+    assert_eq!(env.task_ended("t")["status"]["phase"], "Succeeded");
+}

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use crate::report_reaches_the_remote::report;
 use crate::support::api::condition;
 use crate::support::env::TestEnv;
 
@@ -63,7 +64,7 @@ fn with_the_policy_report_it_is_told_and_left() {
     assert_eq!(repository["status"]["drift"]["objects"][0]["fields"], json!(["/spec/maxConcurrency"]));
     assert_eq!(condition(&repository, "Ready")["status"], "True", "{repository:#}");
     env.until("the report says so", |env| {
-        let status = env.git("config", &["show", "kelos-status:default.default/status.json"]);
+        let status = report(env, "status.json");
         let status: Value = serde_json::from_str(&status).unwrap();
         (status.pointer("/status/drifted").or_else(|| status.pointer("/drifted"))? == 1).then_some(())
     });

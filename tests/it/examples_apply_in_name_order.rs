@@ -1,24 +1,19 @@
 //! The examples are applied as `kubectl apply -f FOLDER` does it: file by file in the order of their names, so that a Task
 //! may come before its Workspace.
 
-use std::sync::Arc;
-
-use kelos::api::kind::Kind;
-use kelos::api::rule::RuleReason;
-use kelos::api::schema;
-use kelos::apiserver::{self, ApiServer, Options, Resource, Violation, ViolationReason};
+use kelos::apiserver;
 use kelos::clock;
 use kelos::store::Store;
-use kelos::validate::rules;
 use kelos::yaml::{self, Limits};
 use kube::api::{Api, ApiResource, DynamicObject, GroupVersionKind, Patch, PatchParams, ValidationDirective};
 use serde_json::Value;
 
+use crate::support::cluster::server;
 use crate::tidy::source::{files, text};
 
 #[tokio::test]
 async fn every_example_is_accepted_and_stays_as_it_is_when_applied_again() {
-    let server = server();
+    let server = server(Store::memory().unwrap(), clock::system());
     server.prepare().await.unwrap_or_else(|error| panic!("{}", error.message));
     let in_process = apiserver::in_process(server.router(), "examples");
     let client = kube::Client::new(in_process, "default");
@@ -45,25 +40,4 @@ async fn apply(client: &kube::Client, path: &str, object: &Value) -> DynamicObje
     let name = object["metadata"]["name"].as_str().unwrap();
     let answer = api.patch(name, &params, &Patch::Apply(object)).await;
     answer.unwrap_or_else(|error| panic!("{path}: {kind} {name}: {error}"))
-}
-
-/// Returns the embedded server for all our kinds, with their rules.
-fn server() -> ApiServer {
-    let resources = Kind::ALL.iter().map(|kind| {
-        let rules = move |new: &Value, old: Option<&Value>| {
-            let broken = rules::violations(kind.as_str(), new, old).into_iter();
-            let violation = |broken: rules::Violation| Violation {
-                path: broken.path,
-                message: broken.message,
-                reason: match broken.reason {
-                    RuleReason::Invalid => ViolationReason::Invalid,
-                    RuleReason::Required => ViolationReason::Required,
-                },
-            };
-            broken.map(violation).collect()
-        };
-        Resource::from_crd(&schema::crd(*kind), Some(Arc::new(rules))).unwrap()
-    });
-    let options = Options { clock: clock::system(), version: env!("CARGO_PKG_VERSION").to_owned() };
-    ApiServer::new(Store::memory().unwrap(), resources.collect(), options)
 }

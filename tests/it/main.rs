@@ -2,6 +2,9 @@
 //!
 //! Every module is marked as test code, so that lints treat what tests share as they treat the tests.
 
+mod agents_work_with_their_programs;
+#[cfg(test)]
+mod chaos_converges;
 #[cfg(test)]
 mod cli_changes;
 #[cfg(test)]
@@ -23,6 +26,8 @@ mod daemon_survives_kill;
 #[cfg(test)]
 mod demo_can_be_typed_by_hand;
 #[cfg(test)]
+mod dependencies_in_any_order;
+#[cfg(test)]
 mod drift_is_reported_and_corrected;
 #[cfg(test)]
 mod examples_apply_in_name_order;
@@ -32,12 +37,18 @@ mod git_over_https;
 mod git_over_ssh;
 #[cfg(test)]
 mod github_app_tokens;
+mod helm_works_unmodified;
+#[cfg(test)]
+mod hostile_client;
 #[cfg(test)]
 mod hostile_repository;
 #[cfg(test)]
 mod kubectl_works_unmodified;
 #[cfg(test)]
 mod manifest_rejected_with_location;
+#[cfg(test)]
+mod metrics_can_be_scraped;
+mod program_stands_for_an_image;
 #[cfg(test)]
 mod python_client_works_unmodified;
 #[cfg(test)]
@@ -63,16 +74,22 @@ mod run_shares_its_mirror;
 mod run_survives_kill;
 #[cfg(test)]
 mod run_works_in_its_checkout;
-#[cfg(test)]
 mod sandbox_holds_what_it_says;
+#[cfg(test)]
+mod slots_and_branches_in_turn;
 #[cfg(test)]
 mod support;
 #[cfg(test)]
 mod suspend_by_hand_outlives_git;
 #[cfg(test)]
+mod task_advances_whatever_fails;
+#[cfg(test)]
 mod task_in_git_runs_once;
 #[cfg(test)]
 mod upstream_admission_verdicts;
+mod upstream_pipeline_succeeds;
+#[cfg(test)]
+mod writes_survive_everything;
 #[cfg(test)]
 mod tidy {
     mod architecture;

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use crate::report_reaches_the_remote::report;
 use crate::support::api::condition;
 use crate::support::env::TestEnv;
 
@@ -181,7 +182,7 @@ fn nothing_changes_until_the_repository_is_mended() {
         event["type"] == "Warning" && event["message"].as_str().unwrap().contains("a.yaml:8:17: ")
     }));
     env.until("the report shows the finding", |env| {
-        let page = env.git("config", &["show", "kelos-status:default.default/README.md"]);
+        let page = report(env, "README.md");
         page.contains("kelos.yaml:1:1").then_some(())
     });
     let mended = env.push(&[("kelos.yaml", "")]);
@@ -189,7 +190,7 @@ fn nothing_changes_until_the_repository_is_mended() {
     assert_eq!(mended["status"]["findings"], Value::Null);
     assert_eq!(env.versions(), before, "what did not change in git is not written again");
     env.until("the report shows that it is mended", |env| {
-        let page = env.git("config", &["show", "kelos-status:default.default/README.md"]);
+        let page = report(env, "README.md");
         (!page.contains("kelos.yaml:1:1")).then_some(())
     });
 }

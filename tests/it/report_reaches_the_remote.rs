@@ -3,7 +3,7 @@
 use std::os::unix::fs::PermissionsExt as _;
 use std::time::Duration;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::support::api::condition;
 use crate::support::env::TestEnv;
@@ -13,6 +13,19 @@ fn task(name: &str) -> String {
     format!(
         "apiVersion: kelos.dev/v1alpha1\nkind: Task\nmetadata:\n  name: {name}\nspec:\n  type: shell\n  prompt: \"true\"\n"
     )
+}
+
+/// Returns the folders of the writers on the status branch.
+fn writers(env: &TestEnv) -> Vec<String> {
+    let listed = env.git("config", &["ls-tree", "-d", "--name-only", "kelos-status"]);
+    listed.lines().map(str::to_owned).collect()
+}
+
+/// Returns a file of the report of the only writer.
+pub(crate) fn report(env: &TestEnv, file: &str) -> String {
+    let writers = writers(env);
+    assert_eq!(writers.len(), 1, "{writers:?}");
+    env.git("config", &["show", &format!("kelos-status:{}/{file}", writers[0])])
 }
 
 fn all_reported(env: &TestEnv, count: usize) -> Option<()> {
@@ -38,12 +51,12 @@ fn sound(env: &TestEnv, count: usize) {
 }
 
 /// Keeps a list of where the branch was: every value that it ever had.
-fn keep_history(env: &TestEnv) {
+pub(crate) fn keep_history(env: &TestEnv) {
     env.git("config", &["config", "core.logAllRefUpdates", "always"]);
 }
 
 /// Expects that each place where the branch was leads on to the next.
-fn never_forced(env: &TestEnv) {
+pub(crate) fn never_forced(env: &TestEnv) {
     let log = env.git("config", &["reflog", "show", "--format=%H", "kelos-status"]);
     let places: Vec<&str> = log.lines().collect();
     assert!(places.len() > 1, "{log}");
@@ -106,6 +119,23 @@ fn two_daemons_write_to_one_branch() {
         |record: &Value| lines.iter().any(|uid| *uid == record["metadata"]["name"].as_str().unwrap());
     assert!(other.list("runrecords").iter().all(reported));
     never_forced(&one);
+    // Each has a folder of its own, whose name it keeps, and any of them writes the index of both.
+    let folders = writers(&one);
+    assert_eq!(folders.len(), 2, "{folders:?}");
+    assert!(folders.iter().all(|folder| folder.starts_with("default.default.")), "{folders:?}");
+    let index = one.git("config", &["show", "kelos-status:README.md"]);
+    for folder in &folders {
+        assert!(index.contains(&format!("[`{folder}`](<{folder}/README.md>) | `Ready`")), "{index}");
+        let status = one.git("config", &["show", &format!("kelos-status:{folder}/status.json")]);
+        let status: Value = serde_json::from_str(&status).unwrap();
+        assert_eq!(status["recent"].as_array().unwrap().len(), 4, "{status:#}");
+    }
+    other.kill();
+    other.start(&["--repo", &folder, "--interval", "1s"]);
+    let commit = one.commit("config", &[("e.yaml", &task("e"))]);
+    other.judged(&commit);
+    other.until("the new daemon of the old data reports", |env| all_reported(env, 5));
+    assert_eq!(writers(&one), folders);
     // Both come to rest: neither answers the report of the other.
     let tip = |env: &TestEnv| env.git("config", &["rev-parse", "kelos-status"]);
     one.until("both are at rest", |env| {
@@ -131,4 +161,118 @@ fn our_own_commits_cause_no_pass() {
     let after: u32 = env.git("config", &["rev-list", "--count", "kelos-status"]).parse().unwrap();
     assert!(after <= before.parse::<u32>().unwrap() + 2, "{before} and then {after} commits");
     assert_eq!(env.git("config", &["rev-parse", "main"]), main);
+}
+
+#[test]
+fn lines_that_somebody_took_from_the_branch_come_back() {
+    let env = TestEnv::up_with(&[("a.yaml", &task("a")), ("b.yaml", &task("b"))]);
+    env.until("both runs are reported", |env| all_reported(env, 2));
+    env.git("config", &["update-ref", "-d", "refs/heads/kelos-status"]);
+    env.push(&[("c.yaml", &task("c"))]);
+    env.until("everything is reported", |env| all_reported(env, 3));
+    sound(&env, 3);
+    // And when somebody else put something there, theirs stays.
+    env.git("config", &["checkout", "--quiet", "--orphan", "scribble"]);
+    env.commit("config", &[("mine.md", "not yours\n")]);
+    env.git("config", &["update-ref", "refs/heads/kelos-status", "HEAD"]);
+    env.git("config", &["checkout", "--quiet", "main"]);
+    env.push(&[("d.yaml", &task("d"))]);
+    env.until("everything is reported again", |env| all_reported(env, 4));
+    env.until("all lines are back", |env| (ledger(env).len() == 4).then_some(()));
+    sound(&env, 4);
+    assert_eq!(env.git("config", &["show", "kelos-status:mine.md"]), "not yours");
+}
+
+#[test]
+fn a_report_goes_where_it_is_told_to_go() {
+    let env = TestEnv::up_with(&[("a.yaml", &task("a"))]);
+    env.until("the run is reported", |env| all_reported(env, 1));
+    env.git("home", &["init", "--quiet", "--bare", "status.git"]);
+    let url = env.path("home/status.git").display().to_string();
+    let report = json!({"url": url, "branch": "reports", "writer": "laptop", "rotation": "Yearly"});
+    env.patch("configrepositories", "default", &json!({"spec": {"report": report}}));
+    env.push(&[("b.yaml", &task("b"))]);
+    env.until("the other run is reported", |env| all_reported(env, 2));
+    let branches = env.git("home/status.git", &["for-each-ref", "--format=%(refname:short)"]);
+    let [year] = branches.lines().collect::<Vec<_>>()[..] else { panic!("{branches}") };
+    assert!(year.strip_prefix("reports-").is_some_and(|year| year.len() == 4), "{branches}");
+    let page = env.git("home/status.git", &["show", &format!("{year}:laptop/README.md")]);
+    assert!(page.contains("branches of their own: `reports-YYYY`"), "{page}");
+    let lines = env.git("home/status.git", &["grep", "-h", "taskUid", year, "--", "*.jsonl"]);
+    assert!(lines.contains(r#""task":"b""#), "{lines}");
+}
+
+#[test]
+fn what_cannot_be_told_is_a_condition_that_says_how_to_mend_it() {
+    let env = TestEnv::up_with(&[("a.yaml", &task("a"))]);
+    env.until("the run is reported", |env| all_reported(env, 1));
+    let writer = writers(&env).remove(0);
+    // Another daemon with a later lease took the name over.
+    env.git("config", &["checkout", "--quiet", "kelos-status"]);
+    let path = format!("{writer}/status.json");
+    let status = std::fs::read_to_string(env.path("config").join(&path)).unwrap();
+    env.commit("config", &[(&path, &status.replace("\"generation\": 0", "\"generation\": 7"))]);
+    env.git("config", &["checkout", "--quiet", "main"]);
+    env.push(&[("b.yaml", &task("b"))]);
+    let message = env.until("the other writer is told", |env| {
+        let repository = env.object("configrepository", "default")?;
+        let reported = condition(&repository, "Reported");
+        let message = reported["message"].as_str()?;
+        (reported["reason"] == "ReportFailed" && message.contains("the line of 1 run waits"))
+            .then(|| message.to_owned())
+    });
+    assert!(message.contains("spec.report.writer"), "{message}");
+    env.patch("configrepositories", "default", &json!({"spec": {"report": {"writer": "mine"}}}));
+    env.until("it goes on under another name", |env| all_reported(env, 2));
+}
+
+#[test]
+fn every_run_says_which_definition_made_it() {
+    let spawner = "apiVersion: kelos.dev/v1alpha1\nkind: TaskSpawner\nmetadata:\n  name: minutely\nspec:\n  when:\n    \
+                   cron: {schedule: '* * * * *'}\n  taskTemplate:\n    type: shell\n    promptTemplate: { $file: defs/check.sh }\n";
+    let second = format!("# Two definitions.\n{}---\n{spawner}", task("first"));
+    let env = TestEnv::up_with(&[("defs/all.yaml", &second), ("defs/check.sh", "echo {{.Time}}")]);
+    let commit = env.git("config", &["rev-parse", "main"]);
+    env.applied(&commit);
+    // The tick of the minute before now is due, as after a pause of the daemon.
+    let long_ago = "2020-01-01T00:00:00Z";
+    let observed = json!({"schedule": "* * * * *", "since": long_ago});
+    let status = json!({"status": {"lastScheduleTime": long_ago, "observedSchedule": observed}});
+    env.patch("taskspawners", "minutely/status", &status);
+    env.until("a Task of the spawner and the other have ended and are reported", |env| {
+        let records = env.list("runrecords");
+        let spawned = records.iter().any(|record| record["spec"]["spawner"] == "minutely");
+        (spawned && all_reported(env, records.len()).is_some() && records.len() > 1).then_some(())
+    });
+    let lines = env.git("config", &["grep", "-h", "taskUid", "kelos-status", "--", "*.jsonl"]);
+    let digest = |prompt: &str| kelos::digest::sha256_hex(prompt);
+    for (task, first_line, prompt) in [("first", 2, "true"), ("minutely-", 10, "echo {{.Time}}")] {
+        let is_of = |value: &Value| value.as_str().is_some_and(|name| name.starts_with(task));
+        let line: Value = lines
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .find(|line: &Value| is_of(&line["task"]))
+            .unwrap();
+        assert_eq!(line["sourceRevision"], *commit, "{line}");
+        assert_eq!(
+            (&line["sourceFile"], &line["sourceLine"]),
+            (&json!("defs/all.yaml"), &json!(first_line)),
+            "{line}"
+        );
+        assert_eq!(line["promptDigest"], digest(prompt), "{line}");
+        let record =
+            env.list("runrecords").into_iter().find(|record| is_of(&record["spec"]["taskName"])).unwrap();
+        assert_eq!(record["spec"]["promptDigest"], digest(prompt), "{record:#}");
+        let object = env.list("tasks").into_iter().find(|task| is_of(&task["metadata"]["name"])).unwrap();
+        let noted = &object["metadata"]["annotations"];
+        assert_eq!(noted["kelos.dev/prompt-digest"], digest(prompt), "{noted:#}");
+        assert_eq!(noted["kelos.dev/config-revision"], *commit, "{noted:#}");
+        assert_eq!(noted["kelos.dev/config-line"], first_line.to_string(), "{noted:#}");
+    }
+    // The same is a row of the history on the page.
+    let page = report(&env, "README.md");
+    let row =
+        page.lines().find(|line| line.starts_with("| `minutely` | `") && line.contains("few runs")).unwrap();
+    let short = digest("echo {{.Time}}").chars().take(12).collect::<String>();
+    assert!(row.contains(&short) && row.contains("defs/all.yaml:10"), "{page}");
 }

@@ -103,6 +103,7 @@ pub(crate) fn shell(run: &str, script: &str) -> Plan {
         agent: Agent {
             kind: "shell".to_owned(),
             program: None,
+            image: None,
             prompt: script.to_owned(),
             model: None,
             effort: None,

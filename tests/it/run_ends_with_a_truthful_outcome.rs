@@ -33,6 +33,28 @@ async fn a_script_that_ends_well_succeeds_with_its_results() {
 }
 
 #[tokio::test]
+async fn a_block_of_results_without_an_end_is_incomplete() {
+    let bench = Bench::new();
+    let outcome = bench.outcome(shell("a", "echo ---KELOS_OUTPUTS_START---; echo 'branch: kelos/7'")).await;
+    assert_eq!(outcome.exit, Exit::AgentIncomplete, "{}", outcome.message);
+    assert_eq!(outcome.message, "the agent ended within its block of results");
+    assert!(outcome.outputs.is_empty() && outcome.results.is_empty(), "{outcome:?}");
+}
+
+#[tokio::test]
+async fn what_is_no_text_and_has_no_line_ends_is_kept_as_it_was_printed() {
+    let bench = Bench::new();
+    let script = "head -c 3000000 /dev/zero; printf '\\377\\376\\033[2J'; echo; \
+                  echo ---KELOS_OUTPUTS_START---; printf 'odd: \\377\\n'; echo ---KELOS_OUTPUTS_END---; printf last";
+    let outcome = bench.outcome(shell("a", script)).await;
+    assert_eq!(outcome.exit, Exit::Succeeded, "{}", outcome.message);
+    assert_eq!(outcome.results["odd"], "\u{fffd}");
+    let log = std::fs::read(bench.file("a", "log")).unwrap();
+    assert!(log.starts_with(&[0; 3_000_000]));
+    assert!(log.windows(6).any(|bytes| bytes == b"\xff\xfe\x1b[2J"));
+}
+
+#[tokio::test]
 async fn the_first_command_that_fails_ends_a_script() {
     let bench = Bench::new();
     let outcome = bench.outcome(shell("a", "touch kept; false; echo not reached")).await;

@@ -112,6 +112,17 @@ async fn nobody_inside_an_enclosure_stops_the_one_that_watches_it() {
 }
 
 #[tokio::test]
+async fn an_agent_that_stops_its_step_holds_up_nobody() {
+    let bench = Bench::new();
+    for level in [SandboxLevel::Limited, SandboxLevel::Isolated, SandboxLevel::Enclosed] {
+        let mut plan = shell(&format!("a-{}", level.as_str()), "kill -STOP $PPID; echo done");
+        plan.sandbox.maximum = level;
+        let outcome = bench.outcome(plan).await;
+        assert_eq!(outcome.exit, Exit::Succeeded, "{}", outcome.message);
+    }
+}
+
+#[tokio::test]
 async fn an_enclosure_ends_with_its_runner_at_once() {
     let bench = Bench::new();
     // What clears its environment cannot be found by it, and what leaves its session not by that.

@@ -7,10 +7,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use kelos::api::run::{Exit, Plan, RunState, STARTED_FILE, Secrets, Started, Workspace};
 use kelos::executor::Executor as _;
-use kelos::process::{self, tree};
+use kelos::executor::age::Keep;
+use kelos::executor::local::Local;
+use kelos::process::tree;
 use rustix::process::Signal;
 
-use crate::run_bench::{Bench, SEARCH_PATH, shell};
+use crate::run_bench::{Bench, shell};
+use crate::run_keeps_within_its_limits::SmallDisk;
 use crate::support::env::TestEnv;
 use crate::support::web::{Reply, Repositories, Web};
 
@@ -113,46 +116,17 @@ async fn many_runs_at_once_and_after_damage_get_their_copies() {
     assert!(bare.exists() && !Path::new("b").exists() && !Path::new("c").exists());
 }
 
-/// A file system of its own, as small as a test needs it.
-struct SmallDisk {
-    folder: PathBuf,
-}
-
-impl SmallDisk {
-    /// Returns a disk of this many MiB, or says on standard error why there is none.
-    fn new(mebibytes: u32) -> Option<Self> {
-        let folder = tempfile::Builder::new().prefix("small-disk").tempdir().unwrap().keep();
-        let mounted = process::find("mount", SEARCH_PATH.as_ref()).is_some_and(|mount| {
-            let size = format!("size={mebibytes}m,mode=0700");
-            let mut command = process::command(mount);
-            command.args(["-t", "tmpfs", "-o", &size, "kelos-test"]).arg(&folder);
-            command.output().is_ok_and(|output| output.status.success())
-        });
-        if !mounted {
-            crate::support::say("SKIPPED: no small disk can be mounted; run the tests as root for that");
-            std::fs::remove_dir(&folder).unwrap();
-            return None;
-        }
-        Some(Self { folder })
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        let unmount = process::find("umount", SEARCH_PATH.as_ref()).unwrap();
-        drop(process::command(unmount).arg("--lazy").arg(&self.folder).output());
-        drop(std::fs::remove_dir(&self.folder));
-    }
-}
-
 #[tokio::test]
 async fn a_full_disk_is_named_and_costs_no_mirror() {
     let env = TestEnv::new();
     let mut random = fastrand::Rng::with_seed(7);
     let noise: String = std::iter::repeat_with(|| random.alphanumeric()).take(24 << 20).collect();
     env.serve("acme/code.git", "code", &[("readme", "one\n")]);
-    let Some(disk) = SmallDisk::new(12) else { return };
-    let bench = Bench::on(disk.folder.clone());
+    let Some(disk) = SmallDisk::new("12m") else { return };
+    let mut bench = Bench::on(disk.path());
+    bench.executor =
+        Local::with_room(&bench.data, PathBuf::from(env!("CARGO_BIN_EXE_kelos")), 4, 0, Keep::default())
+            .unwrap();
     let bare = env.path("served/acme/code.git").display().to_string();
     let first = bench.outcome(plan(&bench, "a", &bare, None, "cat readme")).await;
     assert_eq!(first.exit, Exit::Succeeded, "{}", first.message);

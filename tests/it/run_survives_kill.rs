@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use kelos::api::run::{Exit, RunState, STARTED_FILE, Secrets, Started};
+use kelos::api::run::{Exit, PLAN_FILE, RESULT_FILE, RunState, STARTED_FILE, Secrets, Started};
 use kelos::executor::{Executor as _, StartError};
 use kelos::process::tree;
 use rustix::process::Signal;
@@ -119,4 +119,47 @@ async fn an_agent_side_that_is_killed_is_an_incomplete_outcome() {
     let outcome = bench.end("a").await;
     assert_eq!((outcome.exit, outcome.signal), (Exit::IncompleteOutput, Some(9)), "{}", outcome.message);
     none_left("62002").await;
+}
+
+#[tokio::test]
+async fn a_damaged_folder_is_an_interrupted_run() {
+    let bench = Bench::new();
+    let interrupted = |state: &RunState| matches!(state, RunState::Interrupted { .. });
+    // A result that cannot be read, cut off, of a version yet to come, or no file at all.
+    for (number, damage) in
+        ["", "{\"version\": 1, ", "{\"exit\": \"OfTomorrow\"}", "folder"].into_iter().enumerate()
+    {
+        let run = format!("result-{number}");
+        bench.outcome(shell(&run, "true")).await;
+        let result = bench.file(&run, RESULT_FILE);
+        std::fs::remove_file(&result).unwrap();
+        if damage == "folder" {
+            std::fs::create_dir(&result).unwrap();
+        } else {
+            std::fs::write(&result, damage).unwrap();
+        }
+        bench.until(&run, interrupted).await;
+        let again = bench.executor.start(shell(&run, "true"), Secrets::default()).await;
+        assert!(matches!(again, Err(StartError::Begun { .. })), "{again:?}");
+        bench.executor.stop(&run, Duration::from_secs(1)).await.unwrap();
+        bench.executor.remove(&run).await.unwrap();
+    }
+    // The mark that it began is damaged as well.
+    bench.outcome(shell("mark", "true")).await;
+    std::fs::remove_file(bench.file("mark", RESULT_FILE)).unwrap();
+    std::fs::write(bench.file("mark", STARTED_FILE), "\0").unwrap();
+    bench.until("mark", interrupted).await;
+    // A plan that cannot be read is an end that is told, and nothing was started.
+    let broken =
+        kelos::executor::local::Local::new(&bench.data, bench.data.join("no-such-program"), 1).unwrap();
+    drop(broken.start(shell("plan", "true"), Secrets::default()).await);
+    std::fs::write(bench.file("plan", PLAN_FILE), "{}").unwrap();
+    let ran = kelos::process::command(env!("CARGO_BIN_EXE_kelos"))
+        .args(["runner", "run"])
+        .arg(bench.file("plan", ""))
+        .output()
+        .unwrap();
+    let outcome = bench.end("plan").await;
+    assert_eq!(outcome.exit, Exit::RunnerFailed, "{}", String::from_utf8_lossy(&ran.stderr));
+    assert!(outcome.message.contains("damaged"), "{}", outcome.message);
 }

@@ -17,6 +17,9 @@ use crate::api::task_spawner::template::TaskTemplate;
 /// How often a source is asked when nothing says otherwise.
 pub const DEFAULT_POLL_INTERVAL: &str = "5m";
 
+/// Most ticks that a spawner keeps for later.
+pub const MAX_PENDING_TICKS: usize = 100;
+
 /// When Tasks are created, from what, and how many.
 #[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -110,6 +113,15 @@ pub struct TaskSpawnerStatus {
     #[schemars(length(max = 100))]
     pub pending_ticks: Vec<Time>,
 
+    /// Ticks whose Tasks are being created; they are counted in `totalTasksCreated` already.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 100))]
+    pub starting_ticks: Vec<Time>,
+
+    /// Schedule that this status is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_schedule: Option<ObservedSchedule>,
+
     /// Ticks that were skipped so far.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub total_ticks_skipped: Option<i64>,
@@ -129,6 +141,21 @@ pub struct TaskSpawnerStatus {
     /// Conditions of the spawner.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub conditions: Vec<Condition>,
+}
+
+/// A schedule, and since when a spawner has it: earlier ticks are none of its.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ObservedSchedule {
+    /// Cron expression.
+    pub schedule: String,
+
+    /// Time zone in which it is read. Unset: UTC.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub time_zone: Option<String>,
+
+    /// First instant at which the spawner was seen with it.
+    pub since: Time,
 }
 
 impl TaskSpawnerSpec {

@@ -109,6 +109,29 @@ pub struct Cron {
     /// IANA time zone in which the schedule is read, as in `Europe/Berlin`. Unset: UTC.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub time_zone: Option<String>,
+
+    /// What becomes of ticks that passed while nothing could be started. Unset: `RunLatest`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub missed_ticks: Option<MissedTicks>,
+
+    /// Seconds after which a tick that has no Task yet gets none any more. Unset: no limit, and one minute when
+    /// `missedTicks` is `Skip`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    pub starting_deadline_seconds: Option<i64>,
+}
+
+closed_set! {
+    /// What becomes of ticks that passed while the daemon was down, the machine slept, or there was no room.
+    #[default = RunLatest]
+    pub enum MissedTicks {
+        /// Each of them runs, oldest first; of more than 100 the newest 100.
+        RunAll = "RunAll",
+        /// The newest of them runs.
+        RunLatest = "RunLatest",
+        /// None of them runs.
+        Skip = "Skip",
+    }
 }
 
 /// Issues of a Jira project.

@@ -24,7 +24,7 @@ impl Cluster {
     async fn new() -> Self {
         let store = Store::memory().unwrap();
         let clock = Arc::new(ManualClock::at("2026-03-01T09:00:00Z".parse().unwrap()));
-        let options = Options { clock: Arc::clone(&clock) as _, version: "0.0.0".to_owned() };
+        let options = Options::new(Arc::clone(&clock) as _, "0.0.0");
         let server = ApiServer::new(store.clone(), Vec::new(), options);
         server.prepare().await.unwrap();
         Self { server, store, clock }

@@ -124,13 +124,16 @@ impl Walk {
         before: Option<&Map<String, Value>>,
         after: Option<&Map<String, Value>>,
     ) {
+        let old = before.and_then(|fields| fields.get(name));
+        let new = after.and_then(|fields| fields.get(name));
+        if let (Some(old), Some(new)) = (old, new)
+            && same_value(old, new)
+        {
+            return;
+        }
         let shape = map.field(name).unwrap_or(&Ref::Deduced);
         self.path.push(PathElement::field(name));
-        self.value(
-            before.and_then(|fields| fields.get(name)),
-            after.and_then(|fields| fields.get(name)),
-            shape,
-        );
+        self.value(old, new, shape);
         self.path.pop();
     }
 

@@ -17,7 +17,8 @@ pub(super) enum Duplicates {
 /// Returns what in `value` does not fit `shape`, each as `path: message`.
 pub(super) fn misfits(value: &Value, shape: &Ref, duplicates: Duplicates) -> Vec<String> {
     let mut found = Vec::new();
-    check(value, shape, duplicates, "", &mut found);
+    let root = Trail { before: None, step: Step::Root };
+    check(value, shape, duplicates, &root, &mut found);
     found
 }
 
@@ -75,36 +76,72 @@ fn key_of(keys: &[(String, Option<Value>)], fields: &Map<String, Value>) -> Resu
     Ok(PathElement::Key(key))
 }
 
-fn check(value: &Value, shape: &Ref, duplicates: Duplicates, path: &str, found: &mut Vec<String>) {
+/// The way to a value, which is spelled only when something does not fit there.
+#[derive(Clone, Copy)]
+struct Trail<'a> {
+    before: Option<&'a Self>,
+    step: Step<'a>,
+}
+
+#[derive(Clone, Copy)]
+enum Step<'a> {
+    Root,
+    Field(&'a str),
+    Element(&'a PathElement),
+}
+
+impl Trail<'_> {
+    fn spell(&self) -> String {
+        let before = self.before.map(Trail::spell).unwrap_or_default();
+        match self.step {
+            Step::Root => before,
+            Step::Field(name) => format!("{before}.{name}"),
+            Step::Element(element) => format!("{before}{element}"),
+        }
+    }
+
+    fn located(&self, message: &str) -> String {
+        let path = self.spell();
+        if path.is_empty() { message.to_owned() } else { format!("{path}: {message}") }
+    }
+}
+
+fn check(value: &Value, shape: &Ref, duplicates: Duplicates, trail: &Trail<'_>, found: &mut Vec<String>) {
     match shape.atom().choose(Some(value)) {
         Choice::Scalar(scalar) => {
             if let Some(message) = scalar_misfit(scalar, value) {
-                found.push(located(path, &message));
+                found.push(trail.located(&message));
             }
         }
         Choice::List(list) => match value {
             Value::Null => {}
-            Value::Array(items) => check_list(items, list, duplicates, path, found),
-            other => found.push(located(path, &format!("expected list, got {}", spelling::wrapped(other)))),
+            Value::Array(items) => check_list(items, list, duplicates, trail, found),
+            other => found.push(trail.located(&format!("expected list, got {}", spelling::wrapped(other)))),
         },
         Choice::Map(map) => match value {
             Value::Null => {}
             Value::Object(fields) => {
                 for (name, field) in fields {
-                    let path = format!("{path}.{name}");
+                    let trail = Trail { before: Some(trail), step: Step::Field(name) };
                     let Some(shape) = map.field(name) else {
-                        found.push(located(&path, "field not declared in schema"));
+                        found.push(trail.located("field not declared in schema"));
                         return;
                     };
-                    check(field, shape, duplicates, &path, found);
+                    check(field, shape, duplicates, &trail, found);
                 }
             }
-            other => found.push(located(path, &format!("expected map, got {}", spelling::wrapped(other)))),
+            other => found.push(trail.located(&format!("expected map, got {}", spelling::wrapped(other)))),
         },
     }
 }
 
-fn check_list(items: &[Value], list: &List, duplicates: Duplicates, path: &str, found: &mut Vec<String>) {
+fn check_list(
+    items: &[Value],
+    list: &List,
+    duplicates: Duplicates,
+    trail: &Trail<'_>,
+    found: &mut Vec<String>,
+) {
     let mut seen = FieldSet::default();
     for (index, item) in items.iter().enumerate() {
         let element = if list.identity == Identity::Atomic {
@@ -113,16 +150,19 @@ fn check_list(items: &[Value], list: &List, duplicates: Duplicates, path: &str, 
             match element_of(list, item) {
                 Ok(element) => element,
                 Err(message) => {
-                    found.push(located(path, &format!("element {index}: {message}")));
+                    found.push(trail.located(&format!("element {index}: {message}")));
                     return;
                 }
             }
         };
         if duplicates == Duplicates::Refused && seen.owns(&element) {
-            found.push(located(path, &format!("duplicate entries for key {element}")));
+            found.push(trail.located(&format!("duplicate entries for key {element}")));
         }
-        check(item, &list.items, duplicates, &format!("{path}{element}"), found);
-        seen.insert(&[element]);
+        let place = Trail { before: Some(trail), step: Step::Element(&element) };
+        check(item, &list.items, duplicates, &place, found);
+        if duplicates == Duplicates::Refused && list.identity != Identity::Atomic {
+            seen.insert(&[element]);
+        }
     }
 }
 
@@ -187,8 +227,4 @@ pub(super) fn grouped<'a>(list: &List, items: &'a [Value]) -> Vec<(PathElement, 
         }
     }
     groups
-}
-
-fn located(path: &str, message: &str) -> String {
-    if path.is_empty() { message.to_owned() } else { format!("{path}: {message}") }
 }

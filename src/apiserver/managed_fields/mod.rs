@@ -23,7 +23,7 @@ use std::collections::BTreeMap;
 use std::fmt::{self, Display, Formatter};
 
 use jiff::Timestamp;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 pub use self::shape::Shape;
 
@@ -135,7 +135,8 @@ pub fn apply(
         let before = Writer { manager: BEFORE_FIRST_APPLY, ..*writer };
         owners::own_changes(&mut owners, shape.blank(), live, shape.root(), &before);
     }
-    let mut attempt = owners.clone();
+    // Only kubectl's apply is tried again.
+    let mut attempt = if writer.manager == "kubectl" { owners.clone() } else { std::mem::take(&mut owners) };
     let mut outcome = owners::own_applied(&mut attempt, live, applied, shape.root(), writer, force);
     if let Err(clashes) = &outcome
         && writer.manager == "kubectl"
@@ -188,32 +189,33 @@ pub fn update(shape: &Shape, live: Option<&Value>, mut new: Value, writer: &Writ
 ///
 /// To be called with the object that would be stored, just before it is.
 pub fn keep_times_of_unchanged(old: &Value, new: &mut Value) {
-    let entries = |object: &Value| {
-        object.pointer("/metadata/managedFields").and_then(Value::as_array).cloned().unwrap_or_default()
+    let pointer = "/metadata/managedFields";
+    let (Some(Value::Array(old_entries)), Some(slot)) = (old.pointer(pointer), new.pointer_mut(pointer))
+    else {
+        return;
     };
-    let (old_entries, new_entries) = (entries(old), entries(new));
-    let timeless = |entries: &[Value]| -> Vec<Value> {
-        entries
-            .iter()
-            .map(|entry| {
-                let mut entry = entry.clone();
-                if let Value::Object(fields) = &mut entry {
-                    fields.remove("time");
-                }
-                entry
-            })
-            .collect()
+    let Value::Array(new_entries) = &*slot else { return };
+    let is_same = |(old, new): (&Value, &Value)| match (old, new) {
+        (Value::Object(old), Value::Object(new)) => {
+            let timeless =
+                |fields: &Map<String, Value>| fields.len() - usize::from(fields.contains_key("time"));
+            timeless(old) == timeless(new)
+                && old.iter().all(|(name, value)| name == "time" || new.get(name) == Some(value))
+        }
+        (old, new) => old == new,
     };
-    let is_candidate = old_entries != new_entries && timeless(&old_entries) == timeless(&new_entries);
+    let is_candidate = old_entries.len() == new_entries.len()
+        && old_entries != new_entries
+        && old_entries.iter().zip(new_entries).all(is_same);
     if !is_candidate {
         return;
     }
-    let mut candidate = new.clone();
-    if let Some(slot) = candidate.pointer_mut("/metadata/managedFields") {
-        *slot = Value::Array(old_entries);
+    let new_entries = std::mem::replace(slot, Value::Array(old_entries.clone()));
+    if new == old {
+        return;
     }
-    if candidate == *old {
-        *new = candidate;
+    if let Some(slot) = new.pointer_mut(pointer) {
+        *slot = new_entries;
     }
 }
 

@@ -1,6 +1,7 @@
 //! Who owns what after a write: the rules of `Apply` and `Update`.
 
 use std::collections::BTreeMap;
+use std::sync::LazyLock;
 
 use serde_json::Value;
 
@@ -9,7 +10,7 @@ use super::compare::{Comparison, compare};
 use super::contents::fields_of;
 use super::merge::merge;
 use super::path::{PathElement, same_value};
-use super::remove::{reconciled, with_named_parents, without_fields};
+use super::remove::{is_reconciled, reconciled, with_named_parents, without_fields};
 use super::set::FieldSet;
 use super::shape::Ref;
 use super::wire::{ManagerId, Operation, Owned, Owners};
@@ -21,20 +22,22 @@ const MAX_UPDATE_MANAGERS: usize = 10;
 const MERGED_MANAGER: &str = "ancient-changes";
 
 /// Fields that nobody owns, whoever wrote them.
-const NEVER_OWNED: &[&[&str]] = &[
-    &["apiVersion"],
-    &["kind"],
-    &["metadata"],
-    &["metadata", "name"],
-    &["metadata", "namespace"],
-    &["metadata", "creationTimestamp"],
-    &["metadata", "selfLink"],
-    &["metadata", "uid"],
-    &["metadata", "clusterName"],
-    &["metadata", "generation"],
-    &["metadata", "managedFields"],
-    &["metadata", "resourceVersion"],
-];
+static NEVER_OWNED: LazyLock<FieldSet> = LazyLock::new(|| {
+    FieldSet::of_fields(&[
+        &["apiVersion"],
+        &["kind"],
+        &["metadata"],
+        &["metadata", "name"],
+        &["metadata", "namespace"],
+        &["metadata", "creationTimestamp"],
+        &["metadata", "selfLink"],
+        &["metadata", "uid"],
+        &["metadata", "clusterName"],
+        &["metadata", "generation"],
+        &["metadata", "managedFields"],
+        &["metadata", "resourceVersion"],
+    ])
+});
 
 /// A field that is applied with another value than its owner gave it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,7 +52,7 @@ pub(super) fn own_changes(owners: &mut Owners, live: &Value, new: &Value, shape:
     reconcile(owners, shape);
     let comparison = compare(live, new, shape).without(&FieldSet::of_fields(writer.reset));
     give_up(owners, None, &comparison, writer.api_version);
-    let changed = comparison.modified.union(&comparison.added).difference(&FieldSet::of_fields(NEVER_OWNED));
+    let changed = comparison.modified.union(&comparison.added).difference(&NEVER_OWNED);
     if !changed.is_empty() {
         let id = ManagerId::new(writer.manager, Operation::Update, writer.api_version, writer.subresource);
         let previous = owners.sets.remove(&id).map(|owned| owned.set).unwrap_or_default();
@@ -74,9 +77,19 @@ pub(super) fn own_applied(
     let merged = merge(live, applied, shape);
     let reset = FieldSet::of_fields(writer.reset);
     let set = fields_of(applied, shape).without_subtrees(&reset);
+    let known = owners.sets.get(&id).filter(|last| last.api_version == writer.api_version);
+    let is_known = known.is_some_and(|known| known.set == set.difference(&NEVER_OWNED));
+    if is_known && same_value(live, &merged) {
+        // What most applies find: the same configuration on an object that has all of it. Nothing is gained, given up or
+        // dropped then.
+        owners.sets.retain(|_, owned| !owned.set.is_empty());
+        return Ok(None);
+    }
+    let sent = set.clone();
     let last = owners.sets.insert(id.clone(), Owned { api_version: writer.api_version.to_owned(), set });
     let new = match last {
-        Some(last) if !last.set.is_empty() && last.api_version == writer.api_version => {
+        // Without a field that was applied last time and is not now there is nothing to drop.
+        Some(last) if last.api_version == writer.api_version && !last.set.is_subset(&sent) => {
             prune(&merged, owners, &last.set, shape, writer.api_version)
         }
         _ => merged,
@@ -88,7 +101,7 @@ pub(super) fn own_applied(
     }
     give_up(owners, Some(&id), &comparison, writer.api_version);
     if let Some(owned) = owners.sets.get_mut(&id) {
-        owned.set = owned.set.difference(&FieldSet::of_fields(NEVER_OWNED));
+        owned.set = owned.set.difference(&NEVER_OWNED);
         if owned.set.is_empty() {
             owners.sets.remove(&id);
         }
@@ -102,7 +115,7 @@ pub(super) fn own_applied(
 
 /// Puts the sets into the terms of the present schema.
 fn reconcile(owners: &mut Owners, shape: &Ref) {
-    for owned in owners.sets.values_mut() {
+    for owned in owners.sets.values_mut().filter(|owned| !is_reconciled(&owned.set, shape)) {
         owned.set = reconciled(&owned.set, shape);
     }
 }

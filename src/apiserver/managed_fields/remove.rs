@@ -51,6 +51,24 @@ pub(super) fn reconciled(set: &FieldSet, shape: &Ref) -> FieldSet {
     }
 }
 
+/// Returns whether the set is already as [`reconciled`] would make it, as it is unless the schema changed.
+pub(super) fn is_reconciled(set: &FieldSet, shape: &Ref) -> bool {
+    let is_settled = |below: &FieldSet, shape: Option<&Ref>| match shape {
+        Some(shape) if is_leaf(shape) => below.is_empty(),
+        Some(shape) => is_reconciled(below, shape),
+        None => true,
+    };
+    let atom = shape.atom();
+    match (&atom.map, &atom.scalar, &atom.list) {
+        (Some(map), _, _) => set.all(|element, _, below| match element {
+            PathElement::Field(name) => below.is_empty() || is_settled(below, map.field(name)),
+            _ => is_settled(below, map.others.as_ref()),
+        }),
+        (None, None, Some(list)) => set.all(|_, _, below| is_settled(below, Some(&list.items))),
+        _ => true,
+    }
+}
+
 fn reconciled_step(owned: bool, below: &FieldSet, shape: Option<&Ref>) -> (bool, FieldSet) {
     match shape {
         Some(shape) if is_leaf(shape) && !below.is_empty() => (true, FieldSet::default()),

@@ -65,8 +65,24 @@ impl FieldSet {
         self.entries.get(element).map(|entry| &entry.below).filter(|below| !below.is_empty())
     }
 
+    /// Returns whether every path of this set is in the other.
+    pub(super) fn is_subset(&self, other: &Self) -> bool {
+        self.all(|element, owned, below| {
+            let theirs = other.entries.get(element);
+            theirs.is_some_and(|theirs| (theirs.owned || !owned) && below.is_subset(&theirs.below))
+        })
+    }
+
+    /// Returns whether `holds` is true of each entry: its step, whether its path is in the set, and what lies below.
+    pub(super) fn all(&self, mut holds: impl FnMut(&PathElement, bool, &Self) -> bool) -> bool {
+        self.entries.iter().all(|(element, entry)| holds(element, entry.owned, &entry.below))
+    }
+
     /// Returns the paths that are in either set.
     pub(super) fn union(&self, other: &Self) -> Self {
+        if other.is_empty() || self.is_empty() {
+            return if self.is_empty() { other.clone() } else { self.clone() };
+        }
         let mut entries = self.entries.clone();
         for (element, entry) in &other.entries {
             let mine = entries.entry(element.clone()).or_default();
@@ -216,6 +232,9 @@ mod tests {
         assert!(child.without_subtrees(&parent).is_empty());
         assert!(parent.intersection(&child).is_empty());
         assert_eq!(parent.union(&child), set(&[&["a"], &["a", "b"]]));
+        assert!(child.is_subset(&parent.union(&child)) && parent.is_subset(&parent.union(&child)));
+        assert!(!child.is_subset(&parent) && !parent.is_subset(&child) && parent.is_subset(&parent));
+        assert!(FieldSet::default().is_subset(&child) && !child.is_subset(&FieldSet::default()));
     }
 
     #[test]

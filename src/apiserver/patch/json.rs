@@ -4,6 +4,7 @@
 use serde_json::Value;
 
 use super::PatchError;
+use crate::apiserver::schema::DEPTH_LIMIT;
 use crate::apiserver::spelling;
 
 /// More operations in one patch are refused.
@@ -37,14 +38,57 @@ pub fn json_patch(target: &Value, patch: &Value) -> Result<Value, PatchError> {
         }
     }
     let mut patched = target.clone();
-    let mut copied = 0;
+    let mut budget = Budget { copied: 0, depth: depth(target) };
     for operation in operations {
-        apply(&mut patched, operation, &mut copied)?;
+        apply(&mut patched, operation, &mut budget)?;
     }
-    Ok(patched)
+    if depth(&patched) > DEPTH_LIMIT { Err(PatchError::inapplicable(TOO_DEEP)) } else { Ok(patched) }
 }
 
-fn apply(document: &mut Value, operation: &Value, copied: &mut usize) -> Result<(), PatchError> {
+/// What operations may still do.
+struct Budget {
+    /// How many bytes of JSON were copied.
+    copied: usize,
+    /// How deep the document can be at most by now. Exact for one that was not touched; every move can nest one part
+    /// in another, so that few short operations could make a document which no stack holds.
+    depth: usize,
+}
+
+impl Budget {
+    fn insert(&mut self, path: &str, depth: usize) -> Result<(), PatchError> {
+        self.depth = self.depth.max(path.matches('/').count() + depth);
+        if self.depth > WORKING_DEPTH { Err(PatchError::inapplicable(TOO_DEEP)) } else { Ok(()) }
+    }
+
+    fn carry(&mut self, from: &str, path: &str) -> Result<(), PatchError> {
+        self.insert(path, self.depth.saturating_sub(from.matches('/').count()))
+    }
+}
+
+/// How deep a document may become between two operations, as far as can be told without looking.
+const WORKING_DEPTH: usize = 4 * DEPTH_LIMIT;
+
+const TOO_DEEP: &str = "the result is nested too deeply";
+
+/// Returns how many objects and lists lie in each other, at most one more than a document may have.
+fn depth(value: &Value) -> usize {
+    fn look(value: &Value, left: usize) -> usize {
+        if left == 0 {
+            return 0;
+        }
+        let inside = |values: &mut dyn Iterator<Item = &Value>| {
+            1 + values.map(|value| look(value, left - 1)).max().unwrap_or(0)
+        };
+        match value {
+            Value::Array(items) => inside(&mut items.iter()),
+            Value::Object(fields) => inside(&mut fields.values()),
+            _ => 0,
+        }
+    }
+    look(value, DEPTH_LIMIT + 1)
+}
+
+fn apply(document: &mut Value, operation: &Value, budget: &mut Budget) -> Result<(), PatchError> {
     let text = |name: &str| {
         operation
             .get(name)
@@ -53,18 +97,28 @@ fn apply(document: &mut Value, operation: &Value, copied: &mut usize) -> Result<
     };
     let value = || operation.get("value").cloned().unwrap_or_default();
     match operation.get("op").and_then(Value::as_str).unwrap_or("unknown") {
-        "add" => add(document, text("path")?, value()),
+        "add" => {
+            let value = value();
+            budget.insert(text("path")?, depth(&value))?;
+            add(document, text("path")?, value)
+        }
         "remove" => remove(document, text("path")?).map(drop),
-        "replace" => replace(document, text("path")?, value()),
+        "replace" => {
+            let value = value();
+            budget.insert(text("path")?, depth(&value))?;
+            replace(document, text("path")?, value)
+        }
         "test" => test(document, text("path")?, &value()),
         "move" => {
+            budget.carry(text("from")?, text("path")?)?;
             let moved = remove(document, text("from")?)?;
             add(document, text("path")?, moved)
         }
         "copy" => {
             let found = get(document, text("from")?)?.cloned().unwrap_or_default();
-            *copied += found.to_string().len();
-            if *copied > MAX_COPIED_BYTES {
+            budget.copied += found.to_string().len();
+            budget.carry(text("from")?, text("path")?)?;
+            if budget.copied > MAX_COPIED_BYTES {
                 return Err(PatchError::inapplicable("copies are too large"));
             }
             add(document, text("path")?, found)

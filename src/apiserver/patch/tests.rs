@@ -82,3 +82,33 @@ fn copies_cannot_grow_an_object_without_bound() {
     let error = json_patch(&json!({"l": [], "b": 1}), &Value::Array(operations)).unwrap_err();
     assert!(matches!(error, PatchError::Inapplicable { .. }));
 }
+
+#[test]
+fn a_patch_of_many_moves_makes_no_tower() {
+    // Each pair of moves puts what there is into a new field; a thousand of them would overflow the stack.
+    let mut operations = vec![json!({"op": "add", "path": "/x", "value": {}})];
+    for _ in 0..2_000 {
+        operations.push(json!({"op": "add", "path": "/y", "value": {}}));
+        operations.push(json!({"op": "move", "from": "/x", "path": "/y/x"}));
+        operations.push(json!({"op": "move", "from": "/y", "path": "/x"}));
+    }
+    let refusal = json_patch(&json!({}), &Value::Array(operations)).unwrap_err();
+    assert!(matches!(refusal, PatchError::Inapplicable { .. }), "{refusal:?}");
+    // Moves from one field to another lead nowhere deeper.
+    let mut operations = vec![json!({"op": "add", "path": "/x", "value": {"deep": {}}})];
+    for _ in 0..2_000 {
+        operations.push(json!({"op": "move", "from": "/x", "path": "/y"}));
+        operations.push(json!({"op": "copy", "from": "/y", "path": "/x"}));
+    }
+    let moved = json_patch(&json!({}), &Value::Array(operations)).unwrap();
+    assert_eq!(moved, json!({"x": {"deep": {}}, "y": {"deep": {}}}));
+    // What is stored has to be read again.
+    let path = "/a".repeat(crate::apiserver::schema::DEPTH_LIMIT + 1);
+    let operations: Vec<Value> = path
+        .match_indices('/')
+        .skip(1)
+        .map(|(end, _)| json!({"op": "add", "path": path[..end], "value": {}}))
+        .collect();
+    let refusal = json_patch(&json!({}), &Value::Array(operations)).unwrap_err();
+    assert!(matches!(refusal, PatchError::Inapplicable { .. }), "{refusal:?}");
+}

@@ -21,15 +21,47 @@ pub struct Decoded {
 pub fn decode(text: &[u8]) -> Result<Decoded, serde_json::Error> {
     let mut duplicates = Vec::new();
     let mut deserializer = serde_json::Deserializer::from_slice(text);
-    let value = Place { path: String::new(), duplicates: &mut duplicates }.deserialize(&mut deserializer)?;
+    let place = Place { step: None, depth: 0, duplicates: &mut duplicates };
+    let value = place.deserialize(&mut deserializer)?;
     deserializer.end()?;
     Ok(Decoded { value, duplicates })
 }
 
 /// The place in the document that is read next.
 struct Place<'a> {
-    path: String,
+    step: Option<&'a Step<'a>>,
+    /// How many objects and lists the place lies in.
+    depth: usize,
     duplicates: &'a mut Vec<String>,
+}
+
+/// The way to a place. It is spelled only when something has to be said about the place: documents of clients can make
+/// their names long and their nesting deep.
+struct Step<'a> {
+    before: Option<&'a Self>,
+    part: Part<'a>,
+}
+
+enum Part<'a> {
+    Field(&'a str),
+    Item(usize),
+}
+
+impl Step<'_> {
+    fn spell(&self) -> String {
+        let before = self.before.map(Step::spell).unwrap_or_default();
+        match self.part {
+            Part::Field(name) if before.is_empty() => name.to_owned(),
+            Part::Field(name) => format!("{before}.{name}"),
+            Part::Item(index) => format!("{before}[{index}]"),
+        }
+    }
+}
+
+impl Place<'_> {
+    fn enter<E: serde::de::Error>(&self) -> Result<usize, E> {
+        if self.depth == DEPTH_LIMIT { Err(E::custom("exceeded max depth")) } else { Ok(self.depth + 1) }
+    }
 }
 
 impl<'de> DeserializeSeed<'de> for Place<'_> {
@@ -85,10 +117,11 @@ impl<'de> Visitor<'de> for Place<'_> {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut sequence: A) -> Result<Value, A::Error> {
+        let depth = self.enter()?;
         let mut items = Vec::new();
         loop {
-            let place =
-                Place { path: format!("{}[{}]", self.path, items.len()), duplicates: &mut *self.duplicates };
+            let step = Step { before: self.step, part: Part::Item(items.len()) };
+            let place = Place { step: Some(&step), depth, duplicates: &mut *self.duplicates };
             match sequence.next_element_seed(place)? {
                 Some(item) => items.push(item),
                 None => return Ok(Value::Array(items)),
@@ -97,16 +130,21 @@ impl<'de> Visitor<'de> for Place<'_> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
+        let depth = self.enter()?;
         let mut fields = Map::new();
         while let Some(name) = map.next_key::<String>()? {
-            let path = if self.path.is_empty() { name.clone() } else { format!("{}.{name}", self.path) };
-            if fields.contains_key(&name) && !self.duplicates.contains(&path) {
-                if self.duplicates.len() == DUPLICATES_LIMIT {
-                    return Err(A::Error::custom("too many fields are given twice"));
+            let step = Step { before: self.step, part: Part::Field(&name) };
+            if fields.contains_key(&name) {
+                let path = step.spell();
+                if !self.duplicates.contains(&path) {
+                    if self.duplicates.len() == DUPLICATES_LIMIT {
+                        return Err(A::Error::custom("too many fields are given twice"));
+                    }
+                    self.duplicates.push(path);
                 }
-                self.duplicates.push(path.clone());
             }
-            let value = map.next_value_seed(Place { path, duplicates: &mut *self.duplicates })?;
+            let place = Place { step: Some(&step), depth, duplicates: &mut *self.duplicates };
+            let value = map.next_value_seed(place)?;
             fields.insert(name, value);
         }
         Ok(Value::Object(fields))
@@ -115,6 +153,10 @@ impl<'de> Visitor<'de> for Place<'_> {
 
 /// A document with more faults than this is refused as a whole.
 const DUPLICATES_LIMIT: usize = 100;
+
+/// Documents nest no deeper. What is stored has to be read again, with the owners of its fields, which nest a few levels
+/// deeper than the object; a reader of JSON gives up at 128.
+pub(in crate::apiserver) const DEPTH_LIMIT: usize = 100;
 
 #[expect(clippy::cast_possible_truncation, reason = "checked to be integral and far inside the range")]
 #[expect(clippy::float_cmp, reason = "an integral float is equal to its integral part, exactly")]
@@ -133,6 +175,27 @@ mod tests {
         let decoded = decode(br#"{"a":1,"a":2,"a":3,"b":[{"c":1,"c":2}],"d":{"e":{"f":1,"f":1}}}"#).unwrap();
         assert_eq!(decoded.value, json!({"a": 3, "b": [{"c": 2}], "d": {"e": {"f": 1}}}));
         assert_eq!(decoded.duplicates, ["a", "b[0].c", "d.e.f"]);
+    }
+
+    #[test]
+    fn nesting_has_an_end_and_long_names_cost_nothing() {
+        let nested =
+            |depth: usize, inside: &str| format!("{}{inside}{}", "{\"a\":".repeat(depth), "}".repeat(depth));
+        assert!(decode(nested(DEPTH_LIMIT, "1").as_bytes()).is_ok());
+        let refusal = decode(nested(DEPTH_LIMIT + 1, "1").as_bytes()).unwrap_err();
+        assert!(refusal.to_string().starts_with("exceeded max depth"), "{refusal}");
+        // Spelling the way to each of the many fields below long names would copy gigabytes.
+        let long = "n".repeat(20_000);
+        let many: Vec<String> = (0..100_000).map(|number| format!("\"{number}\":0")).collect();
+        let mut text = format!("{{{}}}", many.join(","));
+        for _ in 0..DEPTH_LIMIT - 1 {
+            text = format!("{{\"{long}\":{text}}}");
+        }
+        let mut decoded = decode(text.as_bytes()).unwrap().value;
+        for _ in 0..DEPTH_LIMIT - 1 {
+            decoded = decoded[&long].take();
+        }
+        assert_eq!(decoded.as_object().unwrap().len(), 100_000);
     }
 
     #[test]

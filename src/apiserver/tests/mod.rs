@@ -62,7 +62,7 @@ fn server() -> ApiServer {
 fn server_on(store: Store) -> ApiServer {
     let gadget = Resource::from_crd(&gadget_definition(), None).unwrap();
     let clock = Arc::new(ManualClock::at("2026-03-01T09:00:00Z".parse().unwrap()));
-    ApiServer::new(store, vec![gadget], Options { clock, version: "0.0.0".to_owned() })
+    ApiServer::new(store, vec![gadget], Options::new(clock, "0.0.0"))
 }
 
 fn gadgets(server: &ApiServer) -> Api<DynamicObject> {

@@ -232,7 +232,7 @@ async fn standing_objects_are_there_and_definitions_are_read_only() {
     server_on(store.clone()).prepare().await.unwrap();
     assert_eq!(store.revision(), before, "a restart with the same kinds writes nothing");
     let clock = Arc::new(ManualClock::at("2026-03-02T09:00:00Z".parse().unwrap()));
-    let smaller = ApiServer::new(store, Vec::new(), Options { clock, version: "0.0.0".to_owned() });
+    let smaller = ApiServer::new(store, Vec::new(), Options::new(clock, "0.0.0"));
     let list = get(&smaller, path).await.json();
     assert_eq!(list["items"], json!([]), "the definition of a kind that is gone goes");
 }

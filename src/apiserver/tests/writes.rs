@@ -228,7 +228,7 @@ async fn handlers_answer_for_their_subresources() {
         }),
     );
     let clock = Arc::new(ManualClock::at("2026-03-01T09:00:00Z".parse().unwrap()));
-    let options = Options { clock, version: "0.0.0".to_owned() };
+    let options = Options::new(clock, "0.0.0");
     let server = ApiServer::new(Store::memory().unwrap(), vec![gadget], options);
     make(&server, "a", &json!({}), &json!({})).await;
     assert_eq!(get(&server, &format!("{GADGETS}/a/log?tail=3")).await.body, "a 3");
@@ -255,7 +255,7 @@ async fn rules_speak_after_the_schema() {
     });
     let gadget = Resource::from_crd(&definition, Some(rules)).unwrap();
     let clock = Arc::new(ManualClock::at("2026-03-01T09:00:00Z".parse().unwrap()));
-    let options = Options { clock, version: "0.0.0".to_owned() };
+    let options = Options::new(clock, "0.0.0");
     let server = ApiServer::new(Store::memory().unwrap(), vec![gadget], options);
     let post = |size: Value| {
         let body = json!({

@@ -27,7 +27,7 @@ const fn refused(text: &'static str) -> Line {
 }
 
 /// Starts the daemon; its process id is kept so that it can be killed.
-const START: &str = "kelos up --data-dir data --repo config.git --interval 1s 2>>up.log & echo $! >up.pid; \
+const START: &str = "kelos up --data-dir data --repo config.git --interval 1s --report-writer demo 2>>up.log & echo $! >up.pid; \
                      until kelos get configrepository default >/dev/null 2>&1; do sleep 0.1; done";
 
 /// The demo.
@@ -72,7 +72,7 @@ pub(super) const ACTS: &[Act] = &[
                 "until git -C config.git grep --quiet greeting-sign kelos-status 2>/dev/null; do sleep 0.1; done",
             ),
             ok("git -C config.git log --format='%h %s' kelos-status"),
-            ok("git -C config.git show kelos-status:default.default/README.md"),
+            ok("git -C config.git show kelos-status:demo/README.md"),
         ],
     },
     Act {

@@ -111,6 +111,8 @@ fn task_spawner(lines: &mut Lines<'_>) {
     }
     lines.field("Schedule", "/spec/when/cron/schedule");
     lines.field("Time Zone", "/spec/when/cron/timeZone");
+    lines.field("Missed Ticks", "/spec/when/cron/missedTicks");
+    lines.field("Starting Deadline Seconds", "/spec/when/cron/startingDeadlineSeconds");
     lines.field("Next Tick", "/status/nextScheduleTime");
     lines.field("Last Tick", "/status/lastScheduleTime");
     lines.field("Task Type", "/spec/taskTemplate/type");

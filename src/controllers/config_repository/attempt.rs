@@ -4,10 +4,11 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+use kube::api::Api;
 use kube::{Resource as _, ResourceExt as _};
 use tokio::time::Instant;
 
-use crate::api::condition::Reason;
+use crate::api::condition::{self, ConditionType, Reason};
 use crate::api::config_repository::{ANY_SECRET, ConfigRepository, DriftPolicy};
 use crate::api::duration;
 use crate::api::kind::Kind;
@@ -16,6 +17,7 @@ use crate::controllers::config_repository::remote::{self, RemoteFault};
 use crate::controllers::config_repository::status::{self, Draft, short};
 use crate::controllers::config_repository::{Controlled, RepositoryError};
 use crate::controllers::context::Happened;
+use crate::controllers::objects;
 use crate::domain::plan::{Cluster as _, Notice, PruneGuard};
 use crate::forge::app::Access;
 use crate::git::error::{GitError, GitErrorClass};
@@ -29,6 +31,7 @@ use crate::gitops::cache::EvaluationCache;
 use crate::gitops::evaluate::{self, Evaluation};
 use crate::gitops::observed::Stage;
 use crate::gitops::pass::{self, PassOutcome};
+use crate::validate::finding::FindingCode;
 use crate::validate::{self, AllowedSecrets};
 
 /// What is remembered of a ConfigRepository between attempts; all of it can be lost.
@@ -127,18 +130,38 @@ impl Controlled {
             draft.suspended();
             Verdict::Idle
         } else {
-            self.try_revision(repository, memory, &mut draft).await
+            let began = Instant::now();
+            let verdict = self.try_revision(repository, memory, &mut draft).await;
+            self.context.metrics.work.pass_ended(result(&draft), began.elapsed());
+            verdict
         };
         if verdict == Verdict::BrokenOff {
             return Ok(verdict);
         }
-        let stored = status::store(&self.context.client, repository, &draft.status).await;
-        stored.map_err(|source| RepositoryError::Api {
-            attempt: "write the status",
-            source: Box::new(source),
-        })?;
+        if let Err(source) = self.store(repository, &mut draft).await {
+            // What was found is not told yet: the next attempt has to find it again.
+            memory.quiet = None;
+            return Err(RepositoryError::Api { attempt: "write the status", source: Box::new(source) });
+        }
         self.tell_changes(repository, &draft).await;
         Ok(verdict)
+    }
+
+    /// Stores the status; the report, which is told in the same status, may have been faster.
+    async fn store(&self, repository: &ConfigRepository, draft: &mut Draft) -> Result<(), kube::Error> {
+        let client = &self.context.client;
+        match objects::store_status(client, repository, &draft.status).await {
+            Err(kube::Error::Api(status)) if status.code == 409 => {}
+            stored => return stored.map(drop),
+        }
+        let api: Api<ConfigRepository> =
+            Api::namespaced(client.clone(), &repository.namespace().unwrap_or_default());
+        let current = api.get_opt(&repository.name_any()).await?;
+        let Some(current) = current.filter(|current| current.uid() == repository.uid()) else {
+            return Ok(());
+        };
+        draft.take_report_from(current.status.as_ref());
+        objects::store_status(client, &current, &draft.status).await.map(drop)
     }
 
     async fn try_revision(
@@ -192,6 +215,8 @@ impl Controlled {
             let brought = self.bring_about(repository, &judged, repository.spec.prune, draft).await;
             memory.quiet = brought.was_idle.then_some(grounds);
             if brought.took_hold {
+                let uid = repository.uid().unwrap_or_default();
+                self.settings.wanted.set(&uid, Arc::clone(&judged.evaluation));
                 memory.good = Some(judged);
             }
             return brought.verdict;
@@ -240,6 +265,7 @@ impl Controlled {
         let known = memory.newest.clone().filter(|judged| judged.generation == generation);
         let mut cache = std::mem::take(&mut memory.cache);
         let interrupt = Arc::clone(&self.interrupt);
+        let work_metrics = self.context.metrics.work.clone();
         let work = tokio::task::spawn_blocking(move || {
             let read = || {
                 let mirror = Repository::open_or_create(&folder)?;
@@ -262,6 +288,10 @@ impl Controlled {
                 };
                 let tree: &dyn Files = &tree;
                 let evaluation = evaluate::evaluate(tree, &*renderer, &mut cache, values.as_ref(), &context);
+                for finding in &evaluation.findings {
+                    let code = finding.code.parse().map_or("", FindingCode::as_str);
+                    work_metrics.found(code, finding.severity.as_str());
+                }
                 Ok(Judged { commit, generation, live: context.live, evaluation: Arc::new(evaluation) })
             };
             let judged = read();
@@ -364,10 +394,11 @@ impl Controlled {
 
     /// Tells people when a revision was applied or refused.
     async fn tell_changes(&self, repository: &ConfigRepository, draft: &Draft) {
-        use crate::api::condition::{ConditionType, find};
-        let before =
-            repository.status.as_ref().and_then(|status| find(&status.conditions, ConditionType::Ready));
-        let Some(now) = find(&draft.status.conditions, ConditionType::Ready) else { return };
+        let before = repository
+            .status
+            .as_ref()
+            .and_then(|status| condition::find(&status.conditions, ConditionType::Ready));
+        let Some(now) = condition::find(&draft.status.conditions, ConditionType::Ready) else { return };
         if before.is_some_and(|before| (&before.reason, &before.message) == (&now.reason, &now.message)) {
             return;
         }
@@ -394,6 +425,12 @@ impl Controlled {
         let happened = Happened { reason: &now.reason, action: "Reconcile", note: &now.message, is_warning };
         self.context.tell(&repository.object_ref(&()), happened).await;
     }
+}
+
+/// Returns how an attempt went: the reason of the condition that tells people.
+fn result(draft: &Draft) -> &'static str {
+    let ready = condition::find(&draft.status.conditions, ConditionType::Ready);
+    ready.and_then(|ready| ready.reason.parse().ok()).map_or("", Reason::as_str)
 }
 
 enum Fault {

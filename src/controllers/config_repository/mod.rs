@@ -4,10 +4,9 @@ mod attempt;
 mod remote;
 mod status;
 
-use std::collections::HashMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures::StreamExt as _;
@@ -22,8 +21,10 @@ use crate::api::config_repository::ConfigRepository;
 use crate::api::duration;
 use crate::controllers::config_repository::attempt::{Asked, Memory};
 use crate::controllers::context::{Context, RETRY};
+use crate::controllers::objects::Memories;
 use crate::gitops::observed::ObservedCluster;
 use crate::gitops::render::Renderer;
+use crate::gitops::wanted::WantedRuns;
 
 pub(crate) use remote::{RemoteFault, remote, report_place};
 
@@ -42,6 +43,8 @@ pub struct Settings {
     pub renderer: Arc<dyn Renderer>,
     /// What the cluster holds.
     pub cluster: Arc<ObservedCluster>,
+    /// Where is noted which run requests stand in the repositories.
+    pub wanted: Arc<WantedRuns>,
     /// Whether definitions may name every Secret when the spec does not say which.
     pub all_secrets: bool,
 }
@@ -71,8 +74,7 @@ struct Controlled {
     interrupt: Arc<AtomicBool>,
     /// Cancelled when the daemon ends.
     shutdown: CancellationToken,
-    /// By uid; each is locked by the one reconciliation of its object.
-    memories: Mutex<HashMap<String, Arc<tokio::sync::Mutex<Memory>>>>,
+    memories: Memories<Memory>,
 }
 
 /// Runs the controller until `shutdown`; no pass begins before `observed` says that the cluster was listed.
@@ -91,7 +93,7 @@ pub async fn run(
     }
     let api: Api<ConfigRepository> = Api::all(context.client.clone());
     let interrupt = Arc::new(AtomicBool::new(false));
-    let memories = Mutex::default();
+    let memories = Memories::default();
     let controlled = Arc::new(Controlled {
         context,
         settings,
@@ -135,13 +137,10 @@ async fn reconcile(
 ) -> Result<Action, RepositoryError> {
     let uid = repository.uid().unwrap_or_default();
     if repository.metadata.deletion_timestamp.is_some() {
-        controlled.memories.lock().unwrap_or_else(PoisonError::into_inner).remove(&uid);
+        controlled.memories.forget(&uid);
         return Ok(Action::await_change());
     }
-    let memory = {
-        let mut memories = controlled.memories.lock().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(memories.entry(uid).or_default())
-    };
+    let memory = controlled.memories.of(&uid);
     let mut memory = memory.lock().await;
     let asked = Asked::of(&repository);
     let now = Instant::now();

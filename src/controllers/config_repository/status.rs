@@ -6,7 +6,6 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt as _;
-use kube::api::{Api, PostParams};
 
 use crate::api::condition::{self, ConditionType, Observation, Reason};
 use crate::api::config_repository::{
@@ -48,6 +47,16 @@ impl Draft {
             ready.reason == Reason::Applied.as_str() && ready.observed_generation == self.generation
         }) && status.last_applied_revision.as_deref() == revision
             && status.last_attempted_revision.as_deref() == revision
+    }
+
+    /// Takes over what the report says of itself: it is told in the same status by somebody else.
+    pub(super) fn take_report_from(&mut self, current: Option<&ConfigRepositoryStatus>) {
+        let Some(current) = current else { return };
+        let status = &mut self.status;
+        status.last_report_commit.clone_from(&current.last_report_commit);
+        status.last_report_time.clone_from(&current.last_report_time);
+        condition::remove(&mut status.conditions, ConditionType::Reported);
+        status.conditions.extend(condition::find(&current.conditions, ConditionType::Reported).cloned());
     }
 
     /// All of the revision is applied.
@@ -215,28 +224,6 @@ impl Draft {
 fn most_severe(findings: &[LocatedFinding]) -> impl Iterator<Item = &LocatedFinding> {
     let of = |severity: Severity| findings.iter().filter(move |finding| finding.severity == severity);
     of(Severity::Error).chain(of(Severity::Warning))
-}
-
-/// Stores the status, unless it is what is stored already; returns whether it was written.
-///
-/// # Errors
-/// When the server does not take it, as when the object changed since it was read.
-pub(super) async fn store(
-    client: &kube::Client,
-    repository: &ConfigRepository,
-    status: &ConfigRepositoryStatus,
-) -> Result<bool, kube::Error> {
-    if repository.status.as_ref() == Some(status) {
-        return Ok(false);
-    }
-    let mut next = repository.clone();
-    next.status = Some(status.clone());
-    next.metadata.managed_fields = None;
-    let api: Api<ConfigRepository> =
-        Api::namespaced(client.clone(), &repository.namespace().unwrap_or_default());
-    let parameters =
-        PostParams { dry_run: false, field_manager: Some(labels::CONTROLLER_MANAGER.to_owned()) };
-    api.replace_status(&repository.name_any(), &parameters, &next).await.map(|_| true)
 }
 
 /// Returns what differs from git: what was changed on the cluster, and what was suspended by hand and stays so.

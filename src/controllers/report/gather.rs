@@ -1,47 +1,67 @@
 //! Gathers what is reported: the state of a ConfigRepository, its spawners and Tasks, and the runs not yet written.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
 use kube::ResourceExt as _;
 use kube::api::{Api, ListParams};
 
 use crate::api::condition::{ConditionType, find};
-use crate::api::config_repository::ConfigRepository;
+use crate::api::config_repository::{BranchRotation, ConfigRepository, ReportSpec};
 use crate::api::labels;
 use crate::api::phase::TaskPhase;
 use crate::api::run_record::RunRecord;
 use crate::api::task::Task;
 use crate::api::task_spawner::TaskSpawner;
 use crate::controllers::context::Context;
+use crate::controllers::objects;
 use crate::controllers::report::ReportError;
+use crate::controllers::report::assignment::Assignment;
 use crate::digest;
+use crate::domain::history::histories;
 use crate::ledger::line::LedgerLine;
 use crate::ledger::report::{
-    FindingRow, Findings, RECENT_RUNS, ReportInput, Rows, SpawnerRow, Status, TaskRow, WriterName,
+    FindingRow, Findings, HistoryRows, RECENT_RUNS, ReportInput, Rows, SpawnerRow, Status, TaskRow,
+    WriterName,
 };
 use crate::validate::finding::{FindingCode, Severity};
+
+/// Most lines of one write: after a long absence of the remote they go in several, each of bounded size.
+const LINES: usize = 5_000;
 
 /// What is reported at one time.
 #[derive(Debug)]
 pub(super) struct Gathered {
     /// The state, and the last runs.
     pub(super) input: ReportInput,
-    /// Runs whose line is not known to be on the remote.
+    /// The lines that the remote is to have: of runs of which it is not known to have them, and of the last ones, by
+    /// which is seen that somebody took lines away.
     pub(super) lines: Vec<LedgerLine>,
+    /// Uids of those among them whose records say that the remote has them.
+    pub(super) reported: HashSet<String>,
+    /// How many runs wait for their lines, those that do not go in this write included.
+    pub(super) waiting: usize,
 }
 
 impl Gathered {
-    /// Returns a digest of the state, for seeing that nothing changed.
-    pub(super) fn digest(&self) -> String {
+    /// Returns a digest of what is said, for seeing that nothing changed.
+    pub(super) fn digest(&self, report: &ReportSpec) -> String {
         let recent: Vec<&str> = self.input.recent.iter().map(|line| line.task_uid.as_str()).collect();
-        digest::sha256_hex(serde_json::to_vec(&(&self.input.status, recent)).unwrap_or_default())
+        let said = (&self.input.writer, report, &self.input.status, recent);
+        digest::sha256_hex(serde_json::to_vec(&said).unwrap_or_default())
     }
 }
 
-/// Gathers what is to be reported; `None` when the object is gone.
+/// Gathers what is to be reported as `writer`; `None` when the object is gone.
+///
+/// `restore` asks for the lines of all runs that are on record.
 pub(super) async fn gather(
     context: &Context,
     repository: &ConfigRepository,
+    report: &ReportSpec,
+    writer: WriterName,
+    restore: bool,
 ) -> Result<Option<Gathered>, ReportError> {
     let namespace = repository.namespace().unwrap_or_default();
     let client = &context.client;
@@ -52,67 +72,82 @@ pub(super) async fn gather(
     let Some(current) = repositories.items.iter().find(|other| other.uid() == repository.uid()) else {
         return Ok(None);
     };
+    let assignment = Assignment::of(&repositories.items);
+    let uid = current.uid().unwrap_or_default();
+    let is_ours = |defined_by: Option<&str>| assignment.reporter(defined_by) == Some(uid.as_str());
     let records: Api<RunRecord> = Api::namespaced(client.clone(), &namespace);
     let mut records = records.list(&everything).await.map_err(ReportError::api("list the RunRecords"))?.items;
-    let takes_strays = is_first(current, &repositories.items);
-    let uid = current.uid().unwrap_or_default();
-    records.retain(|record| match &record.spec.config_repository_uid {
-        Some(owner) => *owner == uid,
-        None => takes_strays,
-    });
+    records.retain(|record| is_ours(record.spec.config_repository_uid.as_deref()));
     records.sort_by(|left, right| right.spec.completion_time.cmp(&left.spec.completion_time));
-    let recent = records.iter().take(RECENT_RUNS).map(line_of).collect();
-    let unreported =
-        |record: &&RunRecord| record.status.as_ref().is_none_or(|status| status.reported_commit.is_none());
-    let lines = records.iter().filter(unreported).map(line_of).collect();
-    let spawners: Api<TaskSpawner> = Api::namespaced(client.clone(), &namespace);
-    let spawners = spawners.list(&everything).await.map_err(ReportError::api("list the TaskSpawners"))?.items;
-    let tasks: Api<Task> = Api::namespaced(client.clone(), &namespace);
-    let tasks = tasks.list(&everything).await.map_err(ReportError::api("list the Tasks"))?.items;
-    let writer = current.spec.report().and_then(|report| report.writer.as_deref());
-    let writer = match writer {
-        Some(name) => WriterName::parse(name),
-        None => WriterName::of_object(&namespace, &current.name_any()),
-    };
-    let Ok(writer) = writer else {
-        tracing::warn!(
-            repository = current.name_any(),
-            "Report has no usable writer name and is not written"
-        );
-        return Ok(None);
-    };
-    let status = status_of(current, &spawners, &tasks, takes_strays);
+    let (mut spawners, mut tasks) = (Vec::new(), Vec::new());
+    let owner_of = |labels: &BTreeMap<String, String>| labels.get(labels::OWNER_UID).cloned();
+    let every_spawner: Api<TaskSpawner> = Api::namespaced(client.clone(), &namespace);
+    let listed = objects::for_each(&every_spawner, |spawner| {
+        if is_ours(owner_of(spawner.labels()).as_deref()) {
+            spawners.push(spawner_row(&spawner));
+        }
+    });
+    listed.await.map_err(ReportError::api("list the TaskSpawners"))?;
+    let every_task: Api<Task> = Api::namespaced(client.clone(), &namespace);
+    let listed = objects::for_each(&every_task, |task| {
+        let owner = owner_of(task.labels()).or_else(|| owner_of(task.annotations()));
+        let ended = task.status.as_ref().and_then(|status| status.phase).is_some_and(TaskPhase::is_terminal);
+        if is_ours(owner.as_deref()) && !ended {
+            tasks.push(task_row(&task));
+        }
+    });
+    listed.await.map_err(ReportError::api("list the Tasks"))?;
+    let now = context.clock.now();
+    let mut status = status_of(current, spawners, tasks);
+    status.history =
+        HistoryRows::of(histories(records.iter().map(|record| line_of(record).closed().ended_run())));
+    if report.rotation == BranchRotation::Yearly {
+        status.earlier_years = Some(format!("{}-YYYY", report.branch));
+    }
+    let lines = lines(&records, report, now, restore);
     let input = ReportInput {
         writer,
         generation: 0,
-        time: context.clock.now(),
+        time: now,
         status,
-        recent,
-        retention_days: None,
+        recent: records.iter().take(RECENT_RUNS).map(line_of).collect(),
+        retention_days: report.retention_days.and_then(|days| u32::try_from(days).ok()),
     };
-    Ok(Some(Gathered { input, lines }))
+    Ok(Some(Gathered {
+        input,
+        lines,
+        reported: records
+            .iter()
+            .filter(|record| is_reported(record))
+            .map(|record| record.spec.task_uid.clone())
+            .collect(),
+        waiting: records.iter().filter(|record| !is_reported(record)).count(),
+    }))
 }
 
-/// Returns whether this ConfigRepository also reports what no ConfigRepository defined: the oldest of its namespace does.
-fn is_first(repository: &ConfigRepository, all: &[ConfigRepository]) -> bool {
-    let age = |repository: &ConfigRepository| {
-        (repository.creation_timestamp().map(|time| time.0), repository.name_any())
-    };
-    all.iter()
-        .filter(|other| other.spec.report().is_some())
-        .min_by_key(|other| age(other))
-        .map(kube::ResourceExt::uid)
-        == Some(repository.uid())
+fn is_reported(record: &RunRecord) -> bool {
+    record.status.as_ref().is_some_and(|status| status.reported_commit.is_some())
 }
 
-fn status_of(
-    repository: &ConfigRepository,
-    spawners: &[TaskSpawner],
-    tasks: &[Task],
-    takes_strays: bool,
-) -> Status {
+/// Returns the lines for one write of `records`, the newest of which comes first.
+fn lines(records: &[RunRecord], report: &ReportSpec, now: Timestamp, restore: bool) -> Vec<LedgerLine> {
+    let year = |time: Timestamp| time.to_zoned(TimeZone::UTC).year();
+    // What the retention removes again, and the branch of another year, are not looked at for their own sake.
+    let is_kept = |record: &RunRecord| {
+        let ended = record.spec.completion_time.0;
+        let age = now.duration_since(ended).as_hours() / 24;
+        report.retention_days.is_none_or(|days| age < i64::from(days))
+            && (restore || report.rotation == BranchRotation::Never || year(ended) == year(now))
+    };
+    let waiting: Vec<&RunRecord> =
+        records.iter().rev().filter(|record| !is_reported(record)).take(LINES).collect();
+    let checked = if restore { usize::MAX } else { RECENT_RUNS };
+    let checked = records.iter().take(checked).filter(|record| is_reported(record) && is_kept(record));
+    waiting.into_iter().chain(checked).map(line_of).collect()
+}
+
+fn status_of(repository: &ConfigRepository, spawners: Vec<SpawnerRow>, tasks: Vec<TaskRow>) -> Status {
     let status = repository.status.clone().unwrap_or_default();
-    let uid = repository.uid().unwrap_or_default();
     let ready = find(&status.conditions, ConditionType::Ready);
     let spec = &repository.spec;
     let reference = spec.reference.as_ref();
@@ -121,14 +156,6 @@ fn status_of(
         parts.into_iter().find_map(|(word, name)| name.as_ref().map(|name| format!("{word} {name}")))
     });
     let count = |number: i64| u64::try_from(number).unwrap_or_default();
-    let is_ours = |owner: Option<&String>| owner.map_or(takes_strays, |owner| *owner == uid);
-    let ours = spawners.iter().filter(|spawner| is_ours(spawner.labels().get(labels::OWNER_UID)));
-    let live = tasks.iter().filter(|task| {
-        let owner =
-            task.labels().get(labels::OWNER_UID).or_else(|| task.annotations().get(labels::OWNER_UID));
-        let ended = task.status.as_ref().and_then(|status| status.phase).is_some_and(TaskPhase::is_terminal);
-        is_ours(owner) && !ended
-    });
     Status {
         namespace: repository.namespace().unwrap_or_default(),
         name: repository.name_any(),
@@ -155,8 +182,10 @@ fn status_of(
         drifted: status.drift.map_or(0, |drift| count(drift.count)),
         removals_waiting: status.blocked_prune.map_or(0, |blocked| count(blocked.count)),
         findings: status.findings.map(findings_of).unwrap_or_default(),
-        spawners: Rows::of(ours.map(spawner_row).collect()),
-        tasks: Rows::of(live.map(task_row).collect()),
+        spawners: Rows::of(spawners),
+        tasks: Rows::of(tasks),
+        history: HistoryRows::default(),
+        earlier_years: None,
         program: format!("kelos {}", env!("CARGO_PKG_VERSION")),
     }
 }
@@ -188,10 +217,12 @@ fn spawner_row(spawner: &TaskSpawner) -> SpawnerRow {
         name: spawner.name_any(),
         source: spawner.spec.when.source().map_or("none", |source| source.as_str()).to_owned(),
         schedule: spawner.spec.when.cron.as_ref().map(|cron| cron.schedule.clone()),
+        time_zone: spawner.spec.when.cron.as_ref().and_then(|cron| cron.time_zone.clone()),
         next: status.next_schedule_time.map(|time| time.0),
         state: status.phase.map_or("Unknown", |phase| phase.as_str()).to_owned(),
         active: count(status.active_tasks),
         created: count(status.total_tasks_created),
+        skipped: count(status.total_ticks_skipped),
     }
 }
 

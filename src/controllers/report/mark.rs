@@ -1,8 +1,10 @@
 //! Marks what is on the remote: the records, and the ConfigRepository.
 
+use std::collections::HashSet;
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt as _;
-use kube::api::{Api, Patch, PatchParams, PostParams};
+use kube::api::{Api, Patch, PatchParams};
 use serde_json::json;
 
 use crate::api::condition::{self, ConditionType, Observation, Reason};
@@ -10,8 +12,10 @@ use crate::api::config_repository::ConfigRepository;
 use crate::api::labels;
 use crate::api::run_record::RunRecord;
 use crate::controllers::context::Context;
+use crate::controllers::objects;
 use crate::controllers::report::ReportError;
 use crate::controllers::report::gather::Gathered;
+use crate::ledger::line::LedgerLine;
 use crate::ledger::writer::Written;
 
 /// Marks the records whose lines are on the remote, and tells where the report is.
@@ -25,7 +29,11 @@ pub(super) async fn reported(
     let records: Api<RunRecord> = Api::namespaced(context.client.clone(), &namespace);
     let head = written.head.to_string();
     let now = context.clock.now();
-    for line in gathered.lines.iter().filter(|line| written.confirmed.contains(&line.task_uid)) {
+    let confirmed: HashSet<&str> = written.confirmed.iter().map(String::as_str).collect();
+    let is_news = |line: &&LedgerLine| {
+        confirmed.contains(line.task_uid.as_str()) && !gathered.reported.contains(&line.task_uid)
+    };
+    for line in gathered.lines.iter().filter(is_news) {
         let patch = json!({"status": {"reportedCommit": head, "reportedTime": Time(now)}});
         let patched = records.patch_status(&line.task_uid, &parameters(), &Patch::Merge(&patch)).await;
         match patched {
@@ -44,6 +52,7 @@ pub(super) async fn reported(
 pub(super) async fn failed(
     context: &Context,
     repository: &ConfigRepository,
+    gathered: &Gathered,
     fault: &str,
 ) -> Result<(), ReportError> {
     tracing::warn!(
@@ -51,7 +60,12 @@ pub(super) async fn failed(
         error = fault,
         "Report is not on the remote and is tried again"
     );
-    let message = format!("the report could not be pushed and is tried again: {fault}");
+    let waiting = match gathered.waiting {
+        0 => String::new(),
+        1 => "; the line of 1 run waits for it and is kept".to_owned(),
+        more => format!("; the lines of {more} runs wait for it and are kept"),
+    };
+    let message = format!("the report could not be pushed and is tried again{waiting}: {fault}");
     let observation = Observation::new(ConditionType::Reported, false, Reason::ReportFailed, message);
     tell(context, repository, observation, None).await
 }
@@ -65,7 +79,7 @@ async fn tell(
     let namespace = repository.namespace().unwrap_or_default();
     let api: Api<ConfigRepository> = Api::namespaced(context.client.clone(), &namespace);
     let current = api.get_opt(&repository.name_any()).await;
-    let Some(mut current) = current.map_err(ReportError::api("read the ConfigRepository"))? else {
+    let Some(current) = current.map_err(ReportError::api("read the ConfigRepository"))? else {
         return Ok(());
     };
     if current.uid() != repository.uid() {
@@ -81,15 +95,7 @@ async fn tell(
         status.last_report_commit = Some(head.to_owned());
         status.last_report_time = Some(Time(now));
     }
-    if current.status.as_ref() == Some(&status) {
-        return Ok(());
-    }
-    current.status = Some(status);
-    current.metadata.managed_fields = None;
-    let parameters =
-        PostParams { dry_run: false, field_manager: Some(labels::CONTROLLER_MANAGER.to_owned()) };
-    let stored = api.replace_status(&current.name_any(), &parameters, &current).await;
-    match stored {
+    match objects::store_status(&context.client, &current, &status).await {
         Ok(_) => Ok(()),
         // The other writer of this status was faster; the next report tells it.
         Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => Ok(()),

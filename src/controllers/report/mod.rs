@@ -4,37 +4,46 @@
 //! day loses nothing. Whatever changed is gathered into one commit; the report's own marks lead to no further commit,
 //! because what is reported does not mention them.
 
+pub(crate) mod assignment;
 mod gather;
 mod mark;
+#[cfg(test)]
+mod tests;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use futures::StreamExt as _;
+use futures::{StreamExt as _, stream};
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use k8s_openapi::api::core::v1::Namespace;
 use kube::ResourceExt as _;
 use kube::api::Api;
 use kube::runtime::controller::{Action, Config, Controller};
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::runtime::watcher;
+use tokio::sync::OnceCell;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::api::config_repository::{ConfigRepository, ReportSpec};
+use crate::api::config_repository::{BranchRotation, ConfigRepository, ReportSpec};
 use crate::api::duration;
-use crate::api::run_record::RunRecord;
-use crate::api::task::Task;
-use crate::api::task_spawner::TaskSpawner;
 use crate::controllers::config_repository::{RemoteFault, remote, report_place};
-use crate::controllers::context::{Context, RETRY};
+use crate::controllers::context::{Context, RETRY, chain};
+use crate::controllers::objects::Memories;
 use crate::controllers::report::gather::Gathered;
+use crate::digest;
 use crate::forge::app::Access;
 use crate::git::program::{Git, Limits};
 use crate::git::reference::RefName;
 use crate::git::repository::Signature;
+use crate::gitops::observed::ObservedCluster;
+use crate::ledger::line::LedgerLine;
+use crate::ledger::report::WriterName;
 use crate::ledger::writer::{LedgerError, Writer, Written};
 
 /// How many reports are written at once.
@@ -51,6 +60,8 @@ const AUTHOR: (&str, &str) = ("Kelos", "kelos@localhost");
 /// What the controller needs beside what all controllers need.
 #[derive(Debug, Clone)]
 pub struct Settings {
+    /// Tells when there may be something to report.
+    pub cluster: Arc<ObservedCluster>,
     /// Folder for our copies of status branches.
     pub repositories: PathBuf,
     /// Folders in which git is looked up, in the form of `PATH`.
@@ -86,15 +97,18 @@ struct Memory {
     reported: Option<String>,
     /// How many attempts failed in a row.
     failures: u32,
+    /// Lines that were on the remote are gone from it: all that are on record are to be written.
+    restore: bool,
 }
 
 struct Controlled {
     context: Context,
     settings: Settings,
+    /// The uid of the namespace `kube-system`, by which Kubernetes tells clusters apart.
+    installation: OnceCell<String>,
     /// Set when the daemon ends; an exchange that is under way ends soon after.
     interrupt: Arc<AtomicBool>,
-    /// By uid; each is locked by the one reconciliation of its object.
-    memories: Mutex<HashMap<String, Arc<tokio::sync::Mutex<Memory>>>>,
+    memories: Memories<Memory>,
 }
 
 /// Runs the controller until `shutdown`.
@@ -102,14 +116,25 @@ struct Controlled {
 /// # Errors
 /// Never; the result is that of a supervised task.
 pub async fn run(context: Context, settings: Settings, shutdown: CancellationToken) -> anyhow::Result<()> {
-    let client = context.client.clone();
-    let everything = watcher::Config::default;
-    let controller = Controller::new(Api::<ConfigRepository>::all(client.clone()), everything());
-    let store = controller.store();
-    let (of_tasks, of_spawners, of_records) = (store.clone(), store.clone(), store);
+    let api = Api::<ConfigRepository>::all(context.client.clone());
+    let controller = Controller::new(api, watcher::Config::default());
+    let (store, cluster) = (controller.store(), Arc::clone(&settings.cluster));
+    let wakes = stream::unfold((store, cluster), |(store, cluster)| async {
+        let namespaces = cluster.touched().await;
+        let near = |namespace| neighbours(&store, Some(namespace));
+        let repositories: Vec<ObjectRef<ConfigRepository>> =
+            namespaces.iter().flat_map(|namespace| near(namespace)).collect();
+        Some((repositories, (store, cluster)))
+    });
     let interrupt = Arc::new(AtomicBool::new(false));
-    let memories = Mutex::default();
-    let controlled = Arc::new(Controlled { context, settings, interrupt: Arc::clone(&interrupt), memories });
+    let memories = Memories::default();
+    let controlled = Arc::new(Controlled {
+        context,
+        settings,
+        installation: OnceCell::new(),
+        interrupt: Arc::clone(&interrupt),
+        memories,
+    });
     let interrupted = {
         let shutdown = shutdown.clone();
         async move {
@@ -118,15 +143,7 @@ pub async fn run(context: Context, settings: Settings, shutdown: CancellationTok
         }
     };
     let controller = controller
-        .watches(Api::<Task>::all(client.clone()), everything(), move |task| {
-            neighbours(&of_tasks, task.namespace().as_deref())
-        })
-        .watches(Api::<TaskSpawner>::all(client.clone()), everything(), move |spawner| {
-            neighbours(&of_spawners, spawner.namespace().as_deref())
-        })
-        .watches(Api::<RunRecord>::all(client), everything(), move |record| {
-            neighbours(&of_records, record.namespace().as_deref())
-        })
+        .reconcile_on(wakes.flat_map(stream::iter))
         .with_config(Config::default().concurrency(CONCURRENCY))
         .graceful_shutdown_on(shutdown.cancelled_owned())
         .run(reconcile, retry, controlled)
@@ -162,45 +179,86 @@ async fn reconcile(
     let uid = repository.uid().unwrap_or_default();
     let Some(report) = repository.spec.report().filter(|_| repository.metadata.deletion_timestamp.is_none())
     else {
-        controlled.memories.lock().unwrap_or_else(PoisonError::into_inner).remove(&uid);
+        controlled.memories.forget(&uid);
         return Ok(Action::await_change());
     };
-    let memory = {
-        let mut memories = controlled.memories.lock().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(memories.entry(uid).or_default())
-    };
+    let memory = controlled.memories.of(&uid);
     let mut memory = memory.lock().await;
     let now = Instant::now();
     if let Some(until) = memory.rest_until.filter(|until| *until > now) {
         return Ok(Action::requeue(until.duration_since(now)));
     }
     let interval = report.interval.as_deref().and_then(|text| duration::parse(text).ok()).unwrap_or(INTERVAL);
-    let gathered = gather::gather(&controlled.context, &repository).await?;
+    let Some(writer) = controlled.writer(&repository, report).await? else {
+        return Ok(Action::await_change());
+    };
+    let context = &controlled.context;
+    let gathered = gather::gather(context, &repository, report, writer, memory.restore).await?;
     let Some(gathered) = gathered else { return Ok(Action::await_change()) };
-    let digest = gathered.digest();
-    if gathered.lines.is_empty() && memory.reported.as_deref() == Some(&digest) {
+    let digest = gathered.digest(report);
+    if gathered.waiting == 0 && !memory.restore && memory.reported.as_deref() == Some(&digest) {
         return Ok(Action::await_change());
     }
     memory.rest_until = Some(Instant::now() + interval);
-    match controlled.write(&repository, report, &gathered).await {
+    let written = controlled.write(&repository, report, &gathered).await;
+    controlled.context.metrics.work.report_ended(written.is_ok());
+    match written {
         Ok(written) => {
             memory.reported = Some(digest);
             memory.failures = 0;
-            mark::reported(&controlled.context, &repository, &gathered, &written).await?;
+            // Somebody rewrote the branch when a line had to be written that had been there.
+            memory.restore =
+                !memory.restore && written.added.iter().any(|uid| gathered.reported.contains(uid));
+            mark::reported(context, &repository, &gathered, &written).await?;
             Ok(Action::requeue(interval))
         }
         Err(fault) => {
             memory.failures = memory.failures.saturating_add(1);
-            let wait =
-                interval.saturating_mul(2_u32.saturating_pow(memory.failures.min(10))).min(LONGEST_BACKOFF);
+            let wait = backoff(interval, memory.failures, &uid);
             memory.rest_until = Some(Instant::now() + wait);
-            mark::failed(&controlled.context, &repository, &fault).await?;
+            mark::failed(context, &repository, &gathered, &fault).await?;
             Ok(Action::requeue(wait))
         }
     }
 }
 
+/// Returns how long to rest after so many failures in a row: longer each time within bounds, and never the same for
+/// two objects, so that writers that a server turned away do not come back together.
+fn backoff(interval: Duration, failures: u32, uid: &str) -> Duration {
+    let longest = LONGEST_BACKOFF.max(interval);
+    let wait = interval.saturating_mul(2_u32.saturating_pow(failures.min(16))).min(longest);
+    let hash = digest::short_hex(format!("{uid} {failures}"), 4);
+    // Up to a quarter is taken away; the four digits stand for a share of 65536 parts.
+    let share = u32::from_str_radix(&hash, 16).unwrap_or_default();
+    wait - wait / 4 / 65_536 * share
+}
+
 impl Controlled {
+    /// Returns the name under which is reported; `None`, with a note in the log, when there is none.
+    async fn writer(
+        &self,
+        repository: &ConfigRepository,
+        report: &ReportSpec,
+    ) -> Result<Option<WriterName>, ReportError> {
+        let name = repository.name_any();
+        let writer = if let Some(chosen) = &report.writer {
+            WriterName::parse(chosen)
+        } else {
+            let read = || async {
+                let namespaces: Api<Namespace> = Api::all(self.context.client.clone());
+                let system = namespaces.get_metadata("kube-system").await;
+                let system = system.map_err(ReportError::api("read the namespace kube-system"))?;
+                Ok(system.uid().unwrap_or_default())
+            };
+            let installation = self.installation.get_or_try_init(read).await?;
+            WriterName::of_object(&repository.namespace().unwrap_or_default(), &name, installation)
+        };
+        if writer.is_err() {
+            tracing::warn!(repository = name, "Report has no usable writer name and is not written");
+        }
+        Ok(writer.ok())
+    }
+
     /// Brings the remote to say what was gathered; the error is a sentence for people.
     async fn write(
         &self,
@@ -221,41 +279,61 @@ impl Controlled {
                 return Err(fault.to_string());
             }
         };
-        let branch =
-            RefName::parse(&report.branch).map_err(|error| format!("spec.report.branch: {error}"))?;
         let followed = spec.reference.as_ref().and_then(|reference| reference.branch.as_deref());
-        if url == spec.url && followed == Some(report.branch.as_str()) {
-            return Err(
-                "spec.report.branch is the branch that is followed; reports need one of their own".to_owned()
-            );
+        let branch = |year: i16| {
+            let name = report.branch_of(year);
+            if url == spec.url && followed == Some(name.as_str()) {
+                return Err(format!(
+                    "the report would go to {name}, which is followed; it needs a branch of its own"
+                ));
+            }
+            RefName::parse(&name).map_err(|error| format!("spec.report.branch: {error}"))
+        };
+        let year_of = |time: Timestamp| time.to_zoned(TimeZone::UTC).year();
+        let this_year = year_of(gathered.input.time);
+        // A line goes to the branch of its own year, whenever it is written: a push that is repeated after New Year
+        // finds it there.
+        let mut earlier = BTreeMap::<i16, Vec<LedgerLine>>::new();
+        let mut lines = Vec::new();
+        for line in &gathered.lines {
+            let year = year_of(line.completion_time);
+            if report.rotation == BranchRotation::Yearly && year != this_year {
+                earlier.entry(year).or_default().push(line.clone());
+            } else {
+                lines.push(line.clone());
+            }
         }
+        let earlier = earlier.into_iter().map(|(year, lines)| Ok((branch(year)?, lines)));
+        let earlier: Vec<(RefName, Vec<LedgerLine>)> = earlier.collect::<Result<_, String>>()?;
+        let branch = branch(this_year)?;
         let folder =
             self.settings.repositories.join(format!("{}-report.git", repository.uid().unwrap_or_default()));
         let search_path = self.settings.search_path.clone();
         let environment: Vec<(OsString, OsString)> =
             self.settings.git_environment.iter().map(|(name, value)| (name.into(), value.into())).collect();
-        let (input, lines) = (gathered.input.clone(), gathered.lines.clone());
+        let input = gathered.input.clone();
         let interrupt = Arc::clone(&self.interrupt);
         let work = tokio::task::spawn_blocking(move || {
             let git = Git::locate(OsStr::new(&search_path))?.with_environment(environment);
             let author = Signature { name: AUTHOR.0.to_owned(), email: AUTHOR.1.to_owned() };
-            let writer = Writer::new(git, folder, remote, branch, author);
-            writer.write(&input, &lines, Limits { time: EXCHANGE, interrupt: &interrupt })
+            let limits = Limits { time: EXCHANGE, interrupt: &interrupt };
+            let writer =
+                |branch| Writer::new(git.clone(), folder.clone(), remote.clone(), branch, author.clone());
+            let (mut confirmed, mut added) = (Vec::new(), Vec::new());
+            for (branch, lines) in earlier {
+                if let Some(written) = writer(branch).append(&input, &lines, limits)? {
+                    confirmed.extend(written.confirmed);
+                    added.extend(written.added);
+                }
+            }
+            let mut written = writer(branch).write(&input, &lines, limits)?;
+            written.confirmed.append(&mut confirmed);
+            written.added.append(&mut added);
+            Ok(written)
         });
         match work.await {
             Ok(written) => written.map_err(|error: LedgerError| chain(&error)),
             Err(error) => Err(format!("the writer failed: {error}")),
         }
     }
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }

@@ -3,25 +3,32 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use kube::api::{Api, DeleteParams, Patch, PatchParams, Preconditions};
+use kube::api::{Api, DeleteParams, Preconditions};
 use kube::runtime::controller::Action;
 use kube::{Resource as _, ResourceExt as _};
-use serde_json::json;
 
+use crate::api::condition::Reason;
 use crate::api::kind::Kind;
 use crate::api::labels;
+use crate::api::phase::TaskPhase;
 use crate::api::run::RunState;
-use crate::api::run_record::RunRecord;
+use crate::api::run_record::{Departure, RunRecord};
 use crate::api::task::{Task, TaskStatus};
 use crate::api::task_spawner::TaskSpawner;
 use crate::controllers::context::{Happened, RETRY};
+use crate::controllers::objects;
 use crate::controllers::task::dereference::Known;
-use crate::controllers::task::{Controlled, TaskError, bounds, claims, record, status};
+use crate::controllers::task::wakes::name_of;
+use crate::controllers::task::{Controlled, TaskError, bounds, record, status};
 use crate::domain::phase::{self, Step, Wait};
 use crate::executor::StartError;
 
 /// How long a run may take to end after it was asked to.
-const GRACE: Duration = Duration::from_secs(10);
+pub(super) const GRACE: Duration = Duration::from_secs(10);
+/// When a Task that waits is looked at again although nothing woke it, for what a watch may have missed.
+const LOOK_AGAIN: Duration = Duration::from_mins(1);
+/// The same for a Task that waits for other Tasks, whose changes are never missed.
+const LOOK_AGAIN_AT_TASKS: Duration = Duration::from_mins(5);
 
 impl Controlled {
     /// Decides the next step for `task` and carries it out.
@@ -58,7 +65,7 @@ impl Controlled {
             }
             Step::Record => self.record(task).await,
             Step::Keep(left) => {
-                self.claims.release(uid);
+                self.wakes.leave(uid);
                 Ok(left.map_or_else(Action::await_change, |left| {
                     // Bounded, because clocks jump and machines sleep.
                     Action::requeue(Duration::try_from(left).unwrap_or(RETRY).min(Duration::from_secs(30)))
@@ -72,6 +79,10 @@ impl Controlled {
             }
             Step::Release => self.release(task).await,
         }
+    }
+
+    fn records_api(&self, task: &Task) -> Api<RunRecord> {
+        Api::namespaced(self.context.client.clone(), &task.namespace().unwrap_or_default())
     }
 
     fn api(&self, task: &Task) -> Api<Task> {
@@ -90,49 +101,41 @@ impl Controlled {
         names: &[String],
         attempt: &'static str,
     ) -> Result<Action, TaskError> {
-        // The resource version makes the write fail when somebody else changed the list meanwhile.
-        let patch = json!({"metadata": {"resourceVersion": task.metadata.resource_version, "uid": task.metadata.uid, "finalizers": names}});
-        let parameters = PatchParams {
-            field_manager: Some(labels::CONTROLLER_MANAGER.to_owned()),
-            ..PatchParams::default()
-        };
-        let patched = self.api(task).patch(&task.name_any(), &parameters, &Patch::Merge(&patch)).await;
+        let patched = objects::set_finalizers(&self.context.client, task, names).await;
         patched.map_err(TaskError::api(attempt))?;
         Ok(Action::await_change())
     }
 
     async fn wait(&self, task: &Task, wait: &Wait) -> Result<Action, TaskError> {
+        let look_again = match wait {
+            Wait::Slot => LOOK_AGAIN_AT_TASKS,
+            Wait::Branch(_) => LOOK_AGAIN,
+            // Nobody tells when there is room again. It keeps its turn.
+            Wait::Disk { .. } => RETRY,
+            // Who waits for something else stands in nobody's way.
+            Wait::Missing(_) => self.leave_queue(task, LOOK_AGAIN),
+            Wait::DependencyMissing(_) | Wait::Dependency(_) => self.leave_queue(task, LOOK_AGAIN_AT_TASKS),
+            Wait::DependencyMayComeAnew(_) => self.leave_queue(task, Duration::from_secs(1)),
+        };
         let next = status::waiting(task, wait);
-        status::store(&self.api(task), task, &next).await.map_err(TaskError::api("write the status"))?;
-        // Secrets are not watched; the others wake the Task themselves, and this is for what a watch misses.
-        Ok(Action::requeue(match wait {
-            Wait::Missing(_) => RETRY,
-            Wait::DependencyMissing(_) | Wait::Dependency(_) | Wait::Branch(_) | Wait::Slot => {
-                Duration::from_secs(30)
-            }
-            // Nobody tells when there is room again.
-            Wait::Disk { .. } => Duration::from_secs(5),
-        }))
+        objects::store_status(&self.context.client, task, &next)
+            .await
+            .map_err(TaskError::api("write the status"))?;
+        Ok(Action::requeue(look_again))
+    }
+
+    fn leave_queue(&self, task: &Task, look_again: Duration) -> Duration {
+        self.wakes.leave(task.metadata.uid.as_deref().unwrap_or_default());
+        look_again
     }
 
     async fn accept(&self, task: &Task, known: Known) -> Result<Action, TaskError> {
-        let uid = task.metadata.uid.as_deref().unwrap_or_default();
         if let Some(floor) = self.settings.executor.missing_room() {
             return self.wait(task, &Wait::Disk { floor }).await;
         }
-        if let Err(obstacle) = self.claims.claim(uid, &task.name_any(), known.branch.clone()) {
-            let wait = match obstacle {
-                claims::Obstacle::Branch(holder) => Wait::Branch(holder),
-                claims::Obstacle::Slots => Wait::Slot,
-            };
-            return self.wait(task, &wait).await;
-        }
         let next = status::accepted(task, &bounds::ignored_overrides(&task.spec), self.context.clock.now());
-        let stored = self.write(task, next, "TaskCreated", false).await;
-        if stored.is_err() {
-            self.claims.release(uid);
-        }
-        self.start(&stored?, known).await
+        let stored = self.write(task, next, "TaskCreated", false).await?;
+        self.start(&stored, known).await
     }
 
     async fn start(&self, task: &Task, known: Known) -> Result<Action, TaskError> {
@@ -152,17 +155,26 @@ impl Controlled {
                 }
                 Ok(Action::requeue(Duration::ZERO))
             }
-            Err(StartError::NoSlot { .. }) => self.wait(task, &Wait::Slot).await,
+            // A run whose Task is gone still holds the slot that this one was given, and is being ended.
+            Err(StartError::NoSlot { .. }) => {
+                self.wait(task, &Wait::Slot).await?;
+                Ok(Action::requeue(RETRY))
+            }
             Err(StartError::NoRoom { floor }) => self.wait(task, &Wait::Disk { floor }).await,
             Err(error) => Err(TaskError::Start(error)),
         }
     }
 
     async fn end(&self, task: &Task, next: TaskStatus) -> Result<(), TaskError> {
-        let succeeded = next.phase == Some(crate::api::phase::TaskPhase::Succeeded);
+        let succeeded = next.phase == Some(TaskPhase::Succeeded);
         let reason = if succeeded { "TaskSucceeded" } else { "TaskFailed" };
+        let outcome = next.reason.as_deref().and_then(|word| word.parse().ok()).map_or("", Reason::as_str);
+        let took = next.start_time.as_ref().zip(next.completion_time.as_ref());
+        let took = took.and_then(|(began, ended)| Duration::try_from(ended.0.duration_since(began.0)).ok());
         self.write(task, next, reason, !succeeded).await?;
-        self.claims.release(task.metadata.uid.as_deref().unwrap_or_default());
+        self.context.metrics.work.run_ended(task.spec.agent.as_str(), outcome, took);
+        self.wakes.look_for_nothing(&name_of(task));
+        self.wakes.leave(task.metadata.uid.as_deref().unwrap_or_default());
         Ok(())
     }
 
@@ -173,13 +185,13 @@ impl Controlled {
         event: &str,
         is_warning: bool,
     ) -> Result<Task, TaskError> {
-        let stored = status::store(&self.api(task), task, &next).await;
+        let stored = objects::store_status(&self.context.client, task, &next).await;
         let stored = stored.map_err(TaskError::api("write the status"))?;
         if task.status.as_ref().and_then(|status| status.phase) != next.phase {
             let note = next.message.as_deref().unwrap_or_default();
             tracing::info!(
                 task = task.name_any(),
-                phase = next.phase.map(crate::api::phase::TaskPhase::as_str),
+                phase = next.phase.map(TaskPhase::as_str),
                 reason = next.reason,
                 "Task advanced"
             );
@@ -191,13 +203,11 @@ impl Controlled {
     }
 
     async fn record(&self, task: &Task) -> Result<Action, TaskError> {
-        self.claims.release(task.metadata.uid.as_deref().unwrap_or_default());
+        self.wakes.leave(task.metadata.uid.as_deref().unwrap_or_default());
         let Some(record) = record::record_of(task, self.context.clock.now()) else {
             return Ok(Action::requeue(RETRY));
         };
-        let api: Api<RunRecord> =
-            Api::namespaced(self.context.client.clone(), &task.namespace().unwrap_or_default());
-        record::store(&api, &record).await.map_err(TaskError::api("store the record"))?;
+        record::store(&self.records_api(task), &record).await.map_err(TaskError::api("store the record"))?;
         Ok(Action::requeue(Duration::ZERO))
     }
 
@@ -205,6 +215,7 @@ impl Controlled {
         if self.is_being_counted(task).await? {
             return Ok(Action::requeue(Duration::from_secs(1)));
         }
+        self.note_departure(task, Departure::Expired).await?;
         let parameters = DeleteParams::background()
             .preconditions(Preconditions { uid: task.metadata.uid.clone(), resource_version: None });
         match self.api(task).delete(&task.name_any(), &parameters).await {
@@ -212,6 +223,14 @@ impl Controlled {
             Err(kube::Error::Api(status)) if status.code == 404 => Ok(Action::await_change()),
             Err(error) => Err(TaskError::api("delete the expired Task")(error)),
         }
+    }
+
+    /// Takes note in the record, which stays, of how the Task goes.
+    async fn note_departure(&self, task: &Task, departure: Departure) -> Result<(), TaskError> {
+        let uid = task.metadata.uid.as_deref().unwrap_or_default();
+        let now = self.context.clock.now();
+        let noted = record::note_departure(&self.records_api(task), uid, departure, now).await;
+        noted.map_err(TaskError::api("tell in the record how the Task goes"))
     }
 
     /// Returns whether the spawner of the Task still means to create it: gone too early, it would run twice.
@@ -224,14 +243,18 @@ impl Controlled {
         let spawner = api.get_opt(&owner.name).await.map_err(TaskError::api("read the TaskSpawner"))?;
         let same = spawner.filter(|spawner| spawner.uid().as_ref() == Some(&owner.uid));
         let status = same.and_then(|spawner| spawner.status).unwrap_or_default();
-        Ok(status.pending_ticks.iter().any(|pending| pending.0 == tick))
+        let mut meant = status.pending_ticks.iter().chain(&status.starting_ticks);
+        Ok(meant.any(|meant| meant.0 == tick))
     }
 
     async fn release(&self, task: &Task) -> Result<Action, TaskError> {
         let uid = task.metadata.uid.as_deref().unwrap_or_default();
+        if task.status.as_ref().and_then(|status| status.phase).is_some_and(TaskPhase::is_terminal) {
+            self.note_departure(task, Departure::Deleted).await?;
+        }
         let removed = self.settings.executor.remove(uid).await;
         removed.map_err(|source| TaskError::Executor { attempt: "remove the run", source })?;
-        self.claims.release(uid);
+        self.wakes.leave(uid);
         let finalizers: Vec<String> =
             task.finalizers().iter().filter(|name| *name != labels::FINALIZER).cloned().collect();
         self.set_finalizers(task, &finalizers, "remove the finalizer").await

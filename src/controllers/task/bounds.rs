@@ -42,7 +42,7 @@ pub(super) fn sandbox(task: &Task, machine: &Machine) -> Result<Sandbox, Obstacl
         }
     };
     Ok(Sandbox {
-        minimum: minimum(task.spec.agent, bounds),
+        minimum: minimum(&task.spec, bounds),
         network,
         loopback_ports: loopback_ports(annotation(labels::LOOPBACK_PORTS), bounds)?,
         private: machine.private.clone(),
@@ -51,11 +51,12 @@ pub(super) fn sandbox(task: &Task, machine: &Machine) -> Result<Sandbox, Obstacl
 }
 
 /// Returns the least sandbox of a run: a script is its author's own, a model may be talked into anything and is kept
-/// from the files of the host.
-fn minimum(agent: AgentType, bounds: &Bounds) -> SandboxLevel {
-    match agent {
-        AgentType::Shell => bounds.sandbox.minimum,
-        AgentType::ClaudeCode
+/// from the files of the host. What stands for an image may be a model.
+fn minimum(spec: &TaskSpec, bounds: &Bounds) -> SandboxLevel {
+    match spec.agent {
+        AgentType::Shell if spec.image.is_none() => bounds.sandbox.minimum,
+        AgentType::Shell
+        | AgentType::ClaudeCode
         | AgentType::Codex
         | AgentType::Gemini
         | AgentType::OpenCode
@@ -171,6 +172,7 @@ mod tests {
             git_environment: BTreeMap::new(),
             install_environment: BTreeMap::new(),
             private: Vec::new(),
+            agents: BTreeMap::new(),
             bounds,
         }
     }

@@ -33,6 +33,8 @@ pub struct Machine {
     pub install_environment: BTreeMap<String, String>,
     /// Files and folders that no agent may see.
     pub private: Vec<PathBuf>,
+    /// Programs that stand for images or take the place of the program of an agent type, by the name of either.
+    pub agents: BTreeMap<String, PathBuf>,
     /// What runs are kept from, and what they may use.
     pub bounds: Bounds,
 }
@@ -43,10 +45,18 @@ pub(crate) struct Order<'a> {
     pub(crate) task: &'a Task,
     pub(crate) workspace: Option<&'a WorkspaceSpec>,
     pub(crate) agent_configs: &'a [AgentConfigSpec],
-    pub(crate) dependencies: &'a [std::sync::Arc<Task>],
+    pub(crate) dependencies: &'a [Dependency],
     pub(crate) secrets: &'a BTreeMap<String, SecretObject>,
     /// The token of the GitHub App of the Workspace.
     pub(crate) minted: Option<&'a Secret>,
+}
+
+/// What a Task may use of one that it depends on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Dependency {
+    pub(crate) name: String,
+    pub(crate) outputs: Vec<String>,
+    pub(crate) results: BTreeMap<String, String>,
 }
 
 /// Why there is no plan.
@@ -97,14 +107,7 @@ pub(crate) fn secret_names(
 pub(crate) fn build(order: &Order<'_>, machine: &Machine) -> Result<(Plan, Secrets), Obstacle> {
     let spec = &order.task.spec;
     let metadata = &order.task.metadata;
-    if let Some(image) = &spec.image {
-        return Err(refused(
-            Reason::ImageNeedsCluster,
-            format!(
-                "the image {image} cannot be run on one machine; leave 'image' out to run the agent's own program"
-            ),
-        ));
-    }
+    let program = program(spec, machine)?;
     let mut secrets = Secrets::default();
     let mut environment = BTreeMap::new();
     add_variables(order, &mut environment, &mut secrets)?;
@@ -122,7 +125,8 @@ pub(crate) fn build(order: &Order<'_>, machine: &Machine) -> Result<(Plan, Secre
         spawner: label(labels::TASK_SPAWNER),
         agent: run::Agent {
             kind: spec.agent.as_str().to_owned(),
-            program: None,
+            program,
+            image: spec.image.clone(),
             prompt: prompt(order)?,
             model: spec.model.clone(),
             effort: spec.effort.clone(),
@@ -143,6 +147,32 @@ pub(crate) fn build(order: &Order<'_>, machine: &Machine) -> Result<(Plan, Secre
     Ok((plan, secrets))
 }
 
+/// Returns the program that is configured for the image of a Task, or for its agent type; none is the type's own.
+fn program(spec: &TaskSpec, machine: &Machine) -> Result<Option<PathBuf>, Obstacle> {
+    let Some(image) = &spec.image else { return Ok(machine.agents.get(spec.agent.as_str()).cloned()) };
+    let named =
+        [image.as_str(), without_version(image)].into_iter().find_map(|name| machine.agents.get(name));
+    named.cloned().map(Some).ok_or_else(|| {
+        refused(
+            Reason::ImageNeedsCluster,
+            format!(
+                "the image {image} cannot be run on one machine; name a program that stands for it with \
+                 'kelos up --agent {}=PROGRAM', or leave 'image' out to run the agent's own program",
+                without_version(image)
+            ),
+        )
+    })
+}
+
+/// Returns the name of an image without its digest and tag. A colon before a slash belongs to a port.
+fn without_version(image: &str) -> &str {
+    let name = image.split_once('@').map_or(image, |(name, _)| name);
+    match name.rsplit_once(':') {
+        Some((before, tag)) if !tag.contains('/') => before,
+        _ => name,
+    }
+}
+
 pub(super) fn refused(reason: Reason, message: impl Into<String>) -> Obstacle {
     Obstacle::Refused(Refusal { reason, message: message.into() })
 }
@@ -156,17 +186,16 @@ fn prompt(order: &Order<'_>) -> Result<String, Obstacle> {
     let data = json!({ "Deps": dependencies_data(order) });
     Template::parse(&spec.prompt)
         .and_then(|template| template.render(&data, Missing::Error))
-        .map_err(|error| refused(Reason::PromptFailed, format!("the prompt cannot be rendered: {error}")))
+        .map_err(|error| refused(Reason::PromptFailed, format!("spec.prompt cannot be rendered: {error}")))
 }
 
 fn dependencies_data(order: &Order<'_>) -> Map<String, Value> {
     order
         .dependencies
         .iter()
-        .map(|task| {
-            let name = task.metadata.name.clone().unwrap_or_default();
-            let status = task.status.clone().unwrap_or_default();
-            (name.clone(), json!({"Name": name, "Outputs": status.outputs, "Results": status.results}))
+        .map(|dependency| {
+            let Dependency { name, outputs, results } = dependency;
+            (name.clone(), json!({"Name": name, "Outputs": outputs, "Results": results}))
         })
         .collect()
 }
@@ -246,8 +275,6 @@ fn add_git_credential(order: &Order<'_>, secrets: &mut Secrets) -> Result<(), Ob
     let has = |key: &str| has_key(order.secrets, &reference.name, key);
     let token = match order.minted {
         Some(token) => token.clone(),
-        // The run cannot begin yet, and then its token is minted.
-        None if app_secret::KEYS.into_iter().all(has) => return Ok(()),
         None if !has(TOKEN_FILE) && has(app_secret::AUTHORITY) => return Ok(()),
         None if !has(TOKEN_FILE) && app_secret::KEYS.into_iter().any(has) => {
             let missing = app_secret::KEYS.into_iter().find(|key| !has(key)).unwrap_or_default();
@@ -408,4 +435,40 @@ fn mcp_servers(order: &Order<'_>, secrets: &mut Secrets) -> Vec<run::McpServer> 
             }
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_image_maps_to_the_program_that_is_configured_for_it() {
+        let agents = [("registry:5000/me/agent", "/own"), ("me/agent:2", "/two"), ("codex", "/codex")];
+        let machine = Machine {
+            search_path: String::new(),
+            mirrors: PathBuf::new(),
+            git_environment: BTreeMap::new(),
+            install_environment: BTreeMap::new(),
+            private: Vec::new(),
+            agents: agents.iter().map(|(name, path)| ((*name).to_owned(), PathBuf::from(path))).collect(),
+            bounds: Bounds::default(),
+        };
+        for (kind, image, expected) in [
+            ("codex", None, Ok(Some("/codex"))),
+            ("gemini", None, Ok(None)),
+            ("codex", Some("registry:5000/me/agent"), Ok(Some("/own"))),
+            ("codex", Some("registry:5000/me/agent:1.2@sha256:00"), Ok(Some("/own"))),
+            ("codex", Some("me/agent:2"), Ok(Some("/two"))),
+            ("codex", Some("me/agent:3"), Err(Reason::ImageNeedsCluster)),
+            ("codex", Some("registry"), Err(Reason::ImageNeedsCluster)),
+        ] {
+            let spec: TaskSpec =
+                serde_json::from_value(json!({"type": kind, "prompt": "p", "image": image})).unwrap();
+            let found = program(&spec, &machine).map_err(|obstacle| match obstacle {
+                Obstacle::Refused(refusal) => refusal.reason,
+                other => panic!("{other:?}"),
+            });
+            assert_eq!(found, expected.map(|path| path.map(PathBuf::from)), "{image:?}");
+        }
+    }
 }

@@ -6,35 +6,46 @@
 mod act;
 pub mod bounds;
 pub mod build;
-mod claims;
+mod dependencies;
 mod dereference;
+mod leftovers;
 mod record;
+mod records;
 mod status;
 mod token;
+mod wakes;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::StreamExt as _;
+use futures::{StreamExt as _, TryStreamExt as _, stream};
+use k8s_openapi::api::core::v1::Secret;
+use kube::ResourceExt as _;
 use kube::api::Api;
+use kube::core::PartialObjectMeta;
 use kube::runtime::controller::{Action, Config, Controller};
-use kube::runtime::reflector::{ObjectRef, Store};
-use kube::runtime::watcher;
-use kube::{Resource as _, ResourceExt as _};
+use kube::runtime::reflector::{self, ObjectRef, Store, reflector};
+use kube::runtime::{WatchStreamExt as _, watcher};
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::api::agent_config::AgentConfig;
 use crate::api::condition::Reason;
+use crate::api::kind::Kind;
 use crate::api::phase::TaskPhase;
+use crate::api::run_record::RunRecord;
 use crate::api::task::Task;
 use crate::api::workspace::Workspace;
-use crate::controllers::context::{Context, RETRY};
+use crate::controllers::context::{Context, RETRY, chain};
 use crate::controllers::task::build::Machine;
-use crate::controllers::task::claims::Claims;
+use crate::controllers::task::records::LatestRecords;
+use crate::controllers::task::wakes::{Awaited, Wakes};
 use crate::executor::{Executor, ExecutorError, StartError};
+use crate::metrics::Labels;
 
 /// How many Tasks are looked at at once.
-const CONCURRENCY: u16 = 8;
+const CONCURRENCY: u16 = 32;
 
 /// What the Task controller needs beside what all controllers need.
 #[derive(Debug)]
@@ -76,8 +87,11 @@ impl TaskError {
 struct Controlled {
     context: Context,
     settings: Settings,
-    claims: Claims,
     tasks: Store<Task>,
+    records: LatestRecords,
+    wakes: Wakes,
+    // Told when dependencies changed; the one who sleeps on it looks for circles.
+    dependencies_changed: Notify,
 }
 
 /// Runs the controller until `shutdown`.
@@ -85,44 +99,126 @@ struct Controlled {
 /// # Errors
 /// Never; the result is that of a supervised task.
 pub async fn run(context: Context, settings: Settings, shutdown: CancellationToken) -> anyhow::Result<()> {
-    let api: Api<Task> = Api::all(context.client.clone());
-    let everything = watcher::Config::default;
-    let controller = Controller::new(api.clone(), everything());
-    let tasks = controller.store();
-    let (of_tasks, of_workspaces, of_configs, of_ends) =
-        (tasks.clone(), tasks.clone(), tasks.clone(), tasks.clone());
-    let ends = settings.executor.ends().map(move |uid| {
-        let task = of_ends.find(|task| task.metadata.uid.as_deref() == Some(uid.as_str()));
-        // A run whose Task is not in the cache yet is looked at when its Task comes.
-        task.map_or_else(|| ObjectRef::new("").within(""), |task| ObjectRef::from_obj(&*task))
-    });
-    let ends = ends.filter(|reference| std::future::ready(!reference.name.is_empty()));
+    let client = context.client.clone();
+    let ends = settings.executor.ends();
+    let (tasks, writer) = reflector::store();
+    let (wakes, woken) = Wakes::new(settings.executor.slots().total);
+    let counted = tasks.clone();
+    context.metrics.observe("kelos_tasks", move || count(&counted));
     let controlled = Arc::new(Controlled {
-        claims: Claims::new(settings.executor.slots().total),
-        tasks,
-        context: context.clone(),
+        context,
         settings,
+        tasks: tasks.clone(),
+        records: LatestRecords::default(),
+        wakes,
+        dependencies_changed: Notify::new(),
     });
-    controller
-        .watches(api, everything(), move |changed| waiting_for_task(&of_tasks, &changed))
-        .watches(Api::<Workspace>::all(context.client.clone()), everything(), move |workspace| {
-            waiting(&of_workspaces, workspace.namespace(), Reason::WaitingForWorkspace)
+    // Invariant: what was admitted before counts before anything new is looked at.
+    tokio::select! {
+        () = controlled.take_up() => {}
+        () = shutdown.cancelled() => return Ok(()),
+    }
+    let changes = reflector(writer, watcher(Api::<Task>::all(client.clone()), watcher::Config::default()));
+    let noting = Arc::clone(&controlled);
+    let changes = changes.default_backoff().inspect_ok(move |event| noting.note(event)).touched_objects();
+    let ended = Arc::clone(&controlled);
+    // A run whose Task is not known yet is looked at when its Task comes.
+    let ends = ends.filter_map(move |uid| std::future::ready(ended.wakes.task_of(&uid)));
+    let records = watcher(Api::<RunRecord>::all(client.clone()), watcher::Config::default());
+    let noting = Arc::clone(&controlled);
+    let records = records.default_backoff().inspect_ok(move |event| noting.note_record(event));
+    // Of Secrets only that they changed is told.
+    let secrets = watcher(Api::<PartialObjectMeta<Secret>>::all(client.clone()), watcher::Config::default());
+    let (of_workspaces, of_configs) = (Arc::clone(&controlled), Arc::clone(&controlled));
+    let (of_secrets, of_records) = (Arc::clone(&controlled), Arc::clone(&controlled));
+    let controller = Controller::for_stream(changes, tasks)
+        .watches(Api::<Workspace>::all(client.clone()), watcher::Config::default(), move |workspace| {
+            of_workspaces.awaiting(Kind::Workspace, &workspace)
         })
-        .watches(Api::<AgentConfig>::all(context.client), everything(), move |config| {
-            waiting(&of_configs, config.namespace(), Reason::WaitingForAgentConfig)
+        .watches(Api::<AgentConfig>::all(client), watcher::Config::default(), move |config| {
+            of_configs.awaiting(Kind::AgentConfig, &config)
         })
-        .reconcile_on(ends)
+        .watches_stream(secrets.default_backoff().touched_objects(), move |secret| {
+            let namespace = secret.namespace().unwrap_or_default();
+            of_secrets.wakes.waiting_for(&Awaited::secret(&namespace, &secret.name_any()))
+        })
+        .watches_stream(records.touched_objects(), move |record| {
+            let namespace = record.namespace().unwrap_or_default();
+            of_records.wakes.waiting_for(&Awaited::object(Kind::Task, &namespace, &record.spec.task_name))
+        })
+        .reconcile_on(stream::select(ends, woken))
         .with_config(Config::default().concurrency(CONCURRENCY))
-        .graceful_shutdown_on(shutdown.cancelled_owned())
-        .run(reconcile, retry, controlled)
+        .graceful_shutdown_on(shutdown.clone().cancelled_owned())
+        .run(reconcile, retry, Arc::clone(&controlled))
         .for_each(|outcome| {
             if let Err(error) = outcome {
                 report(&error);
             }
             std::future::ready(())
-        })
-        .await;
+        });
+    let beside = async {
+        tokio::select! {
+            () = controlled.look_for_circles() => {}
+            () = controlled.end_leftovers() => {}
+            () = shutdown.cancelled() => {}
+        }
+    };
+    tokio::join!(controller, beside);
     Ok(())
+}
+
+impl Controlled {
+    /// Takes note of a change of a Task, after the cache did, and wakes the Tasks that wait for it.
+    fn note(&self, event: &watcher::Event<Task>) {
+        match event {
+            watcher::Event::Apply(task) => {
+                let phase = task.status.as_ref().and_then(|status| status.phase);
+                if phase.is_none() && !task.spec.depends_on.is_empty() {
+                    self.dependencies_changed.notify_one();
+                }
+                if phase.is_none_or(TaskPhase::is_terminal) {
+                    self.wake_dependents(task);
+                }
+            }
+            watcher::Event::Delete(task) => {
+                self.wakes.leave(task.metadata.uid.as_deref().unwrap_or_default());
+                self.wakes.look_for_nothing(&wakes::name_of(task));
+                self.wake_dependents(task);
+            }
+            // The cache holds what was listed only at the end of the listing.
+            watcher::Event::Init | watcher::Event::InitApply(_) => {}
+            watcher::Event::InitDone => {
+                self.wakes.wake_all();
+                self.dependencies_changed.notify_one();
+            }
+        }
+    }
+
+    fn note_record(&self, event: &watcher::Event<RunRecord>) {
+        match event {
+            watcher::Event::Apply(record) | watcher::Event::InitApply(record) => self.records.put(record),
+            watcher::Event::Delete(record) => self.records.remove(record),
+            watcher::Event::Init | watcher::Event::InitDone => {}
+        }
+    }
+
+    fn wake_dependents(&self, task: &Task) {
+        let name = wakes::name_of(task);
+        self.wakes.wake_waiting_for(&Awaited::object(Kind::Task, &name.namespace, &name.name));
+    }
+
+    fn awaiting(&self, kind: Kind, object: &impl kube::ResourceExt) -> Vec<ObjectRef<Task>> {
+        let namespace = object.namespace().unwrap_or_default();
+        self.wakes.waiting_for(&Awaited::object(kind, &namespace, &object.name_any()))
+    }
+
+    async fn look_for_circles(&self) {
+        loop {
+            self.dependencies_changed.notified().await;
+            self.find_circles();
+            tokio::time::sleep(dependencies::CIRCLES_EVERY).await;
+        }
+    }
 }
 
 fn report(error: &kube::runtime::controller::Error<TaskError, watcher::Error>) {
@@ -143,45 +239,20 @@ fn is_conflict(error: &kube::Error) -> bool {
     matches!(error, kube::Error::Api(status) if status.code == 409)
 }
 
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
-}
-
-/// Returns the Tasks that a change of `changed` may let go on.
-fn waiting_for_task(tasks: &Store<Task>, changed: &Task) -> Vec<ObjectRef<Task>> {
-    let ended = changed.status.as_ref().and_then(|status| status.phase).is_some_and(TaskPhase::is_terminal)
-        || changed.metadata.deletion_timestamp.is_some();
-    let name = changed.name_any();
-    let waits = |task: &Task| {
+/// Counts Tasks by phase and reason. A word that is none of ours, from another version of this program, is left out.
+fn count(tasks: &Store<Task>) -> Vec<(Labels, f64)> {
+    let mut counts: BTreeMap<(&'static str, &'static str), u32> = BTreeMap::new();
+    for task in tasks.state() {
         let status = task.status.as_ref();
-        if task.meta().uid == changed.meta().uid
-            || status.and_then(|status| status.phase).is_some_and(TaskPhase::is_terminal)
-        {
-            return false;
-        }
-        let reason = status.and_then(|status| status.reason.as_deref()).unwrap_or_default();
-        let same_namespace = task.metadata.namespace == changed.metadata.namespace;
-        (same_namespace && task.spec.depends_on.contains(&name))
-            || (ended && same_namespace && reason == Reason::WaitingForBranch.as_str())
-            || (ended && reason == Reason::WaitingForSlot.as_str())
+        let phase = status.and_then(|status| status.phase).map_or("", TaskPhase::as_str);
+        let reason =
+            status.and_then(|status| status.reason.as_deref()?.parse().ok()).map_or("", Reason::as_str);
+        *counts.entry((phase, reason)).or_default() += 1;
+    }
+    let labels = |(phase, reason): (&'static str, &'static str)| {
+        vec![("phase", phase.into()), ("reason", reason.into())]
     };
-    tasks.state().iter().filter(|task| waits(task)).map(|task| ObjectRef::from_obj(&**task)).collect()
-}
-
-/// Returns the Tasks of a namespace that wait for this reason.
-fn waiting(tasks: &Store<Task>, namespace: Option<String>, reason: Reason) -> Vec<ObjectRef<Task>> {
-    let waits = |task: &Task| {
-        task.metadata.namespace == namespace
-            && task.status.as_ref().and_then(|status| status.reason.as_deref()) == Some(reason.as_str())
-    };
-    tasks.state().iter().filter(|task| waits(task)).map(|task| ObjectRef::from_obj(&**task)).collect()
+    counts.into_iter().map(|(words, number)| (labels(words), f64::from(number))).collect()
 }
 
 async fn reconcile(task: Arc<Task>, controlled: Arc<Controlled>) -> Result<Action, TaskError> {
@@ -189,14 +260,11 @@ async fn reconcile(task: Arc<Task>, controlled: Arc<Controlled>) -> Result<Actio
     controlled.act(&task, known).await
 }
 
-fn retry(task: Arc<Task>, error: &TaskError, controlled: Arc<Controlled>) -> Action {
+fn retry(_: Arc<Task>, error: &TaskError, _: Arc<Controlled>) -> Action {
     // A conflict means that the cache is behind; what is newer is on its way.
     if let TaskError::Api { source, .. } = error
         && matches!(&**source, kube::Error::Api(status) if status.code == 404 || status.code == 409)
     {
-        if task.metadata.deletion_timestamp.is_some() {
-            controlled.claims.release(task.metadata.uid.as_deref().unwrap_or_default());
-        }
         return Action::requeue(Duration::from_millis(200));
     }
     Action::requeue(RETRY)

@@ -2,11 +2,12 @@
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use kube::api::{Api, ObjectMeta, PostParams};
+use kube::api::{Api, ObjectMeta, Patch, PatchParams, PostParams};
+use serde_json::json;
 
 use crate::api::condition::Reason;
 use crate::api::labels;
-use crate::api::run_record::{RunRecord, RunRecordSpec, bounded_results};
+use crate::api::run_record::{Departure, RunRecord, RunRecordSpec, bounded_outputs, bounded_results};
 use crate::api::task::Task;
 use crate::digest;
 use crate::domain::outcome;
@@ -34,7 +35,7 @@ pub(crate) fn record_of(task: &Task, now: Timestamp) -> Option<RunRecord> {
         task_uid: uid.clone(),
         spawner: label(labels::TASK_SPAWNER),
         spawner_uid,
-        config_repository_uid: label(labels::OWNER_UID).or_else(|| annotation(labels::OWNER_UID)),
+        config_repository_uid: config_repository_of(task),
         work_item: annotation(labels::WORK_ITEM),
         triggered_at: annotation(labels::TRIGGERED_AT),
         scheduled_at: annotation(labels::SCHEDULED_AT).and_then(|time| time.parse().ok()).map(Time),
@@ -45,6 +46,7 @@ pub(crate) fn record_of(task: &Task, now: Timestamp) -> Option<RunRecord> {
         source_file: annotation(labels::CONFIG_FILE),
         source_line: annotation(labels::CONFIG_LINE).and_then(|line| line.parse().ok()),
         agent_type: task.spec.agent,
+        agent_version: status.agent_version.clone(),
         model: task.spec.model.clone(),
         workspace: task.spec.workspace_ref.as_ref().map(|workspace| workspace.name.clone()),
         branch: status.results.get("branch").cloned().or_else(|| task.spec.branch.clone()),
@@ -57,12 +59,44 @@ pub(crate) fn record_of(task: &Task, now: Timestamp) -> Option<RunRecord> {
         duration_seconds: status.start_time.as_ref().map(seconds),
         start_time: status.start_time.clone(),
         completion_time,
+        outputs: bounded_outputs(&status.outputs),
         results: bounded_results(&status.results),
         usage: status.usage.clone(),
     };
     let mut record = RunRecord::new(&uid, spec);
     record.metadata = ObjectMeta { namespace: task.metadata.namespace.clone(), ..record.metadata };
     Some(record)
+}
+
+/// Returns the uid of the ConfigRepository that defines the Task or its spawner.
+pub(crate) fn config_repository_of(task: &Task) -> Option<String> {
+    let labelled = task.metadata.labels.as_ref().and_then(|all| all.get(labels::OWNER_UID));
+    let annotated = || task.metadata.annotations.as_ref().and_then(|all| all.get(labels::OWNER_UID));
+    labelled.or_else(annotated).cloned()
+}
+
+/// Takes note of how the Task of a record leaves the API, unless that is known or there is no record.
+///
+/// # Errors
+/// When the server does not answer or does not take it.
+pub(crate) async fn note_departure(
+    api: &Api<RunRecord>,
+    task_uid: &str,
+    departure: Departure,
+    now: Timestamp,
+) -> Result<(), kube::Error> {
+    let Some(record) = api.get_opt(task_uid).await? else { return Ok(()) };
+    if record.status.is_some_and(|status| status.departure.is_some()) {
+        return Ok(());
+    }
+    let patch = json!({"status": {"departure": departure, "departureTime": Time(now)}});
+    let parameters =
+        PatchParams { field_manager: Some(labels::CONTROLLER_MANAGER.to_owned()), ..PatchParams::default() };
+    match api.patch_status(task_uid, &parameters, &Patch::Merge(&patch)).await {
+        Ok(_) => Ok(()),
+        Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
+        Err(error) => Err(error),
+    }
 }
 
 /// Stores the record; one that is there already stays as it is.

@@ -3,10 +3,8 @@
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use kube::api::{Api, PostParams};
 
 use crate::api::condition::{self, Condition, ConditionType, Observation, Reason};
-use crate::api::labels;
 use crate::api::phase::TaskPhase;
 use crate::api::run::{NetworkHold, Outcome, SandboxLevel};
 use crate::api::task::{Task, TaskStatus, Usage};
@@ -50,6 +48,7 @@ pub(crate) fn finished(task: &Task, outcome: &Outcome) -> TaskStatus {
     set_sandboxed(&mut status.conditions, outcome, task.metadata.generation);
     status.outputs = outcome.outputs.iter().take(MOST_OUTPUTS).map(|line| cut(line)).collect();
     status.results = outcome.results.iter().map(|(key, value)| (key.clone(), cut(value))).collect();
+    status.agent_version = outcome.agent_version.as_deref().map(cut);
     status.usage = outcome.usage.as_ref().map(|usage| Usage {
         cost_usd: usage.cost_usd.clone().map(Quantity),
         input_tokens: usage.input_tokens.and_then(|tokens| i64::try_from(tokens).ok()),
@@ -75,22 +74,6 @@ pub(crate) fn refused(task: &Task, refusal: &Refusal, now: Timestamp) -> TaskSta
     let mut status = standing(task, TaskPhase::Failed, refusal.reason, refusal.message.clone());
     status.completion_time = Some(Time(now));
     status
-}
-
-/// Stores the status, unless it is what is stored already, and returns the Task as it is then.
-///
-/// # Errors
-/// When the server does not take it, as when the Task changed since it was read.
-pub(crate) async fn store(api: &Api<Task>, task: &Task, status: &TaskStatus) -> Result<Task, kube::Error> {
-    let mut next = task.clone();
-    if task.status.as_ref() == Some(status) {
-        return Ok(next);
-    }
-    next.status = Some(status.clone());
-    next.metadata.managed_fields = None;
-    let parameters =
-        PostParams { dry_run: false, field_manager: Some(labels::CONTROLLER_MANAGER.to_owned()) };
-    api.replace_status(task.metadata.name.as_deref().unwrap_or_default(), &parameters, &next).await
 }
 
 fn standing(task: &Task, phase: TaskPhase, reason: Reason, message: String) -> TaskStatus {

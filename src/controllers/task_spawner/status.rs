@@ -1,15 +1,14 @@
 //! Writes the status of a TaskSpawner: the only place that does.
 
 use jiff::Timestamp;
-use kube::ResourceExt as _;
-use kube::api::{Api, PostParams};
 
 use crate::api::condition::{self, ConditionType, Observation, Reason};
-use crate::api::labels;
 use crate::api::phase::TaskSpawnerPhase;
 use crate::api::task_spawner::{TaskSpawner, TaskSpawnerSpec, TaskSpawnerStatus};
 use crate::controllers::context::Context;
+use crate::controllers::objects;
 use crate::controllers::task_spawner::SpawnerError;
+use crate::domain::schedule::SkipReason;
 
 /// Says that the spawner works, and when it fires next.
 pub(super) fn running(
@@ -106,11 +105,11 @@ pub(super) fn limit_reached(next: &mut TaskSpawnerStatus, spawner: &TaskSpawner,
 }
 
 /// Counts ticks that are skipped, with the reason.
-pub(super) fn skip(next: &mut TaskSpawnerStatus, count: u64, reason: &str) {
+pub(super) fn skip(next: &mut TaskSpawnerStatus, count: u64, reason: SkipReason) {
     if count > 0 {
         let total = next.total_ticks_skipped.unwrap_or_default();
         next.total_ticks_skipped = Some(total.saturating_add(i64::try_from(count).unwrap_or(i64::MAX)));
-        next.last_skip_reason = Some(reason.to_owned());
+        next.last_skip_reason = Some(reason.as_str().to_owned());
     }
 }
 
@@ -120,17 +119,7 @@ pub(super) async fn store(
     spawner: &TaskSpawner,
     status: &TaskSpawnerStatus,
 ) -> Result<TaskSpawner, SpawnerError> {
-    let mut next = spawner.clone();
-    if spawner.status.as_ref() == Some(status) {
-        return Ok(next);
-    }
-    next.status = Some(status.clone());
-    next.metadata.managed_fields = None;
-    let api: Api<TaskSpawner> =
-        Api::namespaced(context.client.clone(), &spawner.namespace().unwrap_or_default());
-    let parameters =
-        PostParams { dry_run: false, field_manager: Some(labels::CONTROLLER_MANAGER.to_owned()) };
-    let stored = api.replace_status(&spawner.name_any(), &parameters, &next).await;
+    let stored = objects::store_status(&context.client, spawner, status).await;
     stored.map_err(SpawnerError::api("write the status"))
 }
 

@@ -17,6 +17,8 @@ pub enum Dependencies {
     Met,
     /// This one does not exist.
     Missing(String),
+    /// This one is gone and only its record is left, and it may be about to come anew.
+    MayComeAnew(String),
     /// This one has not ended.
     Unfinished(String),
     /// This one failed.
@@ -42,13 +44,13 @@ pub struct TaskFacts {
     pub ttl_seconds: Option<i32>,
     /// What its dependencies allow.
     pub dependencies: Dependencies,
-    /// The Task that works on its branch, or came before it to wait for that branch.
+    /// The Task that works on its branch, or is to work on it first.
     pub branch_held_by: Option<String>,
     /// Objects that it names and that do not exist.
     pub missing: Vec<MissingObject>,
     /// Why it can never start, found while its plan was made.
     pub refused: Option<Refusal>,
-    /// Whether fewer runs are going on than may.
+    /// Whether a slot is free, and its turn to take it.
     pub slot_free: bool,
     /// Its run, as the executor sees it.
     pub run: RunState,
@@ -94,6 +96,8 @@ pub enum Wait {
     Missing(Vec<MissingObject>),
     /// A Task that it depends on does not exist.
     DependencyMissing(String),
+    /// A Task that it depends on is gone and may be about to come anew.
+    DependencyMayComeAnew(String),
     /// A Task that it depends on has not ended.
     Dependency(String),
     /// Another Task works on its branch.
@@ -117,7 +121,9 @@ impl Wait {
                 Some(MissingObject::Token(_)) => Reason::WaitingForToken,
                 Some(MissingObject::Workspace(_)) | None => Reason::WaitingForWorkspace,
             },
-            Self::DependencyMissing(_) | Self::Dependency(_) => Reason::WaitingForDependency,
+            Self::DependencyMissing(_) | Self::DependencyMayComeAnew(_) | Self::Dependency(_) => {
+                Reason::WaitingForDependency
+            }
             Self::Branch(_) => Reason::WaitingForBranch,
             Self::Slot => Reason::WaitingForSlot,
             Self::Disk { .. } => Reason::WaitingForDisk,
@@ -134,9 +140,14 @@ impl Wait {
             Self::DependencyMissing(name) => {
                 format!("waits until the Task {name}, on which it depends, exists")
             }
+            Self::DependencyMayComeAnew(name) => format!(
+                "waits a moment whether the Task {name}, on which it depends and which has expired, comes anew"
+            ),
             Self::Dependency(name) => format!("waits for the Task {name}, on which it depends"),
-            Self::Branch(name) => format!("waits for the Task {name}, which works on the same branch"),
-            Self::Slot => "waits until another run ends, as many go on as may".to_owned(),
+            Self::Branch(name) => {
+                format!("waits for the Task {name}, which has the same branch and comes first")
+            }
+            Self::Slot => "waits for a free slot: as many runs go on as may".to_owned(),
             Self::Disk { floor } => {
                 format!("waits until the disk of the data folder has {floor} free bytes (--disk-floor)")
             }
@@ -214,7 +225,9 @@ fn decide_ended(facts: &TaskFacts, now: Timestamp) -> Step {
     let (Some(ttl), Some(completed_at)) = (facts.ttl_seconds, facts.completed_at) else {
         return Step::Keep(None);
     };
-    let left = (completed_at + SignedDuration::from_secs(i64::from(ttl.max(0)))).duration_since(now);
+    // The status may be written by others: an end in the far future must not take us down.
+    let due = completed_at.checked_add(SignedDuration::from_secs(i64::from(ttl.max(0))));
+    let left = due.unwrap_or(Timestamp::MAX).duration_since(now);
     if left.is_positive() { Step::Keep(Some(left)) } else { Step::Expire }
 }
 
@@ -223,10 +236,13 @@ fn decide_live(facts: &TaskFacts) -> Step {
         RunState::Finished(_) => return Step::Finish,
         RunState::Interrupted { .. } => return Step::Interrupt,
         RunState::Running { since } => {
-            return if facts.phase == Some(TaskPhase::Running) {
+            return if facts.phase != Some(TaskPhase::Running) {
+                Step::MarkRunning { since: *since }
+            } else if facts.has_finalizer {
                 Step::Watch
             } else {
-                Step::MarkRunning { since: *since }
+                // Somebody took it off; without it the Task could go before its run is ended and recorded.
+                Step::AddFinalizer
             };
         }
         // The status says that a runner was seen, and its folder is gone: the run must not begin anew.
@@ -261,6 +277,7 @@ fn decide_live(facts: &TaskFacts) -> Step {
             });
         }
         Dependencies::Missing(name) => return Step::Wait(Wait::DependencyMissing(name.clone())),
+        Dependencies::MayComeAnew(name) => return Step::Wait(Wait::DependencyMayComeAnew(name.clone())),
         Dependencies::Unfinished(name) => return Step::Wait(Wait::Dependency(name.clone())),
     }
     if !facts.missing.is_empty() {

@@ -20,6 +20,7 @@ fn finished() -> RunState {
         results: BTreeMap::new(),
         usage: None,
         sandbox: None,
+        agent_version: None,
         network: None,
         log_bytes: 0,
     }))
@@ -106,6 +107,8 @@ fn what_holds_a_task_back_is_named_in_order() {
     );
     facts.dependencies = Dependencies::Unfinished("build".to_owned());
     assert_eq!(decide(&facts, now()), Step::Wait(Wait::Dependency("build".to_owned())));
+    facts.dependencies = Dependencies::MayComeAnew("build".to_owned());
+    assert_eq!(decide(&facts, now()), Step::Wait(Wait::DependencyMayComeAnew("build".to_owned())));
     facts.dependencies = Dependencies::Missing("build".to_owned());
     assert_eq!(decide(&facts, now()), Step::Wait(Wait::DependencyMissing("build".to_owned())));
     facts.dependencies = Dependencies::Failed("build".to_owned());
@@ -128,6 +131,31 @@ fn a_task_expires_only_after_its_record_is_stored() {
     assert_eq!(decide(&facts, now()), Step::Keep(Some(SignedDuration::from_secs(1))));
     facts.ttl_seconds = None;
     assert_eq!(decide(&facts, now()), Step::Keep(None));
+}
+
+#[test]
+fn an_end_beyond_all_time_is_no_reason_to_fall_over() {
+    let mut facts = facts(Some(TaskPhase::Succeeded), finished());
+    facts.recorded = true;
+    facts.ttl_seconds = Some(i32::MAX);
+    facts.completed_at = Some(Timestamp::MAX);
+    assert!(matches!(decide(&facts, Timestamp::MIN), Step::Keep(Some(_))));
+    facts.completed_at = Some(Timestamp::MIN);
+    assert_eq!(decide(&facts, now()), Step::Expire);
+}
+
+#[test]
+fn a_finalizer_that_somebody_took_off_a_living_task_is_put_back() {
+    for phase in [None, Some(TaskPhase::Waiting), Some(TaskPhase::Pending)] {
+        let mut facts = facts(phase, RunState::Absent);
+        facts.has_finalizer = false;
+        assert_eq!(decide(&facts, now()), Step::AddFinalizer, "{phase:?}");
+    }
+    let mut facts = facts(Some(TaskPhase::Running), RunState::Running { since: None });
+    facts.has_finalizer = false;
+    assert_eq!(decide(&facts, now()), Step::AddFinalizer);
+    facts.run = finished();
+    assert_eq!(decide(&facts, now()), Step::Finish, "what has ended is written down first");
 }
 
 #[test]

@@ -203,6 +203,7 @@ fn comparable(object: &Value) -> Value {
     let noted = [
         labels::MANIFEST_DIGEST,
         labels::SPEC_DIGEST,
+        labels::PROMPT_DIGEST,
         labels::CONFIG_REVISION,
         labels::CONFIG_FILE,
         labels::CONFIG_LINE,

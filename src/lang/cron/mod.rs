@@ -14,10 +14,12 @@
 //! at midnight, upstream skips days or fires on wrong ones; ours does not.
 
 mod expression;
+mod passed;
 mod schedule;
 
 #[cfg(test)]
 mod tests;
 
 pub use expression::{CronError, Dialect};
+pub use passed::Passed;
 pub use schedule::Schedule;

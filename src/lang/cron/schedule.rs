@@ -55,10 +55,7 @@ impl Schedule {
     /// Returns the first instant after `instant` at which the schedule is due, or `None` if that is not within five years
     /// (then it never is: `0 0 30 2 *`).
     pub fn next_after(&self, instant: Timestamp) -> Option<Timestamp> {
-        // Whole seconds, rounded down: what is due at 9:00:00 is not due again after 9:00:00.5.
-        let nanosecond = instant.subsec_nanosecond();
-        let second = if nanosecond < 0 { instant.as_second() - 1 } else { instant.as_second() };
-        let mut from = DateTime::from_timestamp(second, 0)?;
+        let mut from = second_of(instant)?;
         let mut offset = self.offset(from);
         let mut wall = from.naive_utc() + offset;
         let last_year = wall.year() + HORIZON_YEARS;
@@ -80,7 +77,11 @@ impl Schedule {
         }
     }
 
-    fn offset(&self, instant: DateTime<Utc>) -> Duration {
+    pub(super) fn expression(&self) -> &Expression {
+        &self.expression
+    }
+
+    pub(super) fn offset(&self, instant: DateTime<Utc>) -> Duration {
         let offset = self.zone.offset_from_utc_datetime(&instant.naive_utc());
         Duration::seconds(i64::from(offset.fix().local_minus_utc()))
     }
@@ -88,7 +89,7 @@ impl Schedule {
     /// Returns the first second after `from` and up to `to` at which the offset is another one.
     ///
     /// Looks day by day, so that two changes that cancel each other (summer time, over a year) are not overlooked.
-    fn change(&self, from: DateTime<Utc>, to: DateTime<Utc>) -> Option<DateTime<Utc>> {
+    pub(super) fn change(&self, from: DateTime<Utc>, to: DateTime<Utc>) -> Option<DateTime<Utc>> {
         if self.zone == Tz::UTC {
             return None;
         }
@@ -109,27 +110,12 @@ impl Schedule {
         }
         None
     }
+}
 
-    /// Says whether the schedule is due at `instant`: the definition that the walk must agree with.
-    #[cfg(test)]
-    pub(super) fn is_due(&self, instant: Timestamp) -> bool {
-        let instant = DateTime::from_timestamp(instant.as_second(), 0).expect("because tests use sane years");
-        self.matches(instant.naive_utc() + self.offset(instant))
-    }
-
-    #[cfg(test)]
-    fn matches(&self, wall: chrono::NaiveDateTime) -> bool {
-        use chrono::Timelike as _;
-        let has = |numbers: Numbers, number: u32| numbers.bits & (1 << number) != 0;
-        let Expression { minutes, hours, days, months, weekdays, .. } = self.expression;
-        let (day, weekday) = (has(days, wall.day()), has(weekdays, wall.weekday().num_days_from_sunday()));
-        let date = if days.star || weekdays.star { day && weekday } else { day || weekday };
-        wall.second() == 0
-            && has(minutes, wall.minute())
-            && has(hours, wall.hour())
-            && has(months, wall.month())
-            && date
-    }
+/// Returns the instant in whole seconds, rounded down: what is due at 9:00:00 is not due again after 9:00:00.5.
+pub(super) fn second_of(instant: Timestamp) -> Option<DateTime<Utc>> {
+    let second = if instant.subsec_nanosecond() < 0 { instant.as_second() - 1 } else { instant.as_second() };
+    DateTime::from_timestamp(second, 0)
 }
 
 impl PartialEq for Schedule {

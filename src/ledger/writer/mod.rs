@@ -24,7 +24,7 @@ use crate::git::reference::{RefName, Reference};
 use crate::git::remote::Remote;
 use crate::git::repository::{Change, Repository, Signature};
 use crate::ledger::index;
-use crate::ledger::line::{LedgerLine, day_path, uid_of};
+use crate::ledger::line::{LedgerLine, day_of, part_path, uid_of};
 use crate::ledger::report::{ReportInput, StatusFile, render};
 
 /// The trailer that names the writer of a commit.
@@ -33,8 +33,18 @@ pub const WRITER_TRAILER: &str = "Kelos-Writer";
 /// The trailer with the generation of the lease under which a commit was made.
 pub const GENERATION_TRAILER: &str = "Kelos-Generation";
 
-/// The largest file of a day, in bytes: some 100,000 runs.
-const DAY_LIMIT: u64 = 64 << 20;
+/// A part of a day that has this many bytes is followed by another one: some 2,000 runs. Each report writes the last
+/// part anew.
+const PART_SIZE: usize = 1 << 20;
+
+/// The largest part of a day that is read, in bytes; a larger one is not ours, and the next part is used.
+const PART_LIMIT: u64 = 4 << 20;
+
+/// Most parts of a day: some two million runs.
+const PARTS: u32 = 1_000;
+
+/// How much of the ledgers of other folders is read for one day, in bytes.
+const OTHERS_LIMIT: u64 = 64 << 20;
 
 /// Most names that are looked at in one folder of the branch.
 const NAMES_LIMIT: usize = 10_000;
@@ -59,6 +69,8 @@ pub struct Written {
     pub head: CommitId,
     /// The uids of all records that were given: their lines are on the remote.
     pub confirmed: Vec<String>,
+    /// The uids of those whose lines were not there before.
+    pub added: Vec<String>,
 }
 
 /// Why nothing was written. Nothing is lost: the same call may be repeated at any time.
@@ -71,8 +83,16 @@ pub enum LedgerError {
     #[error("the server refuses the report: {reason}")]
     Refused { reason: String },
     /// Somebody with a later lease wrote under our name: this process must stop writing.
-    #[error("a writer of generation {theirs} was here, we are of generation {ours}")]
-    Fenced { theirs: u64, ours: u64 },
+    #[error(
+        "another daemon wrote as {writer} under a later lease ({theirs}, ours is {ours}); give one of the two another \
+         spec.report.writer, or remove the folder {writer} from the branch if nobody else writes to it"
+    )]
+    Fenced { writer: String, theirs: u64, ours: u64 },
+    /// Somebody filled the places of our files.
+    #[error(
+        "all files for a day at {path} are taken by something that cannot be read; remove them from the branch"
+    )]
+    Obstructed { path: String },
     /// The remote or our copy of it failed.
     #[error(transparent)]
     Git(#[from] GitError),
@@ -83,8 +103,25 @@ impl LedgerError {
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Contended { .. } => true,
-            Self::Refused { .. } | Self::Fenced { .. } => false,
+            Self::Refused { .. } | Self::Fenced { .. } | Self::Obstructed { .. } => false,
             Self::Git(error) => error.class().is_transient(),
+        }
+    }
+}
+
+/// What is written.
+#[derive(Debug, Clone, Copy)]
+enum Content<'a> {
+    /// The report, and lines.
+    Report(&'a [LedgerLine]),
+    /// Lines alone.
+    Lines(&'a [LedgerLine]),
+}
+
+impl<'a> Content<'a> {
+    fn lines(self) -> &'a [LedgerLine] {
+        match self {
+            Self::Report(lines) | Self::Lines(lines) => lines,
         }
     }
 }
@@ -118,10 +155,34 @@ impl Writer {
         records: &[LedgerLine],
         limits: Limits<'_>,
     ) -> Result<Written, LedgerError> {
+        self.repeat(input, Content::Report(records), limits)
+    }
+
+    /// Brings the branch to hold the lines of `records` and changes nothing else on it, as [`Writer::write`] does.
+    ///
+    /// For a branch that is kept for an earlier year. Does nothing when there are no records.
+    pub fn append(
+        &self,
+        input: &ReportInput,
+        records: &[LedgerLine],
+        limits: Limits<'_>,
+    ) -> Result<Option<Written>, LedgerError> {
+        if records.is_empty() {
+            return Ok(None);
+        }
+        self.repeat(input, Content::Lines(records), limits).map(Some)
+    }
+
+    fn repeat(
+        &self,
+        input: &ReportInput,
+        content: Content<'_>,
+        limits: Limits<'_>,
+    ) -> Result<Written, LedgerError> {
         let mut mended = false;
         let mut attempt = 0;
         while attempt < self.attempts {
-            match self.attempt(input, records, limits) {
+            match self.attempt(input, content, limits) {
                 Ok(Attempt::Done(written)) => return Ok(written),
                 Ok(Attempt::Overtaken) => {
                     attempt += 1;
@@ -141,9 +202,10 @@ impl Writer {
     fn attempt(
         &self,
         input: &ReportInput,
-        records: &[LedgerLine],
+        content: Content<'_>,
         limits: Limits<'_>,
     ) -> Result<Attempt, LedgerError> {
+        let records = content.lines();
         let repository = Repository::open_or_create(&self.folder)?;
         if repository.is_untidy() {
             self.git.collect_garbage(&repository, limits)?;
@@ -153,21 +215,22 @@ impl Writer {
         let repository = Repository::open_or_create(&self.folder)?;
         let branch = Branch { repository: &repository, head };
         branch.check_generation(input)?;
-        let changes = branch.changes(input, records)?;
-        let confirmed = || records.iter().map(|line| line.task_uid.clone()).collect();
-        let message = message(input, records.len());
+        let (changes, added) = branch.changes(input, content)?;
+        let written = |commit: Option<CommitId>, head: CommitId, added: Vec<String>| {
+            let confirmed = records.iter().map(|line| line.task_uid.clone()).collect();
+            Attempt::Done(Written { commit, head, confirmed, added })
+        };
+        let message = message(input, content, added.len());
         let built = repository.build_commit(head, &changes, &self.author, input.time, &message)?;
         let commit = match (built, head) {
             (Some(commit), _) => commit,
             (None, Some(head)) => {
-                return Ok(Attempt::Done(Written { commit: None, head, confirmed: confirmed() }));
+                return Ok(written(None, head, Vec::new()));
             }
-            (None, None) => unreachable!("because a report has files and an empty branch has none"),
+            (None, None) => unreachable!("because what is written has files and an empty branch has none"),
         };
         match self.git.push(&repository, &self.remote, commit, &self.branch, head, limits) {
-            Ok(()) => {
-                Ok(Attempt::Done(Written { commit: Some(commit), head: commit, confirmed: confirmed() }))
-            }
+            Ok(()) => Ok(written(Some(commit), commit, added)),
             Err(PushError::Stale) => Ok(Attempt::Overtaken),
             Err(PushError::Refused { reason }) => Err(LedgerError::Refused { reason }),
             Err(PushError::NotForward) => {
@@ -206,26 +269,39 @@ struct Branch<'a> {
 impl Branch<'_> {
     /// Invariant: no report is built on one that was made under a later lease.
     fn check_generation(&self, input: &ReportInput) -> Result<(), LedgerError> {
-        let theirs = match self.reading(input.writer.as_str())? {
-            Some(index::Reading::Known(file)) => file.generation,
-            Some(index::Reading::Newer | index::Reading::Unreadable) | None => 0,
+        let theirs = match self.reading(input.writer.as_str(), index::STATUS_LIMIT)? {
+            Some((index::Reading::Known(file), _)) => file.generation,
+            Some((index::Reading::Newer | index::Reading::Unreadable, _)) | None => 0,
         };
         if theirs > input.generation {
-            return Err(LedgerError::Fenced { theirs, ours: input.generation });
+            return Err(LedgerError::Fenced {
+                writer: input.writer.to_string(),
+                theirs,
+                ours: input.generation,
+            });
         }
         Ok(())
     }
 
-    fn changes(&self, input: &ReportInput, records: &[LedgerLine]) -> Result<Vec<Change>, LedgerError> {
-        let mut changes: Vec<Change> =
-            render(input).into_iter().map(|(path, content)| (path, Some(content))).collect();
+    /// Returns what changes, and the uids of the lines that are new.
+    fn changes(
+        &self,
+        input: &ReportInput,
+        content: Content<'_>,
+    ) -> Result<(Vec<Change>, Vec<String>), LedgerError> {
+        let mut changes: Vec<Change> = Vec::new();
+        let mut added = Vec::new();
         let mut days = BTreeMap::<Date, Vec<&LedgerLine>>::new();
-        for record in records {
+        for record in content.lines() {
             days.entry(record.day()).or_default().push(record);
         }
         for (day, lines) in &days {
-            changes.extend(self.day_change(&format!("{}/{}", input.writer, day_path(*day)), lines)?);
+            self.add_lines(input, *day, lines, &mut changes, &mut added)?;
         }
+        if matches!(content, Content::Lines(_)) {
+            return Ok((changes, added));
+        }
+        changes.extend(render(input).into_iter().map(|(path, content)| (path, Some(content))));
         if let Some(kept) = input.retention_days {
             let today = input.time.to_zoned(jiff::tz::TimeZone::UTC).date();
             let oldest = today.saturating_sub(Span::new().days(i64::from(kept.min(36_500))));
@@ -234,29 +310,104 @@ impl Branch<'_> {
         }
         let own = crate::ledger::report::status_file(input);
         changes.push(("README.md".to_owned(), Some(self.index(own)?.into_bytes())));
-        Ok(changes)
+        Ok((changes, added))
     }
 
-    /// Returns the file of a day with the lines that it lacks, or `None` when it has them all.
-    fn day_change(&self, path: &str, lines: &[&LedgerLine]) -> Result<Option<Change>, LedgerError> {
-        let mut content = self.read(path, DAY_LIMIT)?.map(|bytes| bytes.to_vec()).unwrap_or_default();
-        let mut known: HashSet<String> =
-            String::from_utf8_lossy(&content).lines().filter_map(uid_of).collect();
-        let before = content.len();
-        let mut lines = lines.to_vec();
+    /// Adds the lines of a day that none of its parts has; they go to the end of the last part.
+    fn add_lines(
+        &self,
+        input: &ReportInput,
+        day: Date,
+        lines: &[&LedgerLine],
+        changes: &mut Vec<Change>,
+        added: &mut Vec<String>,
+    ) -> Result<(), LedgerError> {
+        let path = |part: u32| format!("{}/{}", input.writer, part_path(day, part));
+        let mut known = HashSet::new();
+        let (mut part, mut content) = (1, Vec::new());
+        loop {
+            match self.read(&path(part), PART_LIMIT) {
+                Ok(Some(bytes)) => {
+                    known.extend(String::from_utf8_lossy(&bytes).lines().filter_map(uid_of));
+                    content = bytes.to_vec();
+                }
+                Ok(None) => {
+                    // What is no file gives way; behind a file that has room there is no need of another.
+                    if part > 1 && !content.is_empty() && content.len() < PART_SIZE {
+                        part -= 1;
+                    } else {
+                        content.clear();
+                    }
+                    break;
+                }
+                Err(LedgerError::Git(GitError::TooLarge { .. })) => content.clear(),
+                Err(error) => return Err(error),
+            }
+            part += 1;
+            if part > PARTS {
+                return Err(LedgerError::Obstructed { path: path(1) });
+            }
+        }
+        let mut lines: Vec<&LedgerLine> =
+            lines.iter().copied().filter(|line| !known.contains(&line.closed().task_uid)).collect();
+        if lines.is_empty() {
+            return Ok(());
+        }
+        known.extend(self.lines_of_others(input, day)?);
         lines.sort_by(|left, right| {
             (left.completion_time, &left.task_uid).cmp(&(right.completion_time, &right.task_uid))
         });
+        let mut is_changed = false;
         for line in lines {
-            if known.insert(line.closed().task_uid) {
-                // Somebody may have taken the end of the last line away.
-                if content.last().is_some_and(|&last| last != b'\n') {
-                    content.push(b'\n');
+            if !known.insert(line.closed().task_uid) {
+                continue;
+            }
+            if content.len() >= PART_SIZE {
+                changes.push((path(part), Some(std::mem::take(&mut content))));
+                part += 1;
+            }
+            // Somebody may have taken the end of the last line away.
+            if content.last().is_some_and(|&last| last != b'\n') {
+                content.push(b'\n');
+            }
+            content.extend(line.to_json().into_bytes());
+            added.push(line.task_uid.clone());
+            is_changed = true;
+        }
+        if is_changed {
+            changes.push((path(part), Some(content)));
+        }
+        Ok(())
+    }
+
+    /// Returns the uids of the lines that other folders have for a day.
+    ///
+    /// A writer that was given another name, or that took over from one, finds there what was written before: a run
+    /// has one line on the branch, in whatever folder.
+    fn lines_of_others(&self, input: &ReportInput, day: Date) -> Result<HashSet<String>, LedgerError> {
+        let mut known = HashSet::new();
+        let mut left = OTHERS_LIMIT;
+        for folder in self.folders()?.into_iter().filter(|folder| folder != input.writer.as_str()) {
+            for part in 1..=PARTS {
+                match self.read(&format!("{folder}/{}", part_path(day, part)), PART_LIMIT.min(left)) {
+                    Ok(Some(bytes)) => {
+                        left -= left.min(bytes.len() as u64);
+                        known.extend(String::from_utf8_lossy(&bytes).lines().filter_map(uid_of));
+                    }
+                    Ok(None) => break,
+                    Err(LedgerError::Git(GitError::TooLarge { .. })) => {}
+                    Err(error) => return Err(error),
                 }
-                content.extend(line.to_json().into_bytes());
             }
         }
-        Ok((content.len() > before).then(|| (path.to_owned(), Some(content))))
+        Ok(known)
+    }
+
+    /// Returns the folders at the root of the branch, as many as are looked at.
+    fn folders(&self) -> Result<Vec<String>, LedgerError> {
+        let Some(head) = self.head else { return Ok(Vec::new()) };
+        let names = self.repository.names(head, "", NAMES_LIMIT)?;
+        Ok(names.into_iter().filter(|name| name.is_folder).map(|name| name.name).collect())
     }
 
     /// Returns the removal of all files of days before `oldest`, except those that are written now.
@@ -288,25 +439,26 @@ impl Branch<'_> {
 
     fn index(&self, own: StatusFile) -> Result<String, LedgerError> {
         let mut writers = BTreeMap::new();
-        if let Some(head) = self.head {
-            for name in self.repository.names(head, "", NAMES_LIMIT)? {
-                if !name.is_folder || name.name == own.writer || writers.len() >= index::WRITERS {
-                    continue;
-                }
-                if let Some(reading) = self.reading(&name.name)? {
-                    writers.insert(name.name, reading);
-                }
+        let mut left = index::STATUS_BUDGET;
+        for folder in self.folders()?.into_iter().filter(|folder| *folder != own.writer) {
+            if writers.len() >= index::WRITERS {
+                break;
+            }
+            let limit = index::STATUS_LIMIT.min(left);
+            if let Some((reading, size)) = self.reading(&folder, limit)? {
+                left -= size.min(left);
+                writers.insert(folder, reading);
             }
         }
         writers.insert(own.writer.clone(), index::Reading::Known(Box::new(own)));
         Ok(index::render(&writers))
     }
 
-    /// Reads the `status.json` of a writer; `None` when it has none.
-    fn reading(&self, writer: &str) -> Result<Option<index::Reading>, LedgerError> {
-        match self.read(&format!("{writer}/status.json"), index::STATUS_LIMIT) {
-            Ok(bytes) => Ok(bytes.map(|bytes| index::read(&bytes))),
-            Err(LedgerError::Git(GitError::TooLarge { .. })) => Ok(Some(index::Reading::Unreadable)),
+    /// Reads the `status.json` of a writer of at most `limit` bytes, and returns its size; `None` when it has none.
+    fn reading(&self, writer: &str, limit: u64) -> Result<Option<(index::Reading, u64)>, LedgerError> {
+        match self.read(&format!("{writer}/status.json"), limit) {
+            Ok(bytes) => Ok(bytes.map(|bytes| (index::read(&bytes), bytes.len() as u64))),
+            Err(LedgerError::Git(GitError::TooLarge { .. })) => Ok(Some((index::Reading::Unreadable, 0))),
             Err(error) => Err(error),
         }
     }
@@ -319,17 +471,17 @@ impl Branch<'_> {
     }
 }
 
-fn day_of(year: i16, file: &str) -> Option<Date> {
-    let (month, day) = file.strip_suffix(".jsonl")?.split_once('-')?;
-    Date::new(year, month.parse().ok()?, day.parse().ok()?).ok()
-}
-
-fn message(input: &ReportInput, runs: usize) -> String {
+fn message(input: &ReportInput, content: Content<'_>, runs: usize) -> String {
     let writer = &input.writer;
-    let subject = match runs {
-        0 => format!("{writer}: report"),
-        1 => format!("{writer}: report and 1 run"),
-        more => format!("{writer}: report and {more} runs"),
+    let runs = match runs {
+        0 => None,
+        1 => Some("1 run".to_owned()),
+        more => Some(format!("{more} runs")),
+    };
+    let subject = match (content, runs) {
+        (Content::Report(_), Some(runs)) => format!("{writer}: report and {runs}"),
+        (Content::Report(_), None) => format!("{writer}: report"),
+        (Content::Lines(_), runs) => format!("{writer}: {}", runs.unwrap_or_default()),
     };
     format!("{subject}\n\n{WRITER_TRAILER}: {writer}\n{GENERATION_TRAILER}: {}\n", input.generation)
 }

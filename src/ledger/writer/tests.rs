@@ -38,7 +38,7 @@ fn files(server: &Server) -> Vec<String> {
 fn counts(server: &Server) -> HashMap<String, usize> {
     let mut counts = HashMap::new();
     for path in files(server).iter().filter(|path| path.contains("/ledger/")) {
-        for line in show(server, path).lines() {
+        for line in show(server, path).lines().filter(|line| line.starts_with('{')) {
             *counts.entry(uid_of(line).unwrap()).or_insert(0) += 1;
         }
     }
@@ -91,7 +91,9 @@ fn nothing_new_makes_no_commit() {
     let first = writer.write(&input("a", "Ready"), &lines, limits()).unwrap();
     let later = ReportInput { time: "2026-03-02T09:00:00Z".parse().unwrap(), ..input("a", "Ready") };
     let second = writer.write(&later, &lines, limits()).unwrap();
-    assert_eq!(second, Written { commit: None, head: first.head, confirmed: vec!["u1".to_owned()] });
+    let known =
+        Written { commit: None, head: first.head, confirmed: vec!["u1".to_owned()], added: Vec::new() };
+    assert_eq!(second, known);
     let third = writer.write(&input("a", "Stalled"), &lines, limits()).unwrap();
     assert_eq!(third.commit, server.tip(BRANCH));
     check_history(&server, 2);
@@ -241,7 +243,10 @@ fn a_writer_with_an_older_lease_is_fenced_off() {
     let of = |generation: u64, state: &str| ReportInput { generation, ..input("a", state) };
     writer(&server, "one").write(&of(5, "Ready"), &[], limits()).unwrap();
     let error = writer(&server, "two").write(&of(4, "Stalled"), &[], limits()).unwrap_err();
-    assert_eq!(error, LedgerError::Fenced { theirs: 5, ours: 4 });
+    assert_eq!(error, LedgerError::Fenced { writer: "a".to_owned(), theirs: 5, ours: 4 });
+    let lines = [line("u1", "2026-03-01T08:00:00Z")];
+    let error = writer(&server, "two").append(&of(4, "Stalled"), &lines, limits()).unwrap_err();
+    assert!(matches!(error, LedgerError::Fenced { .. }), "{error}");
     let other = ReportInput { writer: WriterName::parse("b").unwrap(), ..of(1, "Ready") };
     writer(&server, "two").write(&other, &[], limits()).unwrap();
     writer(&server, "two").write(&of(6, "Stalled"), &[], limits()).unwrap();
@@ -307,6 +312,92 @@ fn a_copy_is_tidied_and_goes_on() {
     one.write(&input("a", "Stalled"), &[line("u1", "2026-03-01T08:00:00Z")], limits()).unwrap();
     one.write(&input("a", "Ready"), &[line("u2", "2026-03-01T08:00:00Z")], limits()).unwrap();
     assert_eq!(counts(&server).len(), 2);
+    check_history(&server, 3);
+}
+
+#[test]
+fn lines_alone_touch_nothing_else() {
+    let server = Server::new();
+    let writer = writer(&server, "copy");
+    assert_eq!(writer.append(&input("a", "Ready"), &[], limits()).unwrap(), None);
+    assert_eq!(server.tip(BRANCH), None, "nothing to say makes no branch");
+    let lines = [line("u1", "2025-12-31T23:59:59Z"), line("u2", "2025-12-31T08:00:00Z")];
+    let written = writer.append(&input("a", "Ready"), &lines, limits()).unwrap().unwrap();
+    assert_eq!((written.confirmed.len(), written.added.len()), (2, 2));
+    assert_eq!(files(&server), ["a/ledger/2025/12-31.jsonl"]);
+    let again = writer.append(&input("a", "Ready"), &lines, limits()).unwrap().unwrap();
+    assert_eq!((again.commit, again.confirmed.len(), again.added.len()), (None, 2, 0));
+    assert!(server.server(&["log", "-1", "--format=%s", BRANCH]).contains("a: 2 runs"));
+    check_history(&server, 1);
+}
+
+#[test]
+fn a_writer_of_another_name_does_not_repeat_what_stands_in_its_old_folder() {
+    let server = Server::new();
+    let writer = writer(&server, "copy");
+    let lines = [line("u1", "2026-03-01T08:00:00Z"), line("u2", "2026-03-01T09:00:00Z")];
+    writer.write(&input("default.default", "Ready"), &lines[..1], limits()).unwrap();
+    let written = writer.write(&input("laptop", "Ready"), &lines, limits()).unwrap();
+    assert_eq!((written.confirmed.len(), written.added), (2, vec!["u2".to_owned()]));
+    assert_eq!(counts(&server), HashMap::from([("u1".to_owned(), 1), ("u2".to_owned(), 1)]));
+}
+
+#[test]
+fn a_day_of_many_runs_has_several_parts_and_no_line_twice() {
+    let server = Server::new();
+    let writer = writer(&server, "copy");
+    let many = |range: std::ops::Range<usize>| -> Vec<LedgerLine> {
+        let long = |number: usize| {
+            let mut line = line(&format!("u{number}"), "2026-03-01T08:00:00Z");
+            line.source_file = Some("f".repeat(200));
+            line.spawner = Some("s".repeat(250));
+            line.work_item = Some("i".repeat(100));
+            line
+        };
+        range.map(long).collect()
+    };
+    let written = writer.write(&input("a", "Ready"), &many(0..3_000), limits()).unwrap();
+    assert_eq!(written.added.len(), 3_000);
+    let days = || files(&server).into_iter().filter(|path| path.contains("ledger")).collect::<Vec<_>>();
+    let parts = ["2026/03-01.2.jsonl", "2026/03-01.3.jsonl", "2026/03-01.jsonl"];
+    assert_eq!(days(), parts.map(|part| format!("a/ledger/{part}")));
+    let first = server.server(&["rev-parse", &format!("{BRANCH}:a/ledger/2026/03-01.jsonl")]);
+    let written = writer.write(&input("a", "Ready"), &many(1_000..3_100), limits()).unwrap();
+    assert_eq!((written.added.len(), written.confirmed.len()), (100, 2_100));
+    assert_eq!(server.server(&["rev-parse", &format!("{BRANCH}:a/ledger/2026/03-01.jsonl")]), first);
+    let counts = counts(&server);
+    assert_eq!(counts.len(), 3_100);
+    assert!(counts.values().all(|&count| count == 1));
+}
+
+#[test]
+fn what_others_put_in_our_places_loses_no_line() {
+    let server = Server::new();
+    let writer = writer(&server, "copy");
+    writer.write(&input("a", "Ready"), &[line("u1", "2026-03-01T08:00:00Z")], limits()).unwrap();
+    server.work(&["fetch", "--quiet", "origin"]);
+    server.work(&["checkout", "--quiet", "-B", "edit", &format!("origin/{BRANCH}")]);
+    let work = |path: &str| server.beside(&format!("work/{path}"));
+    // A file beyond all measure, a link, a folder, and a status that is none.
+    std::fs::write(work("a/ledger/2026/03-02.jsonl"), vec![b'x'; 5 << 20]).unwrap();
+    std::os::unix::fs::symlink("/etc/passwd", work("a/ledger/2026/03-03.jsonl")).unwrap();
+    std::fs::create_dir(work("a/ledger/2026/03-04.jsonl")).unwrap();
+    std::fs::write(work("a/ledger/2026/03-04.jsonl/x"), "x").unwrap();
+    std::fs::write(work("a/status.json"), vec![b'['; 5 << 20]).unwrap();
+    std::fs::remove_file(work("README.md")).unwrap();
+    std::os::unix::fs::symlink("a/status.json", work("README.md")).unwrap();
+    server.push(BRANCH, &[("b/status.json", "{}")]);
+    let lines =
+        ["01", "02", "03", "04"].map(|day| line(&format!("u-{day}"), &format!("2026-03-{day}T09:00:00Z")));
+    let written = writer.write(&input("a", "Stalled"), &lines, limits()).unwrap();
+    assert_eq!(written.added.len(), 4);
+    let again = writer.write(&input("a", "Stalled"), &lines, limits()).unwrap();
+    assert_eq!(again.commit, None, "it is at rest");
+    for path in ["a/ledger/2026/03-02.2.jsonl", "a/ledger/2026/03-03.jsonl", "a/ledger/2026/03-04.jsonl"] {
+        assert_eq!(show(&server, path).lines().count(), 1, "{path}");
+    }
+    assert_eq!(server.server(&["ls-tree", BRANCH, "README.md"]).get(..6), Some("100644"));
+    assert!(show(&server, "README.md").contains("[`a`](<a/README.md>) | `Stalled`"));
     check_history(&server, 3);
 }
 

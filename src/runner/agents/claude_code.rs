@@ -1,11 +1,17 @@
 //! Claude Code.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
-use crate::api::run::McpServer;
 use crate::runner::agents::report::{Claude, Reader};
-use crate::runner::agents::{AgentProgram, Call, HomeFile, Invocation, common_servers, prompt_argument};
+use crate::runner::agents::version::Version;
+use crate::runner::agents::{
+    AgentProgram, Call, HomeFile, Invocation, Wish, common_servers, prompt_argument,
+};
+
+/// The file with the servers.
+const SERVERS: &str = ".kelos/mcp.json";
+/// The variable with the login of a subscription.
+const LOGIN: &str = "CLAUDE_CODE_OAUTH_TOKEN";
 
 /// `claude`, with its stream of JSON lines.
 pub(super) struct ClaudeCode;
@@ -19,6 +25,10 @@ impl AgentProgram for ClaudeCode {
         "claude"
     }
 
+    fn oldest(&self) -> Option<Version> {
+        Some(Version(2, 1, 0))
+    }
+
     fn invocation(&self, call: &Call<'_>) -> Invocation {
         let mut before =
             vec!["--dangerously-skip-permissions", "--output-format", "stream-json", "--verbose", "-p"];
@@ -27,7 +37,7 @@ impl AgentProgram for ClaudeCode {
         }
         let plugins: Vec<_> = call.plugins.iter().map(|plugin| plugin.to_string_lossy()).collect();
         before.extend(plugins.iter().flat_map(|plugin| ["--plugin-dir", plugin]));
-        let servers = call.servers_file.map(Path::to_string_lossy);
+        let servers = call.has_servers.then(|| call.home.join(SERVERS).to_string_lossy().into_owned());
         before.extend(servers.iter().flat_map(|file| ["--mcp-config", file]));
         // The option before takes any number of values, and a prompt may begin with a dash.
         before.push("--");
@@ -44,11 +54,20 @@ impl AgentProgram for ClaudeCode {
         Box::new(Claude::default())
     }
 
-    fn instructions(&self) -> Option<&'static str> {
-        Some(".claude/CLAUDE.md")
+    fn home(&self, wish: &Wish<'_>) -> Vec<HomeFile> {
+        let servers = (!wish.servers.is_empty())
+            .then(|| HomeFile { path: SERVERS, content: common_servers(wish.servers).to_string() });
+        let login = credentials_file(wish)
+            .map(|content| HomeFile { path: ".claude/.credentials.json", content: content.to_owned() });
+        wish.instructions_in(".claude/CLAUDE.md").into_iter().chain(servers).chain(login).collect()
     }
 
-    fn servers(&self, servers: &[McpServer]) -> Option<HomeFile> {
-        Some(HomeFile { path: ".kelos/mcp.json", content: common_servers(servers).to_string() })
+    fn variables(&self, wish: &Wish<'_>) -> BTreeMap<String, Option<String>> {
+        credentials_file(wish).map(|_| (LOGIN.to_owned(), None)).into_iter().collect()
     }
+}
+
+// What `claude setup-token` prints is a token; what lies in the home of a user who is logged in is a JSON file.
+fn credentials_file<'a>(wish: &'a Wish<'_>) -> Option<&'a str> {
+    wish.variable(LOGIN).filter(|login| login.trim_start().starts_with('{'))
 }

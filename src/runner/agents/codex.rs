@@ -1,13 +1,12 @@
 //! Codex.
 
-use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use serde_json::json;
 
-use crate::api::run::McpServer;
 use crate::runner::agents::report::{self, Reader};
-use crate::runner::agents::{AgentProgram, Call, HomeFile, Invocation, LARGEST_ARGUMENT};
+use crate::runner::agents::version::Version;
+use crate::runner::agents::{AgentProgram, Call, HomeFile, Invocation, Part, Place, Wish, is_argument};
 
 /// `codex exec`, with its stream of JSON lines.
 pub(super) struct Codex;
@@ -21,6 +20,10 @@ impl AgentProgram for Codex {
         "codex"
     }
 
+    fn oldest(&self) -> Option<Version> {
+        Some(Version(0, 103, 0))
+    }
+
     fn invocation(&self, call: &Call<'_>) -> Invocation {
         let mut arguments: Vec<String> =
             ["exec", "--dangerously-bypass-approvals-and-sandbox", "--skip-git-repo-check", "--json"]
@@ -32,8 +35,8 @@ impl AgentProgram for Codex {
         if let Some(effort) = call.effort {
             arguments.extend(["-c".to_owned(), format!("model_reasoning_effort={}", json!(effort))]);
         }
-        // A dash stands for standard input; after `--` a prompt that begins with a dash is still a prompt.
-        if call.prompt.len() > LARGEST_ARGUMENT {
+        // A dash alone stands for standard input, also after `--`; a prompt that only begins with one is a prompt there.
+        if !is_argument(call.prompt) || call.prompt == "-" {
             arguments.push("-".to_owned());
             return Invocation { arguments, input: Some(call.prompt.to_owned()), ..Invocation::default() };
         }
@@ -45,39 +48,52 @@ impl AgentProgram for Codex {
         Box::new(report::Codex::default())
     }
 
-    fn instructions(&self) -> Option<&'static str> {
-        Some(".codex/AGENTS.md")
+    fn home(&self, wish: &Wish<'_>) -> Vec<HomeFile> {
+        let settings = settings(wish);
+        let settings =
+            (!settings.is_empty()).then_some(HomeFile { path: ".codex/config.toml", content: settings });
+        // A value that was wrapped by hand has line ends inside its texts, which JSON forbids; elsewhere they are spaces.
+        let login = wish
+            .variable("CODEX_AUTH_JSON")
+            .map(|login| HomeFile { path: ".codex/auth.json", content: login.replace(['\n', '\r'], "") });
+        wish.instructions_in(".codex/AGENTS.md").into_iter().chain(settings).chain(login).collect()
     }
 
-    fn servers(&self, servers: &[McpServer]) -> Option<HomeFile> {
-        // A JSON text is also a TOML basic string, and a JSON list of texts a TOML array.
-        let mut content = String::new();
-        for server in servers {
-            let name = json!(server.name);
-            let mut line = |text: String| writeln!(content, "{text}").expect("a text takes what is written");
-            line(format!("[mcp_servers.{name}]"));
-            if let Some(command) = &server.command {
-                line(format!("command = {}", json!(command)));
-                line(format!("args = {}", json!(server.args)));
+    fn place(&self, part: Part<'_>) -> Option<Place> {
+        match part {
+            Part::Skill { plugin, skill } => Some(Place::Home(format!(".codex/skills/{plugin}-{skill}"))),
+            Part::Plugin { .. } | Part::SubAgent { .. } => None,
+        }
+    }
+}
+
+// A JSON text is also a TOML basic string, and a JSON list of texts a TOML array.
+fn settings(wish: &Wish<'_>) -> String {
+    let mut content = String::new();
+    let mut line = |text: String| writeln!(content, "{text}").expect("a text takes what is written");
+    // The variable is what other programs read; this one reads a setting.
+    if let Some(url) = wish.variable("OPENAI_BASE_URL") {
+        line(format!("openai_base_url = {}", json!(url)));
+    }
+    for server in wish.servers {
+        let name = json!(server.name);
+        line(format!("[mcp_servers.{name}]"));
+        if let Some(command) = &server.command {
+            line(format!("command = {}", json!(command)));
+            line(format!("args = {}", json!(server.args)));
+        }
+        if let Some(url) = &server.url {
+            line(format!("url = {}", json!(url)));
+        }
+        for (table, entries) in [("env", &server.env), ("http_headers", &server.headers)] {
+            if entries.is_empty() {
+                continue;
             }
-            if let Some(url) = &server.url {
-                line(format!("url = {}", json!(url)));
-            }
-            for (table, entries) in [("env", &server.env), ("http_headers", &server.headers)] {
-                if entries.is_empty() {
-                    continue;
-                }
-                line(format!("[mcp_servers.{name}.{table}]"));
-                for (key, value) in entries {
-                    line(format!("{} = {}", json!(key), json!(value)));
-                }
+            line(format!("[mcp_servers.{name}.{table}]"));
+            for (key, value) in entries {
+                line(format!("{} = {}", json!(key), json!(value)));
             }
         }
-        Some(HomeFile { path: ".codex/config.toml", content })
     }
-
-    fn login(&self, environment: &BTreeMap<String, String>) -> Option<HomeFile> {
-        let content = environment.get("CODEX_AUTH_JSON")?.clone();
-        Some(HomeFile { path: ".codex/auth.json", content })
-    }
+    content
 }

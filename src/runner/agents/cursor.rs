@@ -1,8 +1,9 @@
 //! Cursor's agent.
 
-use crate::api::run::McpServer;
 use crate::runner::agents::report::{self, Reader};
-use crate::runner::agents::{AgentProgram, Call, HomeFile, Invocation, common_servers, prompt_argument};
+use crate::runner::agents::{
+    AgentProgram, Call, HomeFile, Invocation, Part, Place, Wish, common_servers, prompt_argument,
+};
 
 /// `agent`, with its stream of JSON lines.
 pub(super) struct Cursor;
@@ -31,11 +32,22 @@ impl AgentProgram for Cursor {
         Box::new(report::Cursor::default())
     }
 
-    fn instructions(&self) -> Option<&'static str> {
-        Some(".cursor/AGENTS.md")
+    fn home(&self, wish: &Wish<'_>) -> Vec<HomeFile> {
+        let servers = (!wish.servers.is_empty()).then(|| HomeFile {
+            path: ".cursor/mcp.json",
+            content: common_servers(wish.servers).to_string(),
+        });
+        wish.instructions_and_effort_in(".cursor/AGENTS.md").into_iter().chain(servers).collect()
     }
 
-    fn servers(&self, servers: &[McpServer]) -> Option<HomeFile> {
-        Some(HomeFile { path: ".cursor/mcp.json", content: common_servers(servers).to_string() })
+    // It looks for them in the project alone.
+    fn place(&self, part: Part<'_>) -> Option<Place> {
+        match part {
+            Part::Skill { plugin, skill } => Some(Place::Start(format!(".cursor/skills/{plugin}-{skill}"))),
+            Part::SubAgent { plugin, name } => {
+                Some(Place::Start(format!(".cursor/rules/{plugin}-{name}.mdc")))
+            }
+            Part::Plugin { .. } => None,
+        }
     }
 }

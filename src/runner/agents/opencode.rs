@@ -1,10 +1,12 @@
 //! OpenCode.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Map, Value, json};
 
-use crate::api::run::McpServer;
 use crate::runner::agents::report::{self, Reader};
-use crate::runner::agents::{AgentProgram, Call, HomeFile, Invocation, prompt_argument};
+use crate::runner::agents::version::Version;
+use crate::runner::agents::{AgentProgram, Call, HomeFile, Invocation, Part, Place, Wish};
 
 /// `opencode run`, with its stream of JSON lines.
 pub(super) struct OpenCode;
@@ -18,29 +20,33 @@ impl AgentProgram for OpenCode {
         "opencode"
     }
 
+    fn oldest(&self) -> Option<Version> {
+        Some(Version(1, 18, 0))
+    }
+
     fn invocation(&self, call: &Call<'_>) -> Invocation {
-        let mut before = vec!["run", "--format", "json", "--auto"];
+        let mut arguments = vec!["run", "--format", "json", "--auto"];
         if let Some(model) = call.model {
-            before.extend(["--model", model]);
+            arguments.extend(["--model", model]);
         }
         if let Some(effort) = call.effort {
-            before.extend(["--variant", effort]);
+            arguments.extend(["--variant", effort]);
         }
-        before.push("--");
-        let (arguments, input) = prompt_argument(call.prompt, &before);
-        Invocation { arguments, input, ..Invocation::default() }
+        Invocation {
+            arguments: arguments.into_iter().map(str::to_owned).collect(),
+            // It puts quotes around an argument with spaces and escapes those inside; standard input it takes as it is.
+            input: Some(call.prompt.to_owned()),
+            environment: BTreeMap::from([("OPENCODE_DISABLE_AUTOUPDATE", "1".to_owned())]),
+        }
     }
 
     fn reader(&self) -> Box<dyn Reader> {
         Box::new(report::OpenCode::default())
     }
 
-    fn instructions(&self) -> Option<&'static str> {
-        Some(".config/opencode/AGENTS.md")
-    }
-
-    fn servers(&self, servers: &[McpServer]) -> Option<HomeFile> {
-        let by_name: Map<String, Value> = servers
+    fn home(&self, wish: &Wish<'_>) -> Vec<HomeFile> {
+        let by_name: Map<String, Value> = wish
+            .servers
             .iter()
             .map(|server| {
                 let entry = if server.kind == "stdio" {
@@ -52,9 +58,36 @@ impl AgentProgram for OpenCode {
                 (server.name.clone(), entry)
             })
             .collect();
-        Some(HomeFile {
+        let settings = (!by_name.is_empty()).then(|| HomeFile {
             path: ".config/opencode/opencode.json",
             content: json!({ "mcp": by_name }).to_string(),
-        })
+        });
+        wish.instructions_in(".config/opencode/AGENTS.md").into_iter().chain(settings).collect()
+    }
+
+    fn place(&self, part: Part<'_>) -> Option<Place> {
+        match part {
+            Part::Skill { plugin, skill } => {
+                Some(Place::Home(format!(".config/opencode/skills/{plugin}-{skill}")))
+            }
+            Part::SubAgent { name, .. } => Some(Place::Home(format!(".config/opencode/agents/{name}.md"))),
+            Part::Plugin { .. } => None,
+        }
+    }
+
+    // Its one key is for the provider that the model names, which looks for it under a name of its own.
+    fn variables(&self, wish: &Wish<'_>) -> BTreeMap<String, Option<String>> {
+        let Some(key) = wish.variable("OPENCODE_API_KEY") else { return BTreeMap::new() };
+        let provider =
+            wish.model.and_then(|model| model.split_once('/')).map_or("anthropic", |(first, _)| first);
+        let name = match provider {
+            "opencode" | "zen" => return BTreeMap::new(),
+            "google" => "GEMINI_API_KEY".to_owned(),
+            other => format!("{}_API_KEY", other.to_ascii_uppercase().replace('-', "_")),
+        };
+        if wish.variable(&name).is_some() {
+            return BTreeMap::new();
+        }
+        BTreeMap::from([(name, Some(key.to_owned()))])
     }
 }

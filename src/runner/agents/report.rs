@@ -49,6 +49,11 @@ pub trait Reader: Send {
     /// Takes the next line.
     fn line(&mut self, line: &str);
 
+    /// Takes the next line of the side channel, if the agent has one.
+    fn aside(&mut self, line: &str) {
+        let _ = line;
+    }
+
     /// Returns what was found, after the last line.
     fn report(&self) -> Report;
 }
@@ -65,11 +70,46 @@ impl Reader for Plain {
     }
 
     fn report(&self) -> Report {
+        let completion = if self.scanner.is_incomplete() {
+            Completion::Incomplete("the agent ended within its block of results".to_owned())
+        } else {
+            Completion::Complete
+        };
         Report {
             outputs: self.scanner.lines(),
             is_cut: self.scanner.is_cut(),
-            ..Report::new(Completion::Complete, Usage::default(), None)
+            ..Report::new(completion, Usage::default(), None)
         }
+    }
+}
+
+/// A program around that of a known agent: results stand between markers, and what the known one says counts as well.
+pub struct Wrapped {
+    plain: Plain,
+    inner: Box<dyn Reader>,
+}
+
+impl Wrapped {
+    /// Returns a reader of a program whose output may hold what `inner` reads.
+    pub fn around(inner: Box<dyn Reader>) -> Self {
+        Self { plain: Plain::default(), inner }
+    }
+}
+
+impl Reader for Wrapped {
+    fn line(&mut self, line: &str) {
+        self.plain.line(line);
+        self.inner.line(line);
+    }
+
+    fn report(&self) -> Report {
+        let (plain, inner) = (self.plain.report(), self.inner.report());
+        // It may print what it likes: that it does not print the report of the agent inside says nothing.
+        let completion = match inner.completion {
+            Completion::Absent => Completion::Complete,
+            said => said,
+        };
+        Report { completion, usage: inner.usage, answer: inner.answer, ..plain }
     }
 }
 
@@ -101,8 +141,15 @@ impl Reader for Claude {
 
 fn claude_completion(result: &Value) -> Completion {
     let subtype = result["subtype"].as_str().unwrap_or_default();
-    if result["is_error"] == true || subtype != "success" {
+    if subtype != "success" {
         return Completion::Incomplete(format!("the agent reports no success (subtype {})", word(subtype)));
+    }
+    if result["is_error"] == true {
+        let status = result["api_error_status"].as_u64().map(http_status);
+        let words =
+            ["api_error", "terminal_reason", "stop_reason"].map(|field| result[field].as_str().map(word));
+        let details: Vec<String> = status.into_iter().chain(words.into_iter().flatten()).collect();
+        return Completion::Incomplete(with_details("the agent reports an error", &details));
     }
     for (field, good) in [("terminal_reason", "completed"), ("stop_reason", "end_turn")] {
         if let Some(value) = result[field].as_str().filter(|value| !value.is_empty() && *value != good) {
@@ -134,7 +181,10 @@ impl Reader for Codex {
             }
             "turn.started" => self.completion = None,
             "turn.failed" => {
-                self.completion = Some(Completion::Incomplete("the agent reports a failed turn".to_owned()));
+                let message = event["error"]["message"].as_str().unwrap_or_default();
+                let details: Vec<String> = detail(message).into_iter().collect();
+                let reason = with_details("the agent reports a failed turn", &details);
+                self.completion = Some(Completion::Incomplete(reason));
             }
             _ => {}
         }
@@ -150,11 +200,15 @@ impl Reader for Codex {
 }
 
 /// Gemini: the `result` has the usage, messages of the assistant are the answer, whole or in pieces.
+///
+/// A `result` is a success even where the model stopped because its answer became too long or was held back. Why the
+/// last answer ended stands in the telemetry, which comes as the side channel.
 #[derive(Debug, Default)]
 pub struct Gemini {
     usage: Usage,
     answer: String,
     completion: Option<Completion>,
+    telemetry: Telemetry,
 }
 
 impl Reader for Gemini {
@@ -179,19 +233,73 @@ impl Reader for Gemini {
                 self.completion = Some(if status == "success" {
                     Completion::Complete
                 } else {
-                    Completion::Incomplete(format!("the agent reports no success (status {})", word(status)))
+                    let message = event["error"]["message"].as_str().unwrap_or_default();
+                    let details: Vec<String> =
+                        [format!("status {}", word(status))].into_iter().chain(detail(message)).collect();
+                    Completion::Incomplete(with_details("the agent reports no success", &details))
                 });
             }
             _ => {}
         }
     }
 
+    fn aside(&mut self, line: &str) {
+        self.telemetry.line(line.trim());
+    }
+
     fn report(&self) -> Report {
+        let completion = match (&self.completion, self.telemetry.finish.as_deref()) {
+            (Some(Completion::Complete), Some(finish @ ("length" | "content_filter" | "error"))) => {
+                Completion::Incomplete(format!("the agent stopped early (finish reason {finish})"))
+            }
+            (said, _) => said.clone().unwrap_or(Completion::Absent),
+        };
         Report::new(
-            self.completion.clone().unwrap_or(Completion::Absent),
+            completion,
             self.usage.clone(),
             Some(self.answer.clone()).filter(|answer| !answer.is_empty()),
         )
+    }
+}
+
+/// Why the last answer of the model ended, from records of telemetry that are written over many lines.
+#[derive(Debug, Default)]
+struct Telemetry {
+    finish: Option<String>,
+    // What is known of the record that is being read, which is one about an answer.
+    record: Option<Answered>,
+}
+
+#[derive(Debug, Default)]
+struct Answered {
+    finish: Option<String>,
+    is_in_reasons: bool,
+    is_of_another: bool,
+}
+
+impl Telemetry {
+    fn line(&mut self, line: &str) {
+        if line == r#""event.name": "gemini_cli.api_response","# {
+            self.record = Some(Answered::default());
+        }
+        let Some(record) = &mut self.record else { return };
+        match line.trim_end_matches(',') {
+            r#""finish_reasons": ["# => record.is_in_reasons = true,
+            "]" => record.is_in_reasons = false,
+            // The end of the attributes. Answers to sub-agents and to the program itself say nothing about the run.
+            "}" => {
+                let record = self.record.take().unwrap_or_default();
+                if !record.is_of_another {
+                    self.finish = record.finish;
+                }
+            }
+            reason if record.is_in_reasons => record.finish = Some(word(reason)),
+            other => {
+                if let Some(role) = other.strip_prefix(r#""role": "#) {
+                    record.is_of_another = role != r#""main""#;
+                }
+            }
+        }
     }
 }
 
@@ -199,6 +307,7 @@ impl Reader for Gemini {
 #[derive(Debug, Default)]
 pub struct OpenCode {
     usage: Usage,
+    cost: Option<f64>,
     answer: Option<String>,
     completion: Option<Completion>,
 }
@@ -212,25 +321,37 @@ impl Reader for OpenCode {
                     answer(&event["text"]).or_else(|| answer(&event["part"]["text"])).or(self.answer.take());
             }
             "step_finish" => {
-                let tokens = &event["part"]["tokens"];
-                add(&mut self.usage.input_tokens, &tokens["input"]);
-                add(&mut self.usage.output_tokens, &tokens["output"]);
-                self.completion = Some(Completion::Complete);
+                let part = &event["part"];
+                add(&mut self.usage.input_tokens, &part["tokens"]["input"]);
+                add(&mut self.usage.output_tokens, &part["tokens"]["output"]);
+                if let Some(cost) = part["cost"].as_f64().filter(|cost| *cost >= 0.0) {
+                    self.cost = Some(self.cost.unwrap_or_default() + cost);
+                }
+                // After `tool-calls` comes another step; when it does not, the agent was cut off.
+                self.completion = Some(match part["reason"].as_str() {
+                    None | Some("stop") => Completion::Complete,
+                    Some(reason) => Completion::Incomplete(format!(
+                        "the agent stopped early (finish reason {})",
+                        word(reason)
+                    )),
+                });
             }
             "step_start" => self.completion = None,
             "error" => {
-                self.completion = Some(Completion::Incomplete("the agent reports an error".to_owned()));
+                let error = &event["error"];
+                let name = error["name"].as_str().map(word);
+                let status = error["data"]["statusCode"].as_u64().map(http_status);
+                let details: Vec<String> = name.into_iter().chain(status).collect();
+                let reason = with_details("the agent reports an error", &details);
+                self.completion = Some(Completion::Incomplete(reason));
             }
             _ => {}
         }
     }
 
     fn report(&self) -> Report {
-        Report::new(
-            self.completion.clone().unwrap_or(Completion::Absent),
-            self.usage.clone(),
-            self.answer.clone(),
-        )
+        let usage = Usage { cost_usd: self.cost.map(dollars), ..self.usage.clone() };
+        Report::new(self.completion.clone().unwrap_or(Completion::Absent), usage, self.answer.clone())
     }
 }
 
@@ -333,11 +454,36 @@ fn answer(value: &Value) -> Option<String> {
     text.get(..end).map(str::to_owned)
 }
 
+// A sum of prices: more digits than nine are an artefact of adding.
+fn dollars(sum: f64) -> String {
+    let text = format!("{sum:.9}");
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
+}
+
+fn http_status(code: u64) -> String {
+    format!("HTTP status {code}")
+}
+
+fn with_details(what: &str, details: &[String]) -> String {
+    if details.is_empty() { what.to_owned() } else { format!("{what} ({})", details.join(", ")) }
+}
+
+// What a message of an agent's says that can be repeated: a status of HTTP, or the keyword behind `reason: `.
+fn detail(message: &str) -> Option<String> {
+    let after = |mark: &str| message.find(mark).and_then(|at| message.get(at + mark.len()..));
+    let status = ["status ", "status: ", "\"code\":"].into_iter().filter_map(after).find_map(|rest| {
+        let digits: String = rest.trim_start().chars().take_while(char::is_ascii_digit).collect();
+        digits.parse().ok().filter(|code| (100..600).contains(code))
+    });
+    let cut_off = || message.contains("stream closed before").then(|| "the stream was cut off".to_owned());
+    status.map(http_status).or_else(|| after("reason: ").map(word)).or_else(cut_off)
+}
+
 // A keyword of the agent's, made harmless: it ends in a status.
 fn word(text: &str) -> String {
     let word: String = text
         .chars()
-        .filter(|character| character.is_ascii_alphanumeric() || *character == '_')
+        .filter(|character| character.is_ascii_alphanumeric() || matches!(character, '_' | '-'))
         .take(40)
         .collect();
     if word.is_empty() { "none".to_owned() } else { word }

@@ -1,7 +1,9 @@
 //! Agents without a model: a shell script, and any program of the operator's own.
 
+use std::collections::BTreeMap;
+
 use crate::runner::agents::report::{Plain, Reader};
-use crate::runner::agents::{AgentProgram, Call, Invocation, prompt_argument};
+use crate::runner::agents::{AgentProgram, Call, Invocation, Wish, common_servers, prompt_argument};
 
 /// The prompt is the text of a script for `/bin/sh -e`: the first command that fails ends it.
 ///
@@ -36,7 +38,7 @@ impl AgentProgram for Shell {
 /// A program of the operator's own: the prompt is its only argument, results stand between the markers.
 ///
 /// It is the contract of upstream's agent images. A prompt too long for an argument comes on standard input, and
-/// always lies in the file that `KELOS_PROMPT_FILE` names.
+/// always lies in the file that `KELOS_PROMPT_FILE` names. The setup command was run before, so its variable is not set.
 pub(super) struct Own;
 
 impl AgentProgram for Own {
@@ -55,6 +57,13 @@ impl AgentProgram for Own {
 
     fn reader(&self) -> Box<dyn Reader> {
         Box::new(Plain::default())
+    }
+
+    fn variables(&self, wish: &Wish<'_>) -> BTreeMap<String, Option<String>> {
+        if wish.servers.is_empty() {
+            return BTreeMap::new();
+        }
+        BTreeMap::from([("KELOS_MCP_SERVERS".to_owned(), Some(common_servers(wish.servers).to_string()))])
     }
 
     fn takes_item(&self) -> bool {

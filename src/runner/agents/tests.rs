@@ -15,6 +15,7 @@ const DIFFERENT: &[(&str, &str)] = &[
     ("usage/claude-code#34", "a count of tokens is a number of at least zero"),
     ("usage/codex#13", "a sum does not wrap"),
     ("usage/codex#14", "counts above 2^63 are counts"),
+    ("usage/opencode#9", "the program says what it cost"),
     ("usage/gemini#2", "the program itself writes this spelling"),
 ];
 
@@ -110,7 +111,8 @@ fn call(prompt: &str) -> Call<'_> {
         effort: Some("high"),
         prompt_file: Path::new("/run/prompt"),
         plugins: &[],
-        servers_file: None,
+        home: Path::new("/home/agent"),
+        has_servers: true,
     }
 }
 
@@ -120,14 +122,14 @@ fn command_lines_are_those_of_the_programs() {
     assert_eq!(line("shell"), "-e /run/prompt");
     assert_eq!(
         line("claude-code"),
-        "--dangerously-skip-permissions --output-format stream-json --verbose -p --model m --effort high -- fix -x"
+        "--dangerously-skip-permissions --output-format stream-json --verbose -p --model m --effort high --mcp-config /home/agent/.kelos/mcp.json -- fix -x"
     );
     assert_eq!(
         line("codex"),
         "exec --dangerously-bypass-approvals-and-sandbox --skip-git-repo-check --json --model m -c model_reasoning_effort=\"high\" -- fix -x"
     );
     assert_eq!(line("gemini"), "--yolo --output-format stream-json --model m --prompt=fix -x");
-    assert_eq!(line("opencode"), "run --format json --auto --model m --variant high -- fix -x");
+    assert_eq!(line("opencode"), "run --format json --auto --model m --variant high");
     assert_eq!(
         line("cursor"),
         "-p --force --trust --sandbox disabled --output-format stream-json --model m -- fix -x"
@@ -136,13 +138,98 @@ fn command_lines_are_those_of_the_programs() {
 }
 
 #[test]
-fn a_prompt_too_long_for_an_argument_goes_through_standard_input() {
-    let prompt = "x".repeat(200 * 1024);
+fn a_prompt_that_is_no_argument_goes_through_standard_input() {
+    for prompt in ["x".repeat(200 * 1024), "a\0b".to_owned()] {
+        through_standard_input(&prompt);
+    }
+    let invocation = by_kind("opencode").invocation(&call("a \"b\""));
+    assert_eq!(invocation.input.as_deref(), Some("a \"b\""), "it alters arguments");
+}
+
+fn through_standard_input(prompt: &str) {
     for kind in ["claude-code", "codex", "gemini", "opencode", "cursor", "our-own"] {
-        let invocation = by_kind(kind).invocation(&call(&prompt));
+        let invocation = by_kind(kind).invocation(&call(prompt));
         assert_eq!(invocation.input.as_ref().map(String::len), Some(prompt.len()), "{kind}");
         assert!(invocation.arguments.iter().all(|argument| argument.len() < 1000), "{kind}");
     }
+}
+
+fn wish(variables: &BTreeMap<String, String>) -> Wish<'_> {
+    Wish {
+        home: Path::new("/home/agent"),
+        variables,
+        instructions: None,
+        servers: &[],
+        model: None,
+        effort: None,
+    }
+}
+
+fn home_of(kind: &str, wish: &Wish<'_>) -> BTreeMap<&'static str, String> {
+    by_kind(kind).home(wish).into_iter().map(|file| (file.path, file.content)).collect()
+}
+
+#[test]
+fn credentials_reach_each_program_where_it_looks() {
+    let with = |name: &str, value: &str| BTreeMap::from([(name.to_owned(), value.to_owned())]);
+    let login = with("CODEX_AUTH_JSON", "{\"tokens\":\n {}}\n");
+    assert_eq!(home_of("codex", &wish(&login))[".codex/auth.json"], "{\"tokens\": {}}");
+
+    let token = with("CLAUDE_CODE_OAUTH_TOKEN", "sk-ant-oat01-x");
+    assert!(home_of("claude-code", &wish(&token)).is_empty());
+    assert!(by_kind("claude-code").variables(&wish(&token)).is_empty());
+    let file = with("CLAUDE_CODE_OAUTH_TOKEN", "{\"claudeAiOauth\":{}}");
+    assert_eq!(home_of("claude-code", &wish(&file))[".claude/.credentials.json"], "{\"claudeAiOauth\":{}}");
+    assert_eq!(by_kind("claude-code").variables(&wish(&file))["CLAUDE_CODE_OAUTH_TOKEN"], None);
+
+    let key = with("OPENCODE_API_KEY", "k");
+    for (model, variable) in [
+        (None, Some("ANTHROPIC_API_KEY")),
+        (Some("anthropic/claude-sonnet-4-5"), Some("ANTHROPIC_API_KEY")),
+        (Some("google/gemini-2.5-pro"), Some("GEMINI_API_KEY")),
+        (Some("openai/gpt-5"), Some("OPENAI_API_KEY")),
+        (Some("deep-seek/x/y"), Some("DEEP_SEEK_API_KEY")),
+        (Some("opencode/big"), None),
+    ] {
+        let found = by_kind("opencode").variables(&Wish { model, ..wish(&key) });
+        let expected = variable.map(|name| (name.to_owned(), Some("k".to_owned())));
+        assert_eq!(found, expected.into_iter().collect(), "{model:?}");
+    }
+    let both = BTreeMap::from([
+        ("OPENCODE_API_KEY".to_owned(), "k".to_owned()),
+        ("ANTHROPIC_API_KEY".to_owned(), "own".to_owned()),
+    ]);
+    assert!(by_kind("opencode").variables(&wish(&both)).is_empty(), "what the user says wins");
+}
+
+#[test]
+fn settings_follow_from_variables_model_and_effort() {
+    let variables = BTreeMap::from([
+        ("OPENAI_BASE_URL".to_owned(), "http://h/v1".to_owned()),
+        ("GEMINI_API_KEY".to_owned(), "k".to_owned()),
+    ]);
+    let settings = home_of("codex", &wish(&variables));
+    assert_eq!(settings[".codex/config.toml"], "openai_base_url = \"http://h/v1\"\n");
+    for (model, effort, expected) in [
+        (Some("gemini-2.5-pro"), Some("high"), json!({"thinkingBudget": 24_576})),
+        (Some("gemini-3-pro"), Some("low"), json!({"thinkingLevel": "LOW"})),
+        (Some("gemini-3-pro"), Some("extreme"), Value::Null),
+        (Some("gemini-2.0-flash"), Some("high"), Value::Null),
+        (None, Some("high"), Value::Null),
+        (Some("gemini-2.5-pro"), None, Value::Null),
+    ] {
+        let wish = Wish { model, effort, instructions: Some("Be kind."), ..wish(&variables) };
+        let home = home_of("gemini", &wish);
+        let settings: Value = serde_json::from_str(&home[".gemini/settings.json"]).unwrap();
+        let config = &settings["modelConfigs"]["overrides"][0]["modelConfig"]["generateContentConfig"];
+        assert_eq!(config["thinkingConfig"], expected, "{model:?} {effort:?}");
+        assert_eq!(settings["security"]["auth"]["selectedType"], "gemini-api-key");
+        // Where there is no setting for it, the instructions say it.
+        let is_said = home[".gemini/GEMINI.md"].contains("reasoning effort");
+        assert_eq!(is_said, effort.is_some() && expected.is_null(), "{model:?} {effort:?}");
+    }
+    let cursor = home_of("cursor", &Wish { effort: Some("high"), ..wish(&variables) });
+    assert_eq!(cursor[".cursor/AGENTS.md"], "Work with high reasoning effort.");
 }
 
 #[test]
@@ -156,7 +243,12 @@ fn servers_are_told_in_the_form_of_each_agent() {
         headers: BTreeMap::new(),
         env: BTreeMap::from([("KEY".to_owned(), "v\n".to_owned())]),
     };
-    let file = |kind: &str| by_kind(kind).servers(std::slice::from_ref(&server)).unwrap().content;
+    let variables = BTreeMap::new();
+    let wish = Wish { servers: std::slice::from_ref(&server), ..wish(&variables) };
+    let file = |kind: &str| {
+        let files = by_kind(kind).home(&wish).into_iter();
+        files.map(|file| file.content).find(|content| content.contains("npx")).unwrap()
+    };
     for kind in ["claude-code", "gemini", "cursor"] {
         let told: Value = serde_json::from_str(&file(kind)).unwrap();
         assert_eq!(told["mcpServers"]["git hub"]["command"], "npx", "{kind}");
@@ -168,7 +260,9 @@ fn servers_are_told_in_the_form_of_each_agent() {
         file("codex"),
         "[mcp_servers.\"git hub\"]\ncommand = \"npx\"\nargs = [\"a\\\"b\"]\n[mcp_servers.\"git hub\".env]\n\"KEY\" = \"v\\n\"\n"
     );
-    assert!(by_kind("shell").servers(&[server]).is_none());
+    assert!(by_kind("shell").home(&wish).is_empty());
+    let told = by_kind("our-own").variables(&wish)["KELOS_MCP_SERVERS"].clone().unwrap();
+    assert_eq!(serde_json::from_str::<Value>(&told).unwrap()["mcpServers"]["git hub"]["command"], "npx");
 }
 
 #[test]
@@ -176,6 +270,7 @@ fn a_program_that_is_not_here_is_missing_before_anything_is_spent() {
     let agent = |kind: &str, program: Option<&str>| Agent {
         kind: kind.to_owned(),
         program: program.map(PathBuf::from),
+        image: None,
         prompt: String::new(),
         model: None,
         effort: None,
@@ -201,4 +296,82 @@ fn a_transcript_of_the_real_claude_code_is_read_and_every_cut_of_it_is_incomplet
         let Some(cut) = CLAUDE_CODE.get(..end) else { continue };
         assert_eq!(read("claude-code", cut).completion, Completion::Absent, "cut at {end}");
     }
+}
+
+/// Returns what is read from what a real program printed in a scenario; the folder of a program carries its version.
+fn recorded(kind: &str, folder: &str, scenario: &str) -> (Report, String) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/testdata/agents")
+        .join(folder)
+        .join(format!("{scenario}.jsonl"));
+    let text = std::fs::read_to_string(&path).unwrap_or_else(|fault| panic!("{}: {fault}", path.display()));
+    (read(kind, &text), text)
+}
+
+#[test]
+fn transcripts_of_the_real_programs_are_read_and_what_was_not_finished_is_not_complete() {
+    for (kind, folder, has_cost) in [
+        ("claude-code", "claude-code-2.1.332", true),
+        ("codex", "codex-0.171.0", false),
+        ("gemini", "gemini-0.61.0", false),
+        ("opencode", "opencode-1.18.33", true),
+    ] {
+        let (report, text) = recorded(kind, folder, "works");
+        assert_eq!(report.completion, Completion::Complete, "{kind}");
+        assert_eq!((report.usage.input_tokens, report.usage.output_tokens), (Some(20), Some(10)), "{kind}");
+        assert_eq!(report.usage.cost_usd.is_some(), has_cost, "{kind}");
+        assert_eq!(report.answer.as_deref(), Some("all done"), "{kind}");
+        // Cut off anywhere before the last line, it is not complete.
+        let last_line = text.trim_end().rfind('\n').unwrap();
+        for end in (0..last_line).chain(last_line + 1..text.trim_end().len()).step_by(97) {
+            let Some(cut) = text.get(..end) else { continue };
+            assert_ne!(read(kind, cut).completion, Completion::Complete, "{kind} cut at {end}");
+        }
+    }
+    for (kind, folder, scenario, words) in [
+        ("claude-code", "claude-code-2.1.332", "limit", "max_output_tokens"),
+        ("claude-code", "claude-code-2.1.332", "refuse", "refusal"),
+        ("claude-code", "claude-code-2.1.332", "cut", "api_error"),
+        ("claude-code", "claude-code-2.1.332", "fail-401", "HTTP status 401"),
+        ("claude-code", "claude-code-2.1.332", "fail-429", "HTTP status 429"),
+        ("claude-code", "claude-code-2.1.332", "fail-529", "HTTP status 529"),
+        ("codex", "codex-0.171.0", "limit", "max_output_tokens"),
+        ("codex", "codex-0.171.0", "refuse", "content_filter"),
+        ("codex", "codex-0.171.0", "cut", "the stream was cut off"),
+        ("codex", "codex-0.171.0", "fail-401", "HTTP status 401"),
+        ("codex", "codex-0.171.0", "fail-429", "HTTP status 429"),
+        ("gemini", "gemini-0.61.0", "cut", "status error"),
+        ("gemini", "gemini-0.61.0", "fail-401", "HTTP status 401"),
+        ("opencode", "opencode-1.18.33", "limit", "finish reason length"),
+        ("opencode", "opencode-1.18.33", "refuse", "ContentFilterError"),
+        ("opencode", "opencode-1.18.33", "fail-401", "HTTP status 401"),
+    ] {
+        let (report, _) = recorded(kind, folder, scenario);
+        let Completion::Incomplete(reason) = report.completion else {
+            panic!("{kind} {scenario}: {:?}", report.completion)
+        };
+        assert!(reason.contains(words), "{kind} {scenario}: {reason}");
+    }
+}
+
+/// Records of the telemetry of Gemini CLI 0.61.0, without the parts that are not looked at.
+const TELEMETRY: &str = include_str!("../../../tests/testdata/agents/gemini-0.61.0-telemetry.txt");
+
+#[test]
+fn why_the_last_answer_of_gemini_ended_stands_in_its_telemetry() {
+    let (_, printed) = recorded("gemini", "gemini-0.61.0", "limit");
+    assert_eq!(read("gemini", &printed).completion, Completion::Complete, "what it prints does not say it");
+    let with = |telemetry: &str| {
+        let mut reader = by_kind("gemini").reader();
+        telemetry.lines().for_each(|line| reader.aside(line));
+        printed.lines().for_each(|line| reader.line(line));
+        reader.report().completion
+    };
+    let stopped =
+        |reason: &str| Completion::Incomplete(format!("the agent stopped early (finish reason {reason})"));
+    assert_eq!(with(TELEMETRY), stopped("length"));
+    assert_eq!(with(&TELEMETRY.replace("length", "content_filter")), stopped("content_filter"));
+    assert_eq!(with(&TELEMETRY.replace("length", "stop")), Completion::Complete);
+    // A sub-agent, or the program itself, asked the model last.
+    assert_eq!(with(&TELEMETRY.replace("main", "subagent")), Completion::Complete);
 }

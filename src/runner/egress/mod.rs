@@ -8,8 +8,9 @@
 mod request;
 pub mod rules;
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -26,7 +27,7 @@ const MOST_CONNECTIONS: usize = 512;
 const REQUEST_PATIENCE: Duration = Duration::from_secs(30);
 /// How long one address may take to answer.
 const CONNECT_PATIENCE: Duration = Duration::from_secs(20);
-/// Refusals that are told in the log; the client is told each.
+/// Refusals that are told in the log, each once; the client is told each time.
 const MOST_TOLD: usize = 50;
 
 /// A way out of a run's own network.
@@ -42,13 +43,15 @@ pub(super) enum Exit {
 ///
 /// `tell` gets a line for the log about what is refused; a text of the agent in it is quoted.
 pub(super) async fn serve(exits: Vec<Exit>, rules: &Rules, tell: impl Fn(&str)) {
-    let told = AtomicUsize::new(0);
+    let told = Mutex::new(BTreeSet::new());
     let tell = |line: &str| {
-        let before = told.fetch_add(1, Ordering::Relaxed);
-        if before < MOST_TOLD {
+        let mut told = told.lock().unwrap_or_else(PoisonError::into_inner);
+        // Programs try again and again.
+        if told.len() < MOST_TOLD && told.insert(line.to_owned()) {
             tell(line);
-        } else if before == MOST_TOLD {
-            tell("more refused connections are not told");
+            if told.len() == MOST_TOLD {
+                tell("more refused connections are not told");
+            }
         }
     };
     let all = exits.into_iter().map(|exit| serve_one(exit, rules, &tell));
@@ -190,9 +193,15 @@ async fn open(host: &Host, port: u16, rules: &Rules) -> Result<TcpStream, Closed
 }
 
 // Whoever connects to an address of this machine reaches what listens on all of its addresses, without leaving it. An
-// address is ours when we can take a port of it.
+// address is ours when we can take a port of it, unless this host lets anybody take ports of any address, as one does that
+// no host has.
 fn is_own(address: IpAddr) -> bool {
-    std::net::UdpSocket::bind((address, 0)).is_ok()
+    let can_be_taken = |address: IpAddr| std::net::UdpSocket::bind((address, 0)).is_ok();
+    let of_nobody = match address {
+        IpAddr::V4(_) => IpAddr::from([192, 0, 2, 1]),
+        IpAddr::V6(_) => IpAddr::from([0x2001, 0xdb8, 0, 0, 0, 0, 0, 1]),
+    };
+    can_be_taken(address) && !can_be_taken(of_nobody)
 }
 
 async fn answer(client: &mut TcpStream, status: &str, text: &str) {

@@ -4,8 +4,10 @@
 //! up by itself is masked ([`mask`]), and the answers must then be equal byte for byte, but for the differences that
 //! are meant ([`difference`]). [`random`] does the same with sequences that nobody wrote down.
 
+mod authentication;
 mod cases;
 mod difference;
+mod expired;
 mod mask;
 mod our_kinds;
 pub(crate) mod peer;
@@ -136,9 +138,11 @@ async fn first_difference(seed: u64, real: &Peer, ours: &Peer) -> Option<String>
 
 /// Returns our server over an empty store in memory, and the task that does what controllers do in a cluster.
 fn embedded_server(resources: Vec<Resource>) -> (Peer, JoinSet<()>) {
-    let store = Store::memory().expect("memory suffices");
-    let server =
-        ApiServer::new(store, resources, Options { clock: clock::system(), version: "1.0.0".to_owned() });
+    embedded_server_over(Store::memory().expect("memory suffices"), resources)
+}
+
+fn embedded_server_over(store: Store, resources: Vec<Resource>) -> (Peer, JoinSet<()>) {
+    let server = ApiServer::new(store, resources, Options::new(clock::system(), "1.0.0"));
     let peer = Peer::Embedded(in_process(server.router(), "unknown"));
     let mut housekeeping = JoinSet::new();
     housekeeping.spawn(async move { server.keep_house().await });

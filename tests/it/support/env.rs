@@ -30,6 +30,8 @@ pub(crate) struct TestEnv {
     root: PathBuf,
     daemon: Option<Child>,
     starts: usize,
+    // Found before the programs of the machine.
+    programs: Option<PathBuf>,
     variables: Vec<(String, String)>,
 }
 
@@ -39,7 +41,7 @@ impl TestEnv {
         let folder = tempfile::Builder::new().prefix("kelos-it").tempdir().unwrap();
         let root = folder.path().canonicalize().unwrap();
         std::fs::create_dir(root.join("home")).unwrap();
-        Self { folder, root, daemon: None, starts: 0, variables: Vec::new() }
+        Self { folder, root, daemon: None, starts: 0, programs: None, variables: Vec::new() }
     }
 
     /// Gives the user one more variable, for what is started from now on.
@@ -78,6 +80,18 @@ impl TestEnv {
         let path = self.path(name);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(path, contents).unwrap();
+    }
+
+    /// Has programs looked up in the folder `name` before all others.
+    pub(crate) fn look_first_in(&mut self, name: &str) {
+        self.programs = Some(self.path(name));
+    }
+
+    /// Writes a script that can be run.
+    pub(crate) fn write_program(&self, name: &str, script: &str) {
+        use std::os::unix::fs::PermissionsExt as _;
+        self.write(name, script);
+        std::fs::set_permissions(self.path(name), std::fs::Permissions::from_mode(0o755)).unwrap();
     }
 
     /// Starts `kelos up` with more arguments, and waits until it says that it is ready.
@@ -228,7 +242,7 @@ impl TestEnv {
     pub(crate) fn in_environment(&self, mut command: Command) -> Command {
         command
             .current_dir(&self.root)
-            .env("PATH", SEARCH_PATH)
+            .env("PATH", self.search_path())
             .env("HOME", self.path("home"))
             .env("LC_ALL", "C")
             .env("COLUMNS", "100")
@@ -244,6 +258,11 @@ impl TestEnv {
         }
         command.envs(self.variables.iter().map(|(name, value)| (name, value)));
         command
+    }
+
+    fn search_path(&self) -> String {
+        let first = self.programs.iter().map(|folder| format!("{}:", folder.display()));
+        first.chain([SEARCH_PATH.to_owned()]).collect()
     }
 
     /// Runs a command to its end.

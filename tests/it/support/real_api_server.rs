@@ -92,11 +92,16 @@ fn found(programs: &[&str]) -> Option<PathBuf> {
 impl RealApiServer {
     /// Starts the servers from `assets` and returns once they are ready.
     pub(crate) async fn start(assets: &Path) -> Self {
+        Self::start_with(assets, &[]).await
+    }
+
+    /// Does the same with further arguments for kube-apiserver.
+    pub(crate) async fn start_with(assets: &Path, arguments: &[&str]) -> Self {
         let folder = tempfile::Builder::new().prefix("kelos-oracle").tempdir().expect("a temporary folder");
         let ports = free_ports();
         let certificate = write_credentials(folder.path(), ports.api_server);
         let mut processes = vec![etcd(assets, folder.path(), &ports)];
-        processes.push(api_server(assets, folder.path(), &ports));
+        processes.push(api_server(assets, folder.path(), &ports, arguments));
         let endpoint = Endpoint { port: ports.api_server, token: ADMIN_TOKEN, certificate };
         let peer = crate::conformance::peer::Peer::real(&endpoint);
         let started = Instant::now();
@@ -131,6 +136,9 @@ fn free_ports() -> Ports {
     Ports { etcd: port(0), etcd_peer: port(1), api_server: port(2) }
 }
 
+/// Whom the real server lets in without a token: as ours, those who ask for its health.
+const AUTHENTICATION: &str = "apiVersion: apiserver.config.k8s.io/v1\nkind: AuthenticationConfiguration\nanonymous:\n  enabled: true\n  conditions: [{path: /healthz}, {path: /livez}, {path: /readyz}]\n";
+
 /// Writes the certificate, the keys, the token list and the kubeconfig. Returns the certificate.
 fn write_credentials(folder: &Path, port: u16) -> Vec<u8> {
     let write =
@@ -145,6 +153,7 @@ fn write_credentials(folder: &Path, port: u16) -> Vec<u8> {
     write("accounts.key", &account_key.serialize_pem());
     write("accounts.pub", &account_key.public_key_pem());
     write("tokens.csv", &format!("{ADMIN_TOKEN},admin,admin,\"system:masters\"\n"));
+    write("authentication.yaml", AUTHENTICATION);
     let authority = folder.join("tls.crt");
     write(
         "kubeconfig",
@@ -178,28 +187,26 @@ fn etcd(assets: &Path, folder: &Path, ports: &Ports) -> Process {
     )
 }
 
-fn api_server(assets: &Path, folder: &Path, ports: &Ports) -> Process {
+fn api_server(assets: &Path, folder: &Path, ports: &Ports, more: &[&str]) -> Process {
     let file = |name: &str| folder.join(name).display().to_string();
-    Process::start(
-        assets,
-        folder,
-        "kube-apiserver",
-        &[
-            format!("--etcd-servers=http://127.0.0.1:{}", ports.etcd),
-            "--bind-address=127.0.0.1".to_owned(),
-            format!("--secure-port={}", ports.api_server),
-            format!("--tls-cert-file={}", file("tls.crt")),
-            format!("--tls-private-key-file={}", file("tls.key")),
-            format!("--cert-dir={}", file("certificates")),
-            "--service-account-issuer=https://kubernetes.default.svc".to_owned(),
-            format!("--service-account-key-file={}", file("accounts.pub")),
-            format!("--service-account-signing-key-file={}", file("accounts.key")),
-            format!("--token-auth-file={}", file("tokens.csv")),
-            "--authorization-mode=RBAC".to_owned(),
-            "--service-cluster-ip-range=10.0.0.0/24".to_owned(),
-            "--endpoint-reconciler-type=none".to_owned(),
-        ],
-    )
+    let mut arguments = vec![
+        format!("--etcd-servers=http://127.0.0.1:{}", ports.etcd),
+        "--bind-address=127.0.0.1".to_owned(),
+        format!("--secure-port={}", ports.api_server),
+        format!("--tls-cert-file={}", file("tls.crt")),
+        format!("--tls-private-key-file={}", file("tls.key")),
+        format!("--cert-dir={}", file("certificates")),
+        "--service-account-issuer=https://kubernetes.default.svc".to_owned(),
+        format!("--service-account-key-file={}", file("accounts.pub")),
+        format!("--service-account-signing-key-file={}", file("accounts.key")),
+        format!("--token-auth-file={}", file("tokens.csv")),
+        "--authorization-mode=RBAC".to_owned(),
+        "--service-cluster-ip-range=10.0.0.0/24".to_owned(),
+        "--endpoint-reconciler-type=none".to_owned(),
+        format!("--authentication-config={}", file("authentication.yaml")),
+    ];
+    arguments.extend(more.iter().map(|argument| (*argument).to_owned()));
+    Process::start(assets, folder, "kube-apiserver", &arguments)
 }
 
 fn controller_manager(assets: &Path, folder: &Path) -> Process {

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use crate::tidy::source::{Source, library, paths, text};
 
 /// Crates, and the files or folders of `src` that alone name them.
-const HOMES: [(&str, &[&str]); 28] = [
+const HOMES: [(&str, &[&str]); 29] = [
     ("anyhow", &["cli", "controllers", "daemon"]),
     ("axum", &["apiserver", "daemon"]),
     ("chrono", &["lang/cron"]),
@@ -21,6 +21,7 @@ const HOMES: [(&str, &[&str]); 28] = [
     ("hyper_util", &["apiserver"]),
     ("jsonschema", &["validate"]),
     ("landlock", &["runner"]),
+    ("prometheus_client", &["metrics"]),
     ("rcgen", &["apiserver"]),
     ("regex", &["apiserver", "validate"]),
     ("reqwest", &["forge", "git/repository"]),

@@ -15,6 +15,7 @@ fn generated_files_are_up_to_date() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut files = kelos::api::schema::generated();
     files.push(kelos::validate::finding::reference());
+    files.push(kelos::metrics::reference());
     files.extend(kelos::cli::reference::generated());
     let update = std::env::var_os("UPDATE_GENERATED").is_some();
     let mut stale = Vec::new();

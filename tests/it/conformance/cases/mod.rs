@@ -48,7 +48,7 @@ pub(crate) fn all() -> Vec<Case> {
 }
 
 /// Returns a Gadget.
-fn gadget(name: &str, spec: Value) -> Value {
+pub(super) fn gadget(name: &str, spec: Value) -> Value {
     gadget_with(name, json!({}), spec)
 }
 
