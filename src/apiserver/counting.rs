@@ -1,7 +1,7 @@
 //! What is counted about a request: what it asks for, in words of ours.
 
 use axum::http::request::Parts;
-use axum::http::{Method, header};
+use axum::http::{HeaderValue, Method, header};
 
 use crate::apiserver::options::Query;
 use crate::apiserver::path::Target;
@@ -38,7 +38,7 @@ pub(crate) fn of_resource(verb: &'static str, resource: &Resource) -> RequestLab
 
 fn verb(parts: &Parts, has_name: bool, is_watch: bool) -> &'static str {
     let is_apply = || {
-        let content_type = parts.headers.get(header::CONTENT_TYPE).map(|value| value.as_bytes());
+        let content_type = parts.headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes);
         content_type.is_some_and(|value| value.starts_with(b"application/apply-patch"))
     };
     match (&parts.method, has_name) {

@@ -223,7 +223,11 @@ impl Connection {
         tokio::pin!(connection);
         let ended = tokio::select! {
             ended = connection.as_mut() => ended,
-            () = stranger => return,
+            () = stranger => {
+                // An answer that is on its way gets there.
+                connection.as_mut().graceful_shutdown();
+                tokio::time::timeout(PATIENCE, connection.as_mut()).await.unwrap_or(Ok(()))
+            }
             () = self.stopping.cancelled() => {
                 connection.as_mut().graceful_shutdown();
                 connection.await

@@ -24,6 +24,10 @@ pub const AGENT_VARIABLES: &[(&str, &str)] = &[
     ("KELOS_UPSTREAM_REPO", "upstream repository as `owner/repo`, for work in a fork"),
     ("KELOS_AGENTS_MD", "instructions of the AgentConfigs"),
     ("KELOS_PLUGIN_DIR", "folder with the plugins of the AgentConfigs"),
+    (
+        "KELOS_MCP_SERVERS",
+        "servers of the Model Context Protocol as JSON, for a program that stands for an image; others read a file",
+    ),
     ("KELOS_GITHUB_TOKEN_FILE", "file with the token of the Workspace"),
     (
         "HTTP_PROXY, HTTPS_PROXY, NO_PROXY",

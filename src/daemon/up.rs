@@ -1,6 +1,7 @@
 //! Starts the whole on one machine and keeps it until it is told to end.
 
 use std::future::Future;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::api::config_repository::{ConfigRepository, ConfigRepositorySpec, GitReference, ReportSpec};
 use crate::api::kind::Kind;
-use crate::apiserver::{self, Credentials};
+use crate::apiserver::{self, ApiServer, Credentials};
 use crate::clock::{self, SharedClock};
 use crate::controllers::config_repository as config_repositories;
 use crate::controllers::context::Context;
@@ -45,7 +46,7 @@ pub struct Ready {
     /// The kubeconfig for this control plane.
     pub kubeconfig: std::path::PathBuf,
     /// Where the API listens.
-    pub address: std::net::SocketAddr,
+    pub address: SocketAddr,
 }
 
 /// Runs until `stop` resolves; calls `ready` once everything serves and the kubeconfig is written.
@@ -68,7 +69,7 @@ pub async fn up(
     leftovers::remove(&data.repositories()).context("cannot clear the copies of repositories")?;
     // An agent of a run without a sandbox of files is the same user as we are.
     process::close_to_others().context("cannot close the daemon to other processes")?;
-    let RunConfig { mut sandbox, host_network, limits, disk_floor, keep } = config.runs.clone();
+    let RunConfig { disk_floor, keep, .. } = config.runs;
     let local = Local::with_room(data.root(), config.program.clone(), config.slots, disk_floor, keep)?;
     let executor: Arc<dyn Executor> = Arc::new(local.clone());
     let server =
@@ -84,25 +85,7 @@ pub async fn up(
     let shutdown = supervisor.shutdown_signal();
     let in_process = apiserver::in_process(server.router(), concat!("kelos/", env!("CARGO_PKG_VERSION")));
     let client = kube::Client::new(in_process.clone(), DEFAULT);
-    {
-        let (router, shutdown) = (observability::serve(server.router(), metrics.clone()), shutdown.clone());
-        let requests = metrics.requests.clone();
-        supervisor.start("api", async move {
-            let served =
-                apiserver::serve(listener, router, &credentials, requests, shutdown.cancelled_owned()).await;
-            served.context("the API cannot listen")
-        });
-    }
-    {
-        let (server, shutdown) = (server.clone(), shutdown.clone());
-        supervisor.start("housekeeping", async move {
-            tokio::select! {
-                () = server.keep_house() => {}
-                () = shutdown.cancelled() => {}
-            }
-            Ok(())
-        });
-    }
+    start_server(&mut supervisor, &server, listener, credentials, &metrics);
     supervisor.start("cleaning of runs", clean_runs(local, Arc::clone(&clock), shutdown.clone()));
     if let Some(repository) = &config.repository {
         make_repository(&client, repository).await?;
@@ -121,17 +104,7 @@ pub async fn up(
         });
     }
     let context = Context::new(client, clock, metrics);
-    sandbox.closed_ports.push(address.port());
-    let machine = Machine {
-        search_path: config.search_path.clone(),
-        mirrors: data.mirrors(),
-        git_environment: config.git_environment.clone(),
-        install_environment: config.install_environment.clone(),
-        private: [Some(data.root().to_path_buf()), config.user_home.clone()].into_iter().flatten().collect(),
-        agents: config.agents.clone(),
-        bounds: Bounds { sandbox, host_network, limits },
-    };
-    let settings = task::Settings { executor, machine };
+    let settings = task::Settings { executor, machine: machine(&config, &data, address) };
     supervisor.start("tasks", task::run(context.clone(), settings, shutdown.clone()));
     supervisor.start("task spawners", task_spawner::run(context.clone(), shutdown.clone()));
     let wanted = Arc::new(WantedRuns::default());
@@ -172,6 +145,47 @@ pub async fn up(
         home::withdraw(folder, &data.kubeconfig());
     }
     result
+}
+
+/// Starts what serves the API on its address and keeps it in order.
+fn start_server(
+    supervisor: &mut Supervisor,
+    server: &ApiServer,
+    listener: TcpListener,
+    credentials: Credentials,
+    metrics: &Metrics,
+) {
+    let shutdown = supervisor.shutdown_signal();
+    let router = observability::serve(server.router(), metrics.clone());
+    let requests = metrics.requests.clone();
+    supervisor.start("api", async move {
+        let served =
+            apiserver::serve(listener, router, &credentials, requests, shutdown.cancelled_owned()).await;
+        served.context("the API cannot listen")
+    });
+    let (server, shutdown) = (server.clone(), supervisor.shutdown_signal());
+    supervisor.start("housekeeping", async move {
+        tokio::select! {
+            () = server.keep_house() => {}
+            () = shutdown.cancelled() => {}
+        }
+        Ok(())
+    });
+}
+
+/// Returns what is the same for all runs. Our own API, at `address`, is closed to them.
+fn machine(config: &Config, data: &DataDir, address: SocketAddr) -> Machine {
+    let RunConfig { mut sandbox, host_network, limits, disk_floor: _, keep: _ } = config.runs.clone();
+    sandbox.closed_ports.push(address.port());
+    Machine {
+        search_path: config.search_path.clone(),
+        mirrors: data.mirrors(),
+        git_environment: config.git_environment.clone(),
+        install_environment: config.install_environment.clone(),
+        private: [Some(data.root().to_path_buf()), config.user_home.clone()].into_iter().flatten().collect(),
+        agents: config.agents.clone(),
+        bounds: Bounds { sandbox, host_network, limits },
+    }
 }
 
 /// Removes what is too old of runs, again and again until `shutdown`.

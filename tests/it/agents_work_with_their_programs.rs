@@ -98,7 +98,8 @@ const GEMINI: Trade = Trade {
     failures: &[
         ("limit", "IncompleteResult", "finish reason length"),
         ("refuse", "IncompleteResult", "finish reason content_filter"),
-        ("cut", "AgentFailed", "status error"),
+        // After the result of a command it takes an answer that was cut off for a whole one, and says so nowhere.
+        ("cut-first", "IncompleteResult", "status error"),
         ("fail-401", "AgentFailed", "HTTP status 401"),
     ],
     variables: |url| vec![("GOOGLE_GEMINI_BASE_URL", url.to_owned())],
@@ -151,15 +152,16 @@ const WORK: &str = "for file in /proc/[0-9]*/cmdline; do tr '\\0' ' ' <$file; ec
 
 /// Does what the prompt asks for: it names a scenario.
 fn script(asked: &Asked) -> Turn {
-    let scenario = ["works", "exact", "limit", "refuse", "cut", "fail-401", "fail-429", "fail-529"]
-        .into_iter()
-        .find(|scenario| asked.tells(&format!("scenario {scenario} ")));
+    let scenario =
+        ["works", "exact", "limit", "refuse", "cut", "cut-first", "fail-401", "fail-429", "fail-529"]
+            .into_iter()
+            .find(|scenario| asked.tells(&format!("scenario {scenario} ")));
     match (scenario, asked.results) {
         (Some("works"), 0) => Turn::Run(WORK.to_owned()),
         (Some("limit" | "refuse" | "cut"), 0) => Turn::Run("true".to_owned()),
         (Some("limit"), _) => Turn::ReachLimit,
         (Some("refuse"), _) => Turn::Refuse,
-        (Some("cut"), _) => Turn::CutOff,
+        (Some("cut" | "cut-first"), _) => Turn::CutOff,
         (Some(scenario), _) => match scenario.strip_prefix("fail-") {
             Some(status) => Turn::Fail(status.parse().unwrap()),
             None => Turn::Say("all done"),

@@ -145,6 +145,27 @@ async fn a_start_that_fails_is_tried_again_and_costs_nothing() {
 }
 
 #[tokio::test]
+async fn what_is_lost_between_acceptance_and_start_is_waited_for() {
+    let mut cluster = Cluster::new(1).await;
+    cluster.create_task("build", json!({})).await;
+    cluster.succeed("build", &[]).await;
+    cluster.runs.break_starts(true);
+    cluster.create_task("deploy", json!({"dependsOn": ["build"]})).await;
+    cluster.phase("deploy", TaskPhase::Pending).await;
+    cluster.delete_task("build").await;
+    cluster.gone("build").await;
+    cluster.kill().await;
+    cluster.start();
+    cluster.waits("deploy", "WaitingForDependency").await;
+    cluster.runs.break_starts(false);
+    // It gave its slot back.
+    cluster.create_task("build", json!({})).await;
+    cluster.succeed("build", &[]).await;
+    cluster.phase("deploy", TaskPhase::Running).await;
+    assert_eq!(cluster.runs.started(), ["build", "build", "deploy"]);
+}
+
+#[tokio::test]
 async fn a_task_can_be_deleted_wherever_it_is() {
     let cluster = Cluster::new(2).await;
     cluster.create_task("running", json!({})).await;

@@ -169,8 +169,10 @@ impl Shape {
                 }
                 let mut decoded = Map::new();
                 for field in *fields {
-                    let value = map.get(field.name).unwrap_or(&Value::Null);
-                    let value = field.shape.decode(value, &join(path, field.name), unknown)?;
+                    let value = match map.get(field.name) {
+                        None | Some(Value::Null) => Value::Null,
+                        Some(value) => field.shape.decode(value, &join(path, field.name), unknown)?,
+                    };
                     let is_struct = matches!(field.shape, Self::Struct(_));
                     let value = if field.kept && is_struct { field.shape.or_zero(value) } else { value };
                     if (field.kept && is_struct) || !is_empty(&value, field.pointer) {

@@ -78,9 +78,11 @@ impl Structural {
     /// are let pass, except in items of lists without keys, which are the same only all together.
     pub fn validate(&self, object: &Value, old: Option<&Value>) -> Vec<FieldError> {
         let mut errors = validate::check(object, old, self.root(), "");
-        errors.extend(embedded::type_errors(object, self.root(), ""));
+        if self.embeds() {
+            errors.extend(embedded::type_errors(object, self.root(), ""));
+        }
         // Lists that were wrong before may stay wrong.
-        if old.is_none_or(|old| lists::duplicates(old, self.root(), "").is_empty()) {
+        if self.identifies() && old.is_none_or(|old| lists::duplicates(old, self.root(), "").is_empty()) {
             errors.extend(lists::duplicates(object, self.root(), ""));
         }
         errors
@@ -97,7 +99,7 @@ impl Structural {
         let old = old.and_then(|old| old.get("status"));
         let mut errors = validate::check(status, old, schema, "");
         // Lists that were wrong before may stay wrong.
-        if old.is_none_or(|old| lists::duplicates(old, schema, "").is_empty()) {
+        if self.identifies() && old.is_none_or(|old| lists::duplicates(old, schema, "").is_empty()) {
             errors.extend(lists::duplicates(status, schema, ""));
         }
         for error in &mut errors {

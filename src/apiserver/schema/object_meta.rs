@@ -114,13 +114,15 @@ fn structure(
     }
     let mut coerced = Map::new();
     for field in fields {
-        let place = Place {
-            go_field: format!("{go_struct}.{go_path}{}", field.name),
-            path: format!("{path}.{}", field.name),
-        };
         let value = match given.get(field.name) {
             None | Some(Value::Null) => None,
-            Some(value) => place.read(value, *field, unknown)?,
+            Some(value) => {
+                let place = Place {
+                    go_field: format!("{go_struct}.{go_path}{}", field.name),
+                    path: format!("{path}.{}", field.name),
+                };
+                place.read(value, *field, unknown)?
+            }
         };
         match (value, field.always) {
             (Some(value), _) => drop(coerced.insert(field.name.to_owned(), value)),

@@ -10,8 +10,7 @@ const META_FIELDS: [&str; 3] = ["apiVersion", "kind", "metadata"];
 /// Takes unknown fields out of `object`; returns their paths, sorted.
 pub(super) fn prune_unknown(object: &mut Value, schema: &Node) -> Vec<String> {
     let mut pruning = Pruning { unknown: Vec::new() };
-    let root = Node { embedded_resource: true, ..schema.clone() };
-    pruning.value(object, Some(&root), "");
+    pruning.value(object, Some(schema), "");
     pruning.unknown.sort();
     pruning.unknown
 }
@@ -60,7 +59,8 @@ impl Pruning {
                         self.unknown.push(child(path, name));
                         return false;
                     };
-                    if schema.embedded_resource && is_meta {
+                    // The object itself is a resource, whatever its schema says.
+                    if (schema.embedded_resource || path.is_empty()) && is_meta {
                         return true;
                     }
                     if let Some(property) = schema.properties.get(name) {
@@ -73,9 +73,7 @@ impl Pruning {
                         }
                         Some(Additional::Any(_)) => self.value(field, None, &child(path, name)),
                         None => {
-                            if !is_meta || !path.is_empty() {
-                                self.unknown.push(child(path, name));
-                            }
+                            self.unknown.push(child(path, name));
                             return false;
                         }
                     }
@@ -97,7 +95,8 @@ impl Pruning {
         match value {
             Value::Object(fields) => {
                 for (name, field) in fields {
-                    if schema.embedded_resource && META_FIELDS.contains(&name.as_str()) {
+                    let is_resource = schema.embedded_resource || path.is_empty();
+                    if is_resource && META_FIELDS.contains(&name.as_str()) {
                         continue;
                     }
                     if let Some(property) = schema.properties.get(name) {

@@ -9,6 +9,10 @@ use serde_json::{Map, Number, Value};
 #[derive(Debug, Clone)]
 pub struct Structural {
     root: Node,
+    /// Whether a place holds a whole resource.
+    embeds: bool,
+    /// Whether a list tells its items apart.
+    identifies: bool,
 }
 
 /// Why a schema cannot be used.
@@ -107,7 +111,20 @@ pub(in crate::apiserver) struct Pattern {
 impl Structural {
     /// Parses the `openAPIV3Schema` of a custom resource definition.
     pub fn parse(schema: &Value) -> Result<Self, SchemaError> {
-        Ok(Self { root: parse_node(schema, "", 0)? })
+        let root = parse_node(schema, "", 0)?;
+        let embeds = root.any(&|node| node.embedded_resource);
+        let identifies = root.any(&|node| node.list_type != ListType::Atomic);
+        Ok(Self { root, embeds, identifies })
+    }
+
+    /// Whether any place holds a whole resource: most schemas have none, and need no look for them.
+    pub(in crate::apiserver) fn embeds(&self) -> bool {
+        self.embeds
+    }
+
+    /// Whether any list tells its items apart.
+    pub(in crate::apiserver) fn identifies(&self) -> bool {
+        self.identifies
     }
 
     pub(in crate::apiserver) fn root(&self) -> &Node {
@@ -116,6 +133,16 @@ impl Structural {
 }
 
 impl Node {
+    /// Whether something holds for this node or for one below it.
+    fn any(&self, holds: &impl Fn(&Self) -> bool) -> bool {
+        let additional = match &self.additional {
+            Some(Additional::Schema(schema)) => Some(&**schema),
+            Some(Additional::Any(_)) | None => None,
+        };
+        let below = self.properties.values().chain(additional).chain(self.items.as_deref());
+        holds(self) || below.into_iter().any(|node| node.any(holds))
+    }
+
     /// Returns the JSON types that a value may have; none allows all.
     pub(in crate::apiserver) fn type_names(&self) -> &[&str] {
         if self.int_or_string {

@@ -74,7 +74,7 @@ impl Controlled {
             return Ok(known);
         }
         self.wakes.look_for_nothing(&name_of(task));
-        if !ended && matches!(known.facts.run, RunState::Running { .. }) {
+        if !ended && matches!(known.facts.run, RunState::Running { .. }) && !self.wakes.is_admitted(uid) {
             let workspace = self.workspace(task).await?;
             self.wakes.adopt(candidate(task, workspace.as_ref()));
         }

@@ -112,6 +112,11 @@ impl Wakes {
         self.state().queue.ask(candidate)
     }
 
+    /// Returns whether the Task with this uid is admitted.
+    pub(super) fn is_admitted(&self, uid: &str) -> bool {
+        self.state().queue.is_admitted(uid)
+    }
+
     /// Counts a Task as admitted; see [`AdmissionQueue::adopt`].
     pub(super) fn adopt(&self, candidate: Candidate) {
         self.state().queue.adopt(candidate);

@@ -254,14 +254,6 @@ fn decide_live(facts: &TaskFacts) -> Step {
     if !facts.has_finalizer {
         return Step::AddFinalizer;
     }
-    if facts.phase == Some(TaskPhase::Pending) {
-        // What it needed was there when it was accepted; what is gone since makes it wait, not fail.
-        return match (&facts.refused, facts.missing.is_empty()) {
-            (_, false) => Step::Wait(Wait::Missing(facts.missing.clone())),
-            (Some(refusal), true) => Step::Fail(refusal.clone()),
-            (None, true) => Step::Start,
-        };
-    }
     match &facts.dependencies {
         Dependencies::Met => {}
         Dependencies::Failed(name) => {
@@ -285,6 +277,10 @@ fn decide_live(facts: &TaskFacts) -> Step {
     }
     if let Some(refusal) = &facts.refused {
         return Step::Fail(refusal.clone());
+    }
+    // What it needed was there when it was accepted; what is gone since makes it wait as above. Its turn it has.
+    if facts.phase == Some(TaskPhase::Pending) {
+        return Step::Start;
     }
     if let Some(holder) = &facts.branch_held_by {
         return Step::Wait(Wait::Branch(holder.clone()));

@@ -120,6 +120,20 @@ fn what_holds_a_task_back_is_named_in_order() {
 }
 
 #[test]
+fn what_an_accepted_task_lost_before_its_start_makes_it_wait() {
+    let mut facts = facts(Some(TaskPhase::Pending), RunState::Prepared);
+    facts.slot_free = false;
+    facts.branch_held_by = Some("other".to_owned());
+    assert_eq!(decide(&facts, now()), Step::Start, "its turn it has had");
+    facts.missing = vec![MissingObject::Secret("s".to_owned())];
+    assert!(matches!(decide(&facts, now()), Step::Wait(Wait::Missing(_))));
+    facts.dependencies = Dependencies::Missing("build".to_owned());
+    assert_eq!(decide(&facts, now()), Step::Wait(Wait::DependencyMissing("build".to_owned())));
+    facts.dependencies = Dependencies::Failed("build".to_owned());
+    assert!(matches!(decide(&facts, now()), Step::Fail(_)));
+}
+
+#[test]
 fn a_task_expires_only_after_its_record_is_stored() {
     let mut facts = facts(Some(TaskPhase::Succeeded), finished());
     facts.ttl_seconds = Some(60);

@@ -475,7 +475,7 @@ fn detail(message: &str) -> Option<String> {
         let digits: String = rest.trim_start().chars().take_while(char::is_ascii_digit).collect();
         digits.parse().ok().filter(|code| (100..600).contains(code))
     });
-    let cut_off = || message.contains("stream closed before").then(|| "the stream was cut off".to_owned());
+    let cut_off = || message.starts_with("stream disconnected").then(|| "the stream was cut off".to_owned());
     status.map(http_status).or_else(|| after("reason: ").map(word)).or_else(cut_off)
 }
 

@@ -340,7 +340,7 @@ fn transcripts_of_the_real_programs_are_read_and_what_was_not_finished_is_not_co
         ("codex", "codex-0.171.0", "cut", "the stream was cut off"),
         ("codex", "codex-0.171.0", "fail-401", "HTTP status 401"),
         ("codex", "codex-0.171.0", "fail-429", "HTTP status 429"),
-        ("gemini", "gemini-0.61.0", "cut", "status error"),
+        ("gemini", "gemini-0.61.0", "cut-first", "status error"),
         ("gemini", "gemini-0.61.0", "fail-401", "HTTP status 401"),
         ("opencode", "opencode-1.18.33", "limit", "finish reason length"),
         ("opencode", "opencode-1.18.33", "refuse", "ContentFilterError"),

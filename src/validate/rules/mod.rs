@@ -27,64 +27,80 @@ pub fn violations(kind: &str, new: &Value, old: Option<&Value>) -> Vec<Violation
     let mut violations = Vec::new();
     for rule in RULES.iter().filter(|rule| rule.kind.as_str() == kind && (old.is_some() || !rule.transition))
     {
-        for place in places(rule, new) {
-            let older = old.and_then(|old| old.pointer(&place.pointer));
-            if !(rule.holds)(place.value, older) {
+        visit(&rule.path, &Place::root(new, old), &mut |place| {
+            if !(rule.holds)(place.value, place.older) {
                 violations.push(place.violation(rule));
             }
-        }
+        });
     }
     violations
 }
 
-/// A value in an object, and how it is reached.
-#[derive(Debug)]
+/// A value in an object with the value that it replaces, and how it is reached. The way is spelled only for a rule that
+/// is broken: every write of every object goes through here.
 struct Place<'a> {
-    path: String,
-    pointer: String,
     value: &'a Value,
+    older: Option<&'a Value>,
+    before: Option<&'a Self>,
+    step: Step<'a>,
+}
+
+enum Step<'a> {
+    Root,
+    Field(&'a str),
+    Item(usize),
 }
 
 impl<'a> Place<'a> {
-    fn field(&self, name: &str) -> Option<Self> {
-        let value = self.value.get(name).filter(|value| !value.is_null())?;
-        let separator = if self.path.is_empty() { "" } else { "." };
-        Some(Self {
-            path: format!("{}{separator}{name}", self.path),
-            pointer: format!("{}/{name}", self.pointer),
-            value,
-        })
+    fn root(value: &'a Value, older: Option<&'a Value>) -> Self {
+        Self { value, older, before: None, step: Step::Root }
     }
 
-    fn items(self) -> Vec<Self> {
-        let item = |(index, value): (usize, &'a Value)| Self {
-            path: format!("{}[{index}]", self.path),
-            pointer: format!("{}/{index}", self.pointer),
-            value,
-        };
-        self.value.as_array().into_iter().flatten().enumerate().map(item).collect()
+    /// Returns the way to the value as API servers write it, and as a JSON pointer.
+    fn spell(&self) -> (String, String) {
+        let (path, pointer) = self.before.map(Place::spell).unwrap_or_default();
+        match self.step {
+            Step::Root => (path, pointer),
+            Step::Field(name) => {
+                let separator = if path.is_empty() { "" } else { "." };
+                (format!("{path}{separator}{name}"), format!("{pointer}/{name}"))
+            }
+            Step::Item(index) => (format!("{path}[{index}]"), format!("{pointer}/{index}")),
+        }
     }
 
     fn violation(&self, rule: &Rule) -> Violation {
         let field_path = rule.field_path.unwrap_or_default();
+        let (path, pointer) = self.spell();
         Violation {
-            path: format!("{}{field_path}", self.path),
-            pointer: format!("{}{}", self.pointer, field_path.replace('.', "/")),
+            path: format!("{path}{field_path}"),
+            pointer: format!("{pointer}{}", field_path.replace('.', "/")),
             message: rule.message.to_owned(),
             reason: rule.reason,
         }
     }
 }
 
-/// Returns the places of an object where a rule holds.
-fn places<'a>(rule: &Rule, object: &'a Value) -> Vec<Place<'a>> {
-    let mut places = vec![Place { path: String::new(), pointer: String::new(), value: object }];
-    for segment in rule.path.split('.').filter(|segment| !segment.is_empty()) {
-        let name = segment.trim_end_matches("[*]");
-        let fields = places.iter().filter_map(|place| place.field(name));
-        places = if name == segment { fields.collect() } else { fields.flat_map(Place::items).collect() };
+/// Goes to every value at `rest`, the part of a path that lies below `place`.
+fn visit(rest: &str, place: &Place<'_>, act: &mut dyn FnMut(&Place<'_>)) {
+    if rest.is_empty() {
+        act(place);
+        return;
     }
-    places
+    let (segment, rest) = rest.split_once('.').unwrap_or((rest, ""));
+    let name = segment.trim_end_matches("[*]");
+    let Some(value) = place.value.get(name).filter(|value| !value.is_null()) else { return };
+    let older = place.older.and_then(|older| older.get(name));
+    let field = Place { value, older, before: Some(place), step: Step::Field(name) };
+    if name == segment {
+        visit(rest, &field, act);
+        return;
+    }
+    for (index, value) in value.as_array().into_iter().flatten().enumerate() {
+        let older = older.and_then(|older| older.get(index));
+        let item = Place { value, older, before: Some(&field), step: Step::Item(index) };
+        visit(rest, &item, act);
+    }
 }
 
 #[cfg(test)]

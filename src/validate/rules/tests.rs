@@ -78,23 +78,22 @@ fn the_cel_text_and_the_predicate_of_every_rule_agree() {
             if rule.transition && case.old.is_none() {
                 continue;
             }
-            for place in places(rule, &case.object) {
-                let old = case.old.as_ref().and_then(|old| old.pointer(&place.pointer));
-                let verdict = (rule.holds)(place.value, old);
+            visit(&rule.path, &Place::root(&case.object, case.old.as_ref()), &mut |place| {
+                let verdict = (rule.holds)(place.value, place.older);
                 assert_eq!(
-                    programs[index].holds(place.value, old),
+                    programs[index].holds(place.value, place.older),
                     verdict,
                     "{}: {} at {:?}",
                     case.name,
                     rule.cel,
-                    place.path
+                    place.spell()
                 );
                 if verdict {
                     kept.insert(index)
                 } else {
                     broken.insert(index)
                 };
-            }
+            });
         }
     }
     assert!(accepted > 100, "only {accepted} objects take part");

@@ -27,6 +27,7 @@ use kelos::controllers::task::bounds::Bounds;
 use kelos::controllers::task::build::Machine;
 use kelos::executor::{Executor, ExecutorError, LogStream, Slots, StartError};
 use kelos::metrics::Metrics;
+use kelos::secret::Secret;
 use kelos::store::Store;
 use kelos::validate::rules;
 use kube::api::{Api, DeleteParams, PostParams};
@@ -85,8 +86,11 @@ impl Cluster {
         let machine = Machine {
             search_path: String::new(),
             mirrors: "/nonexistent".into(),
+            git_environment: BTreeMap::new(),
+            install_environment: BTreeMap::new(),
             private: Vec::new(),
             bounds: Bounds::default(),
+            agents: BTreeMap::new(),
         };
         let settings = task::Settings { executor: Arc::new(self.runs.clone()), machine };
         let context =
@@ -252,6 +256,7 @@ pub(crate) fn succeeded(now: Timestamp, results: &[(&str, &str)]) -> Outcome {
         usage: None,
         sandbox: None,
         network: None,
+        agent_version: None,
         log_bytes: 0,
     }
 }
@@ -410,6 +415,11 @@ impl Executor for Scripted {
             }
             Ok(())
         })
+    }
+
+    fn renew_token<'a>(&'a self, _: &'a str, _: Secret) -> BoxFuture<'a, Result<(), ExecutorError>> {
+        // Its runs have none.
+        Box::pin(async { Ok(()) })
     }
 
     fn remove<'a>(&'a self, run: &'a str) -> BoxFuture<'a, Result<(), ExecutorError>> {
