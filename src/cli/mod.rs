@@ -178,5 +178,8 @@ fn in_runtime(
     drop(rustls::crypto::ring::default_provider().install_default());
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(CommandError::internal)?;
-    runtime.block_on(command)
+    let ended = runtime.block_on(command);
+    // Work that cannot be broken off, such as waiting for a remote that does not answer, ends with the process.
+    runtime.shutdown_background();
+    ended
 }

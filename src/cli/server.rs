@@ -41,11 +41,15 @@ pub(crate) async fn connect(
 ) -> Result<Server, CommandError> {
     let Found { kubeconfig, source, data_dir } = find(global, environment)?;
     let options = KubeConfigOptions::default();
-    let config = kube::Config::from_custom_kubeconfig(kubeconfig, &options).await.map_err(|error| {
+    let mut config = kube::Config::from_custom_kubeconfig(kubeconfig, &options).await.map_err(|error| {
         CommandError::user(
             anyhow::Error::new(error).context(format!("the kubeconfig from {source} cannot be used")),
         )
     })?;
+    if config.cluster_url.host().is_some_and(is_loopback) {
+        // A proxy of the environment is for the world outside.
+        config.proxy_url = None;
+    }
     let address = config.cluster_url.to_string();
     let configured = match &global.namespace {
         Some(namespace) => Some(namespace.clone()),
@@ -55,6 +59,11 @@ pub(crate) async fn connect(
     let client = kube::Client::try_from(config).map_err(CommandError::from)?;
     let address = address.trim_end_matches('/').to_owned();
     Ok(Server { client, namespace, address, source, data_dir })
+}
+
+fn is_loopback(host: &str) -> bool {
+    let address = host.trim_start_matches('[').trim_end_matches(']').parse::<std::net::IpAddr>();
+    host == "localhost" || address.is_ok_and(|address| address.is_loopback())
 }
 
 struct Found {

@@ -138,6 +138,7 @@ pub async fn up(
         cluster,
         repositories: data.repositories(),
         search_path: config.search_path.clone(),
+        git_environment: config.git_environment.clone(),
     };
     supervisor.start("reports", report::run(context, settings, shutdown));
 
@@ -195,6 +196,8 @@ fn machine(config: &Config, data: &DataDir, address: SocketAddr) -> Machine {
     Machine {
         search_path: config.search_path.clone(),
         mirrors: data.mirrors(),
+        git_environment: config.git_environment.clone(),
+        install_environment: config.install_environment.clone(),
         private: [Some(data.root().to_path_buf()), config.user_home.clone()].into_iter().flatten().collect(),
         agents: config.agents.clone(),
         bounds: Bounds { sandbox, host_network, limits },

@@ -22,13 +22,14 @@ use tokio::sync::watch;
 
 use crate::api::run::{
     LOCK_FILE, LOG_FILE, Outcome, PLAN_FILE, Plan, RESULT_FILE, RunState, SECRETS_FILE, STARTED_FILE,
-    Secrets, Started,
+    Secrets, Started, TOKEN_FILE, TOKEN_FOLDER,
 };
 use crate::executor::age::{self, Keep};
 use crate::executor::log::{LogReader, stream_log};
 use crate::executor::{Executor, ExecutorError, LogStream, Slots, StartError};
 use crate::file;
 use crate::process::{self, tree};
+use crate::secret::Secret;
 
 /// The folder of all runs, in the data folder.
 const RUNS_FOLDER: &str = "runs";
@@ -177,6 +178,11 @@ impl Executor for Local {
             }
             Err(ExecutorError::StillRunning { run })
         })
+    }
+
+    fn renew_token<'a>(&'a self, run: &'a str, token: Secret) -> BoxFuture<'a, Result<(), ExecutorError>> {
+        let run = run.to_owned();
+        Box::pin(self.blocking(move |shared| shared.renew_token(&run, &token)))
     }
 
     fn remove<'a>(&'a self, run: &'a str) -> BoxFuture<'a, Result<(), ExecutorError>> {
@@ -452,6 +458,20 @@ impl Shared {
         }
         drop(state);
         Ok(())
+    }
+
+    // The agent may read the folder and not write it, so no link of its own lies in the way.
+    fn renew_token(&self, run: &str, token: &Secret) -> Result<(), ExecutorError> {
+        let file = self.folder(run)?.join(TOKEN_FOLDER).join(TOKEN_FILE);
+        let state = self.state();
+        let is_running = matches!(self.look(run)?, RunState::Running { .. });
+        let known = file::read_bounded(&file, LARGEST_FILE);
+        if !is_running || known.is_err() || known.is_ok_and(|known| known == token.expose().as_bytes()) {
+            return Ok(());
+        }
+        let written = file::write_durably(&file, token.expose().as_bytes());
+        drop(state);
+        written.map_err(ExecutorError::system("write", &file))
     }
 
     fn remove(&self, run: &str) -> Result<(), ExecutorError> {

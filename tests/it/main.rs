@@ -43,6 +43,11 @@ mod drift_is_reported_and_corrected;
 #[cfg(test)]
 mod examples_apply_in_name_order;
 #[cfg(test)]
+mod git_over_https;
+#[cfg(test)]
+mod git_over_ssh;
+#[cfg(test)]
+mod github_app_tokens;
 mod helm_works_unmodified;
 #[cfg(test)]
 mod hostile_client;
@@ -69,11 +74,14 @@ mod run_bench;
 #[cfg(test)]
 mod run_ends_with_a_truthful_outcome;
 #[cfg(test)]
+mod run_installs_skills;
 mod run_keeps_within_its_limits;
 #[cfg(test)]
 mod run_leaves_nothing_behind;
 #[cfg(test)]
 mod run_reaches_only_whom_it_may;
+#[cfg(test)]
+mod run_shares_its_mirror;
 #[cfg(test)]
 mod run_survives_kill;
 #[cfg(test)]

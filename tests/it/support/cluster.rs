@@ -27,6 +27,7 @@ use kelos::controllers::task::bounds::Bounds;
 use kelos::controllers::task::build::Machine;
 use kelos::executor::{Executor, ExecutorError, LogStream, Slots, StartError};
 use kelos::metrics::Metrics;
+use kelos::secret::Secret;
 use kelos::store::Store;
 use kelos::validate::rules;
 use kube::api::{Api, DeleteParams, PostParams};
@@ -85,6 +86,8 @@ impl Cluster {
         let machine = Machine {
             search_path: String::new(),
             mirrors: "/nonexistent".into(),
+            git_environment: BTreeMap::new(),
+            install_environment: BTreeMap::new(),
             private: Vec::new(),
             bounds: Bounds::default(),
             agents: BTreeMap::new(),
@@ -412,6 +415,11 @@ impl Executor for Scripted {
             }
             Ok(())
         })
+    }
+
+    fn renew_token<'a>(&'a self, _: &'a str, _: Secret) -> BoxFuture<'a, Result<(), ExecutorError>> {
+        // Its runs have none.
+        Box::pin(async { Ok(()) })
     }
 
     fn remove<'a>(&'a self, run: &'a str) -> BoxFuture<'a, Result<(), ExecutorError>> {

@@ -32,6 +32,7 @@ pub(crate) struct TestEnv {
     starts: usize,
     // Found before the programs of the machine.
     programs: Option<PathBuf>,
+    variables: Vec<(String, String)>,
 }
 
 impl TestEnv {
@@ -40,7 +41,12 @@ impl TestEnv {
         let folder = tempfile::Builder::new().prefix("kelos-it").tempdir().unwrap();
         let root = folder.path().canonicalize().unwrap();
         std::fs::create_dir(root.join("home")).unwrap();
-        Self { folder, root, daemon: None, starts: 0, programs: None }
+        Self { folder, root, daemon: None, starts: 0, programs: None, variables: Vec::new() }
+    }
+
+    /// Gives the user one more variable, for what is started from now on.
+    pub(crate) fn set_variable(&mut self, name: &str, value: &str) {
+        self.variables.push((name.to_owned(), value.to_owned()));
     }
 
     /// Returns a user whose `kelos up` is ready.
@@ -255,6 +261,7 @@ impl TestEnv {
                 .env(format!("GIT_{who}_EMAIL"), "tester@example.com")
                 .env(format!("GIT_{who}_DATE"), "2026-03-01T09:00:00Z");
         }
+        command.envs(self.variables.iter().map(|(name, value)| (name, value)));
         command
     }
 
