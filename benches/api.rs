@@ -120,7 +120,10 @@ impl Peer<'_> {
         let count = u32::try_from(count).expect("a small number");
         let mut measured = format!("{:.0} per s", f64::from(count) / took.as_secs_f64());
         if let (Some(before), Some(after)) = (before, after) {
-            measured.push_str(&format!(", {} processor time each", micros((after.cpu - before.cpu) / count)));
+            measured.push_str(&format!(
+                ", {} processor time each",
+                micros(after.cpu.saturating_sub(before.cpu) / count)
+            ));
         }
         row(what, &measured, budget);
     }

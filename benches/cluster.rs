@@ -110,7 +110,9 @@ async fn pass(
     let begun = Instant::now();
     let pass = carry_out(&target, cluster, &evaluation, guard, DRY_RUN_LIMIT, true).await;
     let time = begun.elapsed();
-    let PassOutcome::Done(applied) = &pass.outcome else { panic!("{:?}", pass.outcome) };
+    let PassOutcome::Done(applied) = &pass.outcome else {
+        unreachable!("the pass is carried out: {:?}", pass.outcome)
+    };
     assert!(
         applied.failures.is_empty() && applied.written.len() == expected,
         "{} written",

@@ -72,7 +72,7 @@ async fn measure(count: usize) {
     row("lateness, 99 of 100", &shown(at(99)), "50 ms");
     row("lateness, the last", &shown(late.last().copied()), "");
     let after = daemon.usage();
-    row("processor time per minute", &seconds((after.cpu - before.cpu) / 2), "");
+    row("processor time per minute", &seconds(after.cpu.saturating_sub(before.cpu) / 2), "");
     row("resident memory", &mebibytes(after.resident), "");
     daemon.stop();
 }

@@ -62,7 +62,7 @@ async fn measure(count: usize) {
         total += daemon.reconcile(&commit).await;
     }
     let (after, writes) = (daemon.usage(), daemon.revision().await - first);
-    let cost = |of: fn(&Usage) -> Duration| seconds((of(&after) - of(&before)) / IDLE_PASSES);
+    let cost = |of: fn(&Usage) -> Duration| seconds(of(&after).saturating_sub(of(&before)) / IDLE_PASSES);
     row("unchanged: request to handled", &seconds(total / IDLE_PASSES), "20 ms");
     row(
         "unchanged: processor time of a pass, and of git for it",
@@ -106,7 +106,11 @@ async fn step(daemon: &Daemon, what: &str, budget: &str, commit: &str) {
     row(what, &seconds(time), budget);
     row(
         "- processor time to applied, and to settled",
-        &format!("{}, {}", seconds(applied.cpu - before.cpu), seconds(after.cpu - before.cpu)),
+        &format!(
+            "{}, {}",
+            seconds(applied.cpu.saturating_sub(before.cpu)),
+            seconds(after.cpu.saturating_sub(before.cpu))
+        ),
         "",
     );
     row("- writes", &(last - first).to_string(), "");

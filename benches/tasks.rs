@@ -3,7 +3,7 @@
 //! Server, store and controller are those of the daemon, in this process; runs are pretended, so that nothing else is
 //! measured. Processor time is that of all of it, with one client beside that watches.
 
-#![allow(
+#![expect(
     clippy::unwrap_used,
     clippy::unwrap_in_result,
     clippy::panic,
@@ -11,7 +11,7 @@
 )]
 
 #[path = "../tests/it/support/cluster.rs"]
-#[allow(dead_code, reason = "tests use the rest of it")]
+#[expect(dead_code, reason = "tests use the rest of it")]
 mod cluster;
 mod shared;
 
@@ -127,9 +127,9 @@ async fn with_tasks(
     let creates = stream::iter(0..count).map(|number| {
         let manifest = task_manifest(&format!("t{number}"), spec(number));
         let cluster = &cluster;
-        async move { Ok::<_, ()>(drop(cluster.create(manifest).await)) }
+        async move { drop(cluster.create(manifest).await) }
     });
-    creates.buffer_unordered(32).try_collect::<Vec<()>>().await.expect("they are taken");
+    creates.buffer_unordered(32).collect::<()>().await;
     (folder, cluster)
 }
 
@@ -152,5 +152,5 @@ async fn measured(work: impl Future<Output = ()>) -> (Duration, Duration) {
     let before = Usage::of(std::process::id()).expect("we run").cpu;
     let begun = Instant::now();
     work.await;
-    (begun.elapsed(), Usage::of(std::process::id()).expect("we run").cpu - before)
+    (begun.elapsed(), Usage::of(std::process::id()).expect("we run").cpu.saturating_sub(before))
 }

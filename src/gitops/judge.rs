@@ -83,7 +83,8 @@ pub(super) fn read(
     match yaml::parse_bytes(&bytes, &Limits::default()) {
         Ok(documents) => Ok(ReadFile {
             path: Arc::clone(path),
-            text: String::from_utf8(bytes).expect("because it was parsed"),
+            // It is UTF-8, or it would not have been parsed.
+            text: String::from_utf8(bytes).unwrap_or_default(),
             is_rendered,
             documents,
             pulled_in: Vec::new(),

@@ -164,7 +164,7 @@ impl Loader<'_> {
         let bytes = match self.bytes(file) {
             Ok(bytes) => bytes,
             Err(finding) => {
-                self.loaded.findings.push(finding);
+                self.loaded.findings.push(*finding);
                 return Layout::default();
             }
         };
@@ -241,9 +241,9 @@ impl Loader<'_> {
     }
 
     /// Reads a file; otherwise what is wrong with it.
-    fn bytes(&self, file: &TreeEntry) -> Result<Vec<u8>, LocatedFinding> {
+    fn bytes(&self, file: &TreeEntry) -> Result<Vec<u8>, Box<LocatedFinding>> {
         let fault = |code: FindingCode, message: String, hint: Option<String>| {
-            located(code.as_str(), &file.path, Position::START, &Lines::default(), message, hint)
+            Box::new(located(code.as_str(), &file.path, Position::START, &Lines::default(), message, hint))
         };
         if file.size > LARGEST_FILE {
             let message = format!("the file has {} bytes; {LARGEST_FILE} are read at most", file.size);
@@ -261,7 +261,7 @@ impl Loader<'_> {
                 let message = "the file is not text in UTF-8";
                 self.find_in_file(&file.path, FindingCode::NotAPlainFile, message, None);
             }
-            Err(finding) => self.loaded.findings.push(finding),
+            Err(finding) => self.loaded.findings.push(*finding),
         }
         None
     }
@@ -381,7 +381,7 @@ impl Loader<'_> {
             Some(text) => text.clone().into_bytes(),
             None => match self.bytes(file) {
                 Ok(bytes) => bytes,
-                Err(finding) => return Step::Faulty(vec![finding]),
+                Err(finding) => return Step::Faulty(vec![*finding]),
             },
         };
         match judge::read(&path, bytes, is_template) {

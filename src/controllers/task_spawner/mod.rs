@@ -163,6 +163,11 @@ async fn reconcile(spawner: Arc<TaskSpawner>, controlled: Arc<Controlled>) -> Re
         controlled.timer.set(&spawner, None);
         return delete(context, &spawner).await;
     }
+    // A Task may also be made by somebody else in the name of the spawner.
+    if controlled.active.count(&spawner) > 0 && !is_held(&spawner) {
+        controlled.hold((*spawner).clone()).await?;
+        return Ok(Action::await_change());
+    }
     let mut next = spawner.status.clone().unwrap_or_default();
     next.observed_generation = spawner.metadata.generation;
     next.active_tasks = i64::try_from(controlled.active.count(&spawner)).ok();
@@ -200,9 +205,14 @@ async fn active_of(context: &Context, spawner: &TaskSpawner) -> Result<usize, Sp
     Ok(tasks.iter().filter(|task| !ended(task)).count())
 }
 
+/// Returns whether the spawner stays until we let it go.
+fn is_held(spawner: &TaskSpawner) -> bool {
+    spawner.finalizers().iter().any(|name| name == labels::FINALIZER)
+}
+
 /// Lets running Tasks of a deleted spawner end before the spawner, their owner, goes.
 async fn delete(context: &Context, spawner: &TaskSpawner) -> Result<Action, SpawnerError> {
-    if !spawner.finalizers().iter().any(|name| name == labels::FINALIZER) {
+    if !is_held(spawner) {
         return Ok(Action::await_change());
     }
     let at_once = spawner.annotations().get(labels::ON_DELETE).is_some_and(|value| value == "delete");

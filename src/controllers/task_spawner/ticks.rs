@@ -12,7 +12,7 @@ use crate::api::task_spawner::source::Cron;
 use crate::api::task_spawner::{ObservedSchedule, TaskSpawner, TaskSpawnerStatus};
 use crate::controllers::objects;
 use crate::controllers::task_spawner::create::{self, Created};
-use crate::controllers::task_spawner::{Controlled, SpawnerError, status};
+use crate::controllers::task_spawner::{Controlled, SpawnerError, is_held, status};
 use crate::domain::schedule::{self, Activity, Rules, SkipReason, Ticks};
 use crate::lang::cron::Schedule;
 
@@ -151,12 +151,12 @@ impl Controlled {
     /// Makes sure that the spawner outlives its Tasks, and returns it as it is then.
     ///
     /// One that never had a Task needs no finalizer, and that saves a write for each spawner that is applied.
-    async fn hold(&self, spawner: TaskSpawner) -> Result<TaskSpawner, SpawnerError> {
-        let held = spawner.finalizers();
-        if held.iter().any(|name| name == labels::FINALIZER) {
+    pub(super) async fn hold(&self, spawner: TaskSpawner) -> Result<TaskSpawner, SpawnerError> {
+        if is_held(&spawner) {
             return Ok(spawner);
         }
-        let names: Vec<String> = held.iter().cloned().chain([labels::FINALIZER.to_owned()]).collect();
+        let names = spawner.finalizers().iter().cloned().chain([labels::FINALIZER.to_owned()]);
+        let names: Vec<String> = names.collect();
         let patched = objects::set_finalizers(&self.context.client, &spawner, &names).await;
         patched.map_err(SpawnerError::api("add the finalizer"))
     }
