@@ -28,6 +28,7 @@ pub mod digest;
 pub mod domain;
 pub mod executor;
 pub mod file;
+pub mod forge;
 pub mod git;
 pub mod gitops;
 pub mod lang;

@@ -137,12 +137,16 @@ closed_set! {
         WaitingForAgentConfig = "WaitingForAgentConfig",
         /// A Secret does not exist.
         WaitingForSecret = "WaitingForSecret",
+        /// The forge gives no token for the moment.
+        WaitingForToken = "WaitingForToken",
         /// A dependency failed.
         DependencyFailed = "DependencyFailed",
         /// The dependencies form a circle.
         DependencyCycle = "DependencyCycle",
         /// The prompt could not be rendered.
         PromptFailed = "PromptFailed",
+        /// The forge gives no token for the GitHub App of the Workspace.
+        TokenRefused = "TokenRefused",
         /// The run is about to start.
         Starting = "Starting",
         /// The agent ended well.

@@ -68,7 +68,7 @@ pub struct ConfigRepositorySpec {
     #[schemars(regex(pattern = r"^([0-9]+(ms|s|m|h))+$"))]
     pub interval: String,
 
-    /// Longest time that one exchange with the remote may take.
+    /// Longest time that one exchange with the remote may take: a request over http, a session over ssh.
     #[serde(default = "default_timeout")]
     #[schemars(regex(pattern = r"^([0-9]+(ms|s|m|h))+$"))]
     pub timeout: String,
@@ -77,7 +77,8 @@ pub struct ConfigRepositorySpec {
     #[serde(default)]
     pub suspend: bool,
 
-    /// Secret for reading: `token`, or `username` and `password`, or `identity` (a private SSH key) and `known_hosts`.
+    /// Secret for reading: `token`, or `username` and `password`, or `identity` (a private SSH key) and `known_hosts`, or
+    /// `appID`, `installationID` and `privateKey` of a GitHub App. `ca.crt` holds the certificate of the server's authority.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret_ref: Option<SecretReference>,
 

@@ -13,6 +13,7 @@
 //!   log, log.N      what setup and agent printed: the head, then pieces named by the offset of their first byte
 //!   claims.json     what the agent's side says about itself
 //!   result.json     the outcome: written, synced, renamed
+//!   token/          the token of the workspace, which is renewed while the run goes on; the agent may read it
 //!   work/ home/ tmp/ the only folders that the agent may write
 //! ```
 
@@ -48,6 +49,12 @@ pub const WORK_FOLDER: &str = "work";
 pub const CHECKOUT_FOLDER: &str = "repo";
 /// The agent's own home folder.
 pub const HOME_FOLDER: &str = "home";
+/// The folder with [`TOKEN_FILE`].
+pub const TOKEN_FOLDER: &str = "token";
+/// The file, in [`TOKEN_FOLDER`], with the token for the forge of the workspace.
+pub const TOKEN_FILE: &str = "GITHUB_TOKEN";
+/// The plugin, and its folder, that the packages of [`Plan::skills`] become.
+pub const SKILLS_PLUGIN: &str = "skills-sh";
 /// The agent's own folder for temporary files.
 pub const TEMPORARY_FOLDER: &str = "tmp";
 
@@ -101,6 +108,9 @@ pub struct Plan {
     /// Plugins, each in a folder of its own.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub plugins: Vec<Plugin>,
+    /// Packages of skills.sh to install.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub skills: Option<Skills>,
     /// Servers of the Model Context Protocol; their secret values are in [`Secrets::mcp_servers`].
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub mcp_servers: Vec<McpServer>,
@@ -156,6 +166,9 @@ pub struct Workspace {
     /// Files to write into the checkout.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub files: Vec<File>,
+    /// Certificates in PEM form that are believed for the host of the repository, beside those of the system.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub authority: Option<String>,
     /// Variables for git while it clones, and for nothing else: `HOME` and `SSH_AUTH_SOCK` for the user's keys, proxies.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub git_environment: BTreeMap<String, String>,
@@ -189,6 +202,27 @@ pub struct Plugin {
     pub name: String,
     /// Its files, relative to the plugin's folder, such as `skills/review/SKILL.md`.
     pub files: Vec<File>,
+}
+
+/// Packages of skills.sh, which together become the plugin [`SKILLS_PLUGIN`].
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Skills {
+    /// The packages.
+    pub packages: Vec<SkillPackage>,
+    /// Variables for the installer that are not secret: proxies, certificates.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub environment: BTreeMap<String, String>,
+}
+
+/// A package of skills.sh.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SkillPackage {
+    /// Where it is: `owner/repo`, a URL, or a path of this machine.
+    pub source: String,
+    /// One skill of it; all when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub skill: Option<String>,
 }
 
 /// A server of the Model Context Protocol.

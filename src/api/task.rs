@@ -44,6 +44,23 @@ closed_set! {
     }
 }
 
+impl AgentType {
+    /// Returns the key of the Secret that holds a credential of this kind, which is also the variable through which the
+    /// agent gets it; upstream's names. Nothing is needed for `shell` and for the kind `none`.
+    pub const fn credential_key(self, kind: CredentialType) -> Option<&'static str> {
+        match (self, kind) {
+            (_, CredentialType::None) | (Self::Shell, _) => None,
+            (Self::ClaudeCode, CredentialType::ApiKey) => Some("ANTHROPIC_API_KEY"),
+            (Self::ClaudeCode, CredentialType::OAuth) => Some("CLAUDE_CODE_OAUTH_TOKEN"),
+            (Self::Codex, CredentialType::ApiKey) => Some("CODEX_API_KEY"),
+            (Self::Codex, CredentialType::OAuth) => Some("CODEX_AUTH_JSON"),
+            (Self::Gemini, _) => Some("GEMINI_API_KEY"),
+            (Self::OpenCode, _) => Some("OPENCODE_API_KEY"),
+            (Self::Cursor, _) => Some("CURSOR_API_KEY"),
+        }
+    }
+}
+
 /// How the agent proves to its provider who it is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]

@@ -29,7 +29,8 @@ pub struct WorkspaceSpec {
     #[serde(rename = "ref", default, skip_serializing_if = "Option::is_none")]
     pub reference: Option<String>,
 
-    /// Secret with `GITHUB_TOKEN`, or with `appID`, `installationID` and `privateKey` of a GitHub App.
+    /// Secret with `GITHUB_TOKEN`, or with `appID`, `installationID` and `privateKey` of a GitHub App. `ca.crt` holds the
+    /// certificate of the server's authority.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret_ref: Option<SecretReference>,
 

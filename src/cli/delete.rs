@@ -24,7 +24,7 @@ pub(super) struct DeleteArguments {
     #[arg(value_parser = kinds::parse)]
     kind: Kind,
     /// Name of the object
-    #[arg(required_unless_present = "all", conflicts_with = "all")]
+    #[arg(required_unless_present = "all", conflicts_with = "all", value_parser = kinds::object_name)]
     name: Option<String>,
     /// All objects of the kind in the namespace
     #[arg(long)]

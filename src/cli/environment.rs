@@ -2,17 +2,40 @@
 
 #![expect(clippy::disallowed_methods, reason = "this module is where the environment is read")]
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
 use crate::daemon::LOG_VARIABLE;
+use crate::secret::Secret;
 
 /// Variables that are read, and what they are for.
 pub(super) const VARIABLES: &[(&str, &str)] = &[
     ("KUBECONFIG", "kubeconfigs of the server that commands mean, unless `--kubeconfig` names one"),
     (LOG_VARIABLE, "what `kelos up` logs, as `info` or `kelos::gitops=debug`; by default `info`"),
     ("PATH", "where git and the programs of agents are looked for"),
-    ("HOME", "folder of the user: `.kube/config` in it, and the defaults of the two below; no agent sees it"),
+    (
+        "HOME",
+        "folder of the user: `.kube/config` in it, and the defaults of `XDG_DATA_HOME` and `XDG_RUNTIME_DIR`; no agent sees it",
+    ),
+    (
+        "CLAUDE_CONFIG_DIR, CODEX_HOME",
+        "folders in which `kelos init` looks for the logins of Claude Code and Codex; by default `~/.claude` and `~/.codex`",
+    ),
+    ("ANTHROPIC_API_KEY and the like", "keys of agents, of which `kelos init` writes down the name"),
+    ("NO_COLOR", "when it is not empty, nothing is written in color"),
+    (
+        "SSH_AUTH_SOCK",
+        "the agent with the user's ssh keys, for git over ssh without a Secret; no agent of a run sees it",
+    ),
+    (
+        "HTTPS_PROXY",
+        "proxy for git over https, tokens of GitHub Apps and the installer of skills; so do `HTTP_PROXY`, `ALL_PROXY`, `NO_PROXY` and their lowercase forms",
+    ),
+    (
+        "SSL_CERT_FILE",
+        "file with the certificates that are believed in place of the system's, in PEM form; for git itself `GIT_SSL_CAINFO` wins",
+    ),
     (
         "XDG_DATA_HOME",
         "folder below which `kelos up` keeps its data unless `--data-dir` says where; by default `~/.local/share`",
@@ -34,8 +57,18 @@ pub(crate) struct Environment {
     pub(crate) kubeconfig: Option<OsString>,
     /// Folder of the note by which a running daemon is found: `XDG_RUNTIME_DIR`, else under the home folder.
     pub(crate) announcements: Option<PathBuf>,
+    /// What git gets: the keys of the user, proxies, certificates.
+    pub(crate) for_git: BTreeMap<String, String>,
+    /// What the installer of skills gets: proxies, certificates, the registry.
+    pub(crate) for_installers: BTreeMap<String, String>,
     /// Folder for the data of `kelos up` when none is named: under `XDG_DATA_HOME`, else under the home folder.
     pub(crate) data_dir: Option<PathBuf>,
+    /// The configuration file when none is named.
+    pub(crate) configuration: Option<PathBuf>,
+    /// Folder of Claude Code.
+    pub(crate) claude_folder: Option<PathBuf>,
+    /// Folder of Codex.
+    pub(crate) codex_folder: Option<PathBuf>,
 }
 
 impl Environment {
@@ -53,7 +86,54 @@ impl Environment {
             data_dir: folder("XDG_DATA_HOME")
                 .or_else(|| under_home(".local/share"))
                 .map(|path| path.join("kelos")),
+            configuration: under_home(".kelos/config.yaml"),
+            claude_folder: folder("CLAUDE_CONFIG_DIR").or_else(|| under_home(".claude")),
+            codex_folder: folder("CODEX_HOME").or_else(|| under_home(".codex")),
+            for_git: for_git(),
+            for_installers: for_installers(),
             home,
         }
     }
+
+    /// Returns what a variable holds that may be a secret; an empty one is as none.
+    #[expect(clippy::unused_self, reason = "whoever reads the environment was handed it")]
+    pub(crate) fn variable(&self, name: &str) -> Option<Secret> {
+        std::env::var(name).ok().filter(|value| !value.is_empty()).map(Secret::new)
+    }
+}
+
+/// Proxies, as curl, reqwest and npm read them.
+const PROXIES: [&str; 8] = [
+    "HTTPS_PROXY",
+    "https_proxy",
+    "HTTP_PROXY",
+    "http_proxy",
+    "ALL_PROXY",
+    "all_proxy",
+    "NO_PROXY",
+    "no_proxy",
+];
+
+fn variables(names: &[&str]) -> BTreeMap<String, String> {
+    let value = |name: &&str| std::env::var(name).ok().filter(|value| !value.is_empty());
+    names.iter().filter_map(|name| Some(((*name).to_owned(), value(name)?))).collect()
+}
+
+fn for_git() -> BTreeMap<String, String> {
+    let mut found = variables(&PROXIES);
+    found.extend(variables(&["HOME", "SSH_AUTH_SOCK", "SSL_CERT_FILE", "SSL_CERT_DIR", "GIT_SSL_CAINFO"]));
+    // The curl of git knows only its own name for it.
+    if let Some(file) = found.get("SSL_CERT_FILE").cloned() {
+        found.entry("GIT_SSL_CAINFO".to_owned()).or_insert(file);
+    }
+    found
+}
+
+fn for_installers() -> BTreeMap<String, String> {
+    let mut found = variables(&PROXIES);
+    found.extend(variables(&["npm_config_registry", "NODE_EXTRA_CA_CERTS", "SSL_CERT_FILE"]));
+    if let Some(file) = found.get("SSL_CERT_FILE").cloned() {
+        found.entry("NODE_EXTRA_CA_CERTS".to_owned()).or_insert(file);
+    }
+    found
 }

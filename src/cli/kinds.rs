@@ -3,6 +3,7 @@
 use kube::api::{Api, ApiResource, DynamicObject, GroupVersionKind};
 
 use crate::api::kind::Kind;
+use crate::api::names::{NamespaceName, ResourceName};
 use crate::cli::server::Server;
 
 /// Returns the short name of a kind, which kubectl knows as well.
@@ -30,8 +31,35 @@ pub(super) fn parse(text: &str) -> Result<Kind, String> {
     });
     known.next().ok_or_else(|| {
         let all: Vec<String> = Kind::ALL.iter().map(|kind| name(*kind)).collect();
-        format!("there is no kind '{text}'; known are {}", all.join(", "))
+        let all = all.join(", ");
+        if UPSTREAM_ONLY.contains(&lower.as_str()) {
+            return format!("the kind '{lower}' of upstream is not served here; known are {all}");
+        }
+        format!("there is no kind '{text}'; known are {all}")
     })
+}
+
+/// Kinds of upstream that are not served, by the names that its commands take.
+const UPSTREAM_ONLY: [&str; 9] = [
+    "workerpool",
+    "workerpools",
+    "session",
+    "sessions",
+    "sessionspawner",
+    "sessionspawners",
+    "taskbudget",
+    "taskbudgets",
+    "taskrecord",
+];
+
+/// Reads the name of an object.
+pub(super) fn object_name(text: &str) -> Result<String, String> {
+    ResourceName::parse(text).map(|name| name.as_str().to_owned()).map_err(|error| error.to_string())
+}
+
+/// Reads the name of a namespace.
+pub(super) fn namespace(text: &str) -> Result<String, String> {
+    NamespaceName::parse(text).map(|name| name.as_str().to_owned()).map_err(|error| error.to_string())
 }
 
 /// Reads the name of the one kind that a command takes.
@@ -70,6 +98,11 @@ mod tests {
         assert_eq!(parse("ts"), Ok(Kind::TaskSpawner));
         assert_eq!(parse("configrepositories"), Ok(Kind::ConfigRepository));
         assert!(parse("pod").is_err());
+        assert!(parse("sessions").unwrap_err().contains("not served here"));
+        assert_eq!(object_name("a.b-1").as_deref(), Ok("a.b-1"));
+        for wrong in ["", "..", "a/b", "../secrets/x", "A", "a?x=1", "a\u{1b}[31m"] {
+            assert!(object_name(wrong).is_err() && namespace(wrong).is_err(), "{wrong}");
+        }
         assert_eq!(parse_only("ts", Kind::TaskSpawner), Ok(Kind::TaskSpawner));
         assert!(parse_only("task", Kind::TaskSpawner).is_err());
     }

@@ -2,16 +2,22 @@
 
 mod command_error;
 mod completion;
+mod configuration;
 mod create;
 mod delete;
 mod demo;
 mod diff;
+mod down;
 mod environment;
 mod get;
+mod history;
+mod init;
 mod kinds;
 mod logs;
 mod new;
+mod objects;
 mod output;
+mod plain;
 mod printer;
 mod reconcile;
 pub mod reference;
@@ -49,11 +55,14 @@ struct Arguments {
 /// What every command takes.
 #[derive(Debug, Clone, Args)]
 struct GlobalArguments {
+    /// Configuration file in place of ~/.kelos/config.yaml
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<std::path::PathBuf>,
     /// Path of the kubeconfig of the server that is meant
     #[arg(long, global = true, value_name = "FILE")]
     kubeconfig: Option<std::path::PathBuf>,
-    /// Namespace of the objects; by default that of the kubeconfig's context
-    #[arg(short, long, global = true)]
+    /// Namespace of the objects; by default that of the configuration, then that of the kubeconfig's context
+    #[arg(short, long, global = true, value_parser = kinds::namespace)]
     namespace: Option<String>,
 }
 
@@ -61,25 +70,37 @@ struct GlobalArguments {
 enum Command {
     Demo(demo::DemoArguments),
     Up(up::UpArguments),
+    Down(down::DownArguments),
     New(new::NewArguments),
+    Init(init::InitArguments),
     Validate(validate::ValidateArguments),
     Diff(diff::DiffArguments),
     Reconcile(reconcile::ReconcileArguments),
     Run(run::RunArguments),
     Create(create::CreateArguments),
     Get(get::GetArguments),
+    History(history::HistoryArguments),
     Logs(logs::LogsArguments),
     Delete(delete::DeleteArguments),
     Suspend(suspend::SuspendArguments),
     Resume(suspend::ResumeArguments),
     Version(version::VersionArguments),
     Completion(completion::CompletionArguments),
+    #[command(hide = true, name = "install", alias = "uninstall")]
+    Install(InstallArguments),
     #[command(hide = true)]
     Complete(completion::CompleteArguments),
     #[command(hide = true)]
     Runner(runner::RunnerArguments),
     #[command(hide = true)]
     RenderTemplates,
+}
+
+/// Put Kelos on a cluster, in upstream
+#[derive(Debug, Args)]
+struct InstallArguments {
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, hide = true)]
+    rest: Vec<String>,
 }
 
 /// Runs the program and returns its exit status.
@@ -92,7 +113,7 @@ pub fn run() -> ExitCode {
             return if error.use_stderr() { ExitCode::from(2) } else { ExitCode::SUCCESS };
         }
     };
-    let printer = Printer;
+    let printer = Printer::new();
     match dispatch(arguments, printer) {
         Ok(code) => code,
         Err(error) => {
@@ -111,9 +132,15 @@ fn dispatch(arguments: Arguments, printer: Printer) -> Result<ExitCode, CommandE
         // These two are started by ourselves, with no environment, and bring no runtime up.
         Command::Runner(arguments) => runner::run(&arguments),
         Command::New(arguments) => new::run(&arguments, printer),
+        Command::Install(_) => {
+            Err(CommandError::usage("there is nothing to install: this version runs on one machine")
+                .hint("'kelos up' starts it, in the foreground; 'kelos down' stops it"))
+        }
+        Command::Init(arguments) => init::run(&arguments, &global, &environment, printer),
         Command::RenderTemplates => render_templates::run(printer),
         Command::Demo(arguments) => demo::run(&arguments, &environment, printer),
         Command::Validate(arguments) => validate::run(&arguments, &global, printer),
+        Command::Down(arguments) => in_runtime(down::run(&arguments, &environment, printer)),
         Command::Up(arguments) => in_runtime(up::run(arguments, &environment, printer)),
         Command::Run(arguments) => in_runtime(run::run(&arguments, &global, &environment, printer)),
         Command::Diff(arguments) => in_runtime(diff::run(&arguments, &global, &environment, printer)),
@@ -122,6 +149,7 @@ fn dispatch(arguments: Arguments, printer: Printer) -> Result<ExitCode, CommandE
             in_runtime(reconcile::run(&arguments, &global, &environment, printer))
         }
         Command::Get(arguments) => in_runtime(get::run(&arguments, &global, &environment, printer)),
+        Command::History(arguments) => in_runtime(history::run(&arguments, &global, &environment, printer)),
         Command::Logs(arguments) => in_runtime(logs::run(&arguments, &global, &environment, printer)),
         Command::Delete(arguments) => in_runtime(delete::run(&arguments, &global, &environment, printer)),
         Command::Suspend(arguments) => {
@@ -150,5 +178,8 @@ fn in_runtime(
     drop(rustls::crypto::ring::default_provider().install_default());
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(CommandError::internal)?;
-    runtime.block_on(command)
+    let ended = runtime.block_on(command);
+    // Work that cannot be broken off, such as waiting for a remote that does not answer, ends with the process.
+    runtime.shutdown_background();
+    ended
 }

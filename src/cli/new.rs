@@ -62,8 +62,12 @@ pub(super) fn run(arguments: &NewArguments, printer: Printer) -> Result<ExitCode
     let shown = dir.display();
     printer.line(format_args!("{} files are in {shown}", FILES.len()))?;
     printer.message(format_args!(
-        "Next: set 'repository' in {shown}/kelos.yaml, then\n  kelos validate {shown}\n  git -C {shown} init && git -C {shown} add --all \
-         && git -C {shown} commit -m 'First definitions'\n  kelos up --repo {shown}"
+        "Next, say in {shown}/kelos.yaml which repository the Tasks work in. To try it without a forge, let it be this one:
+  cd {shown}
+  sed -i \"s#https://github.com/example/app.git#file://$PWD#\" kelos.yaml
+  git init -b main && git add --all && git commit -m 'First definitions'
+  kelos validate .
+  kelos up --repo ."
     ));
     Ok(ExitCode::SUCCESS)
 }

@@ -97,6 +97,7 @@ fn name(target: &[String]) -> Result<&str, CommandError> {
     if let Some(kind) = kind {
         kinds::parse_only(kind, Kind::ConfigRepository).map_err(CommandError::usage)?;
     }
+    kinds::object_name(name).map_err(|error| CommandError::usage(format!("the name {name:?} {error}")))?;
     Ok(name)
 }
 

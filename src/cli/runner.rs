@@ -23,6 +23,8 @@ enum Step {
     Run,
     /// Make the workspace
     Prepare,
+    /// Install the packages of skills
+    Skills,
     /// Run setup and agent
     Exec,
     /// Leave the namespaces of the machine, for exec
@@ -35,6 +37,7 @@ pub(super) fn run(arguments: &RunnerArguments) -> Result<ExitCode, CommandError>
     match arguments.step {
         Step::Run => runner::run(&arguments.folder).map(|_| ExitCode::SUCCESS).map_err(CommandError::user),
         Step::Prepare => runner::prepare(&arguments.folder).map(Into::into).map_err(CommandError::user),
+        Step::Skills => runner::install_skills(&arguments.folder).map(Into::into).map_err(CommandError::user),
         Step::Exec => runner::exec(&arguments.folder).map(Into::into).map_err(CommandError::user),
         Step::Enclose => runner::enclose(&arguments.folder).map(Into::into).map_err(CommandError::user),
         Step::Enter => runner::enter(&arguments.folder).map(Into::into).map_err(CommandError::user),

@@ -7,11 +7,11 @@ use std::path::{Path, PathBuf};
 
 use kube::config::{KubeConfigOptions, Kubeconfig};
 
-use crate::cli::GlobalArguments;
 use crate::cli::command_error::CommandError;
 use crate::cli::environment::Environment;
 use crate::cli::printer::Printer;
-use crate::daemon::home;
+use crate::cli::{GlobalArguments, configuration};
+use crate::daemon::home::{self, DataDir};
 
 /// A server that was chosen.
 pub(crate) struct Server {
@@ -23,6 +23,8 @@ pub(crate) struct Server {
     pub(crate) address: String,
     /// Why this server: the flag, variable or note that named it.
     pub(crate) source: String,
+    /// Where the data of the server lies, when it is a `kelos up` of this machine.
+    pub(crate) data_dir: Option<PathBuf>,
 }
 
 impl Server {
@@ -37,43 +39,70 @@ pub(crate) async fn connect(
     global: &GlobalArguments,
     environment: &Environment,
 ) -> Result<Server, CommandError> {
-    let (kubeconfig, source) = find(global, environment)?;
+    let Found { kubeconfig, source, data_dir } = find(global, environment)?;
     let options = KubeConfigOptions::default();
-    let config = kube::Config::from_custom_kubeconfig(kubeconfig, &options).await.map_err(|error| {
+    let mut config = kube::Config::from_custom_kubeconfig(kubeconfig, &options).await.map_err(|error| {
         CommandError::user(
             anyhow::Error::new(error).context(format!("the kubeconfig from {source} cannot be used")),
         )
     })?;
+    if config.cluster_url.host().is_some_and(is_loopback) {
+        // A proxy of the environment is for the world outside.
+        config.proxy_url = None;
+    }
     let address = config.cluster_url.to_string();
-    let namespace = global.namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
+    let configured = match &global.namespace {
+        Some(namespace) => Some(namespace.clone()),
+        None => configuration::load(global, environment)?.namespace,
+    };
+    let namespace = configured.unwrap_or_else(|| config.default_namespace.clone());
     let client = kube::Client::try_from(config).map_err(CommandError::from)?;
-    Ok(Server { client, namespace, address: address.trim_end_matches('/').to_owned(), source })
+    let address = address.trim_end_matches('/').to_owned();
+    Ok(Server { client, namespace, address, source, data_dir })
 }
 
-fn find(global: &GlobalArguments, environment: &Environment) -> Result<(Kubeconfig, String), CommandError> {
+fn is_loopback(host: &str) -> bool {
+    let address = host.trim_start_matches('[').trim_end_matches(']').parse::<std::net::IpAddr>();
+    host == "localhost" || address.is_ok_and(|address| address.is_loopback())
+}
+
+struct Found {
+    kubeconfig: Kubeconfig,
+    source: String,
+    data_dir: Option<PathBuf>,
+}
+
+fn find(global: &GlobalArguments, environment: &Environment) -> Result<Found, CommandError> {
+    let found = |path: &Path, source: String| {
+        Ok(Found { kubeconfig: read(path)?, source, data_dir: DataDir::of_kubeconfig(path) })
+    };
     if let Some(path) = &global.kubeconfig {
-        return Ok((read(path)?, "--kubeconfig".to_owned()));
+        return found(path, "--kubeconfig".to_owned());
     }
     if let Some(paths) = &environment.kubeconfig {
+        let paths: Vec<PathBuf> = std::env::split_paths(paths).filter(|path| path.is_file()).collect();
+        if let [only] = paths.as_slice() {
+            return found(only, "KUBECONFIG".to_owned());
+        }
         let mut merged: Option<Kubeconfig> = None;
-        for path in std::env::split_paths(paths).filter(|path| path.is_file()) {
-            let next = read(&path)?;
+        for path in &paths {
+            let next = read(path)?;
             merged = Some(match merged {
                 None => next,
                 Some(before) => before.merge(next).map_err(CommandError::user)?,
             });
         }
         if let Some(merged) = merged {
-            return Ok((merged, "KUBECONFIG".to_owned()));
+            return Ok(Found { kubeconfig: merged, source: "KUBECONFIG".to_owned(), data_dir: None });
         }
     }
     if let Some(path) = environment.announcements.as_deref().and_then(home::announced) {
-        return Ok((read(&path)?, "the running 'kelos up'".to_owned()));
+        return found(&path, "the running 'kelos up'".to_owned());
     }
     let own: Option<PathBuf> = environment.home.as_ref().map(|home| home.join(".kube").join("config"));
     if let Some(path) = own.filter(|path| path.is_file()) {
         let source = path.display().to_string();
-        return Ok((read(&path)?, source));
+        return found(&path, source);
     }
     Err(CommandError::user_message("no server is known")
         .hint("Start one with 'kelos up', or name a cluster with --kubeconfig"))

@@ -37,6 +37,7 @@ struct Target {
     #[arg(value_parser = |text: &str| kinds::parse_only(text, Kind::TaskSpawner))]
     kind: Kind,
     /// Name of the TaskSpawner
+    #[arg(value_parser = kinds::object_name)]
     name: String,
 }
 

@@ -9,6 +9,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::cli::command_error::CommandError;
 use crate::cli::environment::Environment;
+use crate::cli::kinds;
 use crate::cli::printer::Printer;
 use crate::cli::run_options::RunOptions;
 use crate::daemon;
@@ -18,7 +19,8 @@ use crate::ledger::report::WriterName;
 /// Run the control plane on this machine, in the foreground
 ///
 /// Serves the API on loopback, runs Tasks as local processes, and follows config repositories. The first Ctrl-C starts
-/// nothing new and ends the daemon; runs go on and are taken up again by the next start.
+/// nothing new and ends the daemon; runs go on and are taken up again by the next start. 'kelos down' does the same from
+/// elsewhere, and 'kelos down --stop-runs' cancels the runs first.
 #[derive(Debug, Args)]
 pub(super) struct UpArguments {
     /// Folder that holds everything; it is private to you
@@ -36,6 +38,9 @@ pub(super) struct UpArguments {
     /// How often the config repository is asked
     #[arg(long, requires = "repo", value_name = "DURATION", value_parser = duration)]
     interval: Option<String>,
+    /// Secret with the credential for the config repository: token, or username and password, or identity and known_hosts
+    #[arg(long, requires = "repo", value_name = "NAME", value_parser = kinds::object_name)]
+    repo_secret: Option<String>,
     /// Name of this daemon's folder on the status branch; by default one that no other data folder has
     #[arg(long, requires = "repo", value_name = "NAME", value_parser = writer)]
     report_writer: Option<String>,
@@ -45,7 +50,7 @@ pub(super) struct UpArguments {
     /// How many runs may go on at once
     #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..))]
     slots: u16,
-    /// Program for an agent type or an image, such as claude-code=/opt/claude or ghcr.io/me/agent=./entrypoint.sh; may be repeated
+    /// Program for an agent type or an image, as claude-code=/opt/claude or ghcr.io/me/agent=./entrypoint.sh; can be given several times
     #[arg(long = "agent", value_name = "NAME=PROGRAM", value_parser = agent_program)]
     agents: Vec<(String, PathBuf)>,
     #[command(flatten)]
@@ -97,6 +102,7 @@ pub(super) async fn run(
         branch: arguments.branch,
         path: arguments.path,
         interval: arguments.interval,
+        secret: arguments.repo_secret,
         report_writer: arguments.report_writer,
     });
     let config = Config {
@@ -107,18 +113,27 @@ pub(super) async fn run(
         runs: arguments.runs.config(),
         program: std::env::current_exe()?,
         search_path: environment.search_path.clone(),
+        git_environment: environment.for_git.clone(),
+        install_environment: environment.for_installers.clone(),
         agents: arguments.agents.into_iter().map(|(name, program)| (name, in_full(program))).collect(),
         user_home: environment.home.clone(),
         announcements: environment.announcements.clone(),
     };
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
+    // By this signal 'kelos down --stop-runs' asks.
+    let mut stop_runs = signal(SignalKind::user_defined1())?;
     let stop = async move {
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
+            _ = stop_runs.recv() => {
+                tracing::info!("Asked to end: nothing new is started, and runs are cancelled");
+                return daemon::Stop::StopRuns;
+            }
         }
         tracing::info!("Asked to end: nothing new is started, and runs go on");
+        daemon::Stop::LeaveRuns
     };
     let ready = |ready: &daemon::Ready| {
         printer.message(format_args!(

@@ -8,6 +8,7 @@ use k8s_openapi::api::core::v1::ObjectReference;
 use kube::runtime::events::{Event, EventType, Recorder, Reporter};
 
 use crate::clock::SharedClock;
+use crate::forge::app::Tokens;
 use crate::metrics::Metrics;
 
 /// How long a controller waits before it tries again what a fault of the moment kept it from.
@@ -20,6 +21,8 @@ pub struct Context {
     pub client: kube::Client,
     /// The time.
     pub clock: SharedClock,
+    /// Tokens of GitHub Apps.
+    pub tokens: Tokens,
     /// Counts what is done.
     pub metrics: Metrics,
     /// Write Events.
@@ -36,7 +39,8 @@ const MOST_RECORDERS: usize = 1_000;
 impl Context {
     /// Returns the context for `client`; Events are reported as coming from the controller.
     pub fn new(client: kube::Client, clock: SharedClock, metrics: Metrics) -> Self {
-        Self { client, clock, metrics, recorders: Arc::default() }
+        let tokens = Tokens::new(Arc::clone(&clock));
+        Self { client, clock, tokens, metrics, recorders: Arc::default() }
     }
 
     /// Tells people what happened to an object. An Event that cannot be written is logged and nothing else.

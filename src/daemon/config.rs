@@ -24,6 +24,10 @@ pub struct Config {
     pub program: PathBuf,
     /// Folders in which agents and git are looked up, in the form of `PATH`.
     pub search_path: String,
+    /// Variables for git: `HOME` and `SSH_AUTH_SOCK` for the user's keys, proxies, certificates.
+    pub git_environment: BTreeMap<String, String>,
+    /// Variables for the installer of skills: proxies, certificates.
+    pub install_environment: BTreeMap<String, String>,
     /// Programs that stand for images or take the place of the program of an agent type, by the name of either.
     pub agents: BTreeMap<String, PathBuf>,
     /// The home folder of the user, which no agent sees.
@@ -59,6 +63,8 @@ pub struct RepositoryConfig {
     pub path: Option<String>,
     /// How often the remote is asked.
     pub interval: Option<String>,
+    /// Secret with the credential for it.
+    pub secret: Option<String>,
     /// The name under which reports are written; made from the object and the data folder when absent.
     pub report_writer: Option<String>,
 }

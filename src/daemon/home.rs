@@ -6,6 +6,7 @@ use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use crate::file;
+use crate::process::tree;
 
 /// The file that names the kubeconfig of a running daemon.
 const NOTE: &str = "kelos-kubeconfig";
@@ -26,6 +27,46 @@ impl DataDir {
         let root = root.canonicalize()?;
         fs::set_permissions(&root, fs::Permissions::from_mode(0o700))?;
         Ok(Self { root })
+    }
+
+    /// Takes the folder as it is, for looking at it.
+    pub fn at(root: &Path) -> Self {
+        Self { root: root.canonicalize().unwrap_or_else(|_| root.to_owned()) }
+    }
+
+    /// Returns the data folder in which a kubeconfig of ours lies.
+    pub fn of_kubeconfig(kubeconfig: &Path) -> Option<PathBuf> {
+        let kubeconfig = kubeconfig.canonicalize().ok()?;
+        let data = Self { root: kubeconfig.parent()?.to_owned() };
+        (data.kubeconfig() == kubeconfig && data.store().is_file()).then_some(data.root)
+    }
+
+    /// Writes down which process works in this folder; whoever does so holds the lock of the store.
+    ///
+    /// # Errors
+    /// When the note cannot be written.
+    pub fn note_process(&self) -> io::Result<()> {
+        let own = tree::look_at(tree::own_pid()).ok_or(io::ErrorKind::NotFound)?;
+        file::write_durably(&self.process_note(), format!("{} {}\n", own.pid, own.start).as_bytes())
+    }
+
+    /// Takes the note back.
+    pub fn forget_process(&self) {
+        drop(fs::remove_file(self.process_note()));
+    }
+
+    /// Returns the process of the daemon that works in this folder. One that was killed is told apart from a later
+    /// process of its number.
+    pub fn process(&self) -> Option<tree::Seen> {
+        let note = file::read_bounded(&self.process_note(), 100).ok()?;
+        let note = String::from_utf8(note).ok()?;
+        let (pid, start) = note.trim().split_once(' ')?;
+        let seen = tree::look_at(pid.parse().ok()?)?;
+        (seen.is_alive() && Some(seen.start) == start.parse().ok()).then_some(seen)
+    }
+
+    fn process_note(&self) -> PathBuf {
+        self.root.join("process")
     }
 
     /// Returns the folder itself, free of links.
@@ -93,6 +134,19 @@ pub fn announced(folder: &Path) -> Option<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_process_of_a_folder_is_known_and_told_apart_from_a_later_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let data = DataDir::open(folder.path()).unwrap();
+        assert_eq!(data.process(), None);
+        data.note_process().unwrap();
+        assert_eq!(data.process().map(|seen| seen.pid), Some(tree::own_pid()));
+        fs::write(data.process_note(), format!("{} 1\n", tree::own_pid())).unwrap();
+        assert_eq!(data.process(), None, "a process of that number that began at another time");
+        data.forget_process();
+        assert_eq!(DataDir::at(folder.path()).process(), None);
+    }
 
     #[test]
     fn a_daemon_is_found_by_its_note_until_it_takes_it_back() {

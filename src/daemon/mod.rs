@@ -9,8 +9,9 @@ pub mod home;
 mod log;
 mod logging;
 mod metrics;
+mod runs;
 pub mod supervisor;
 mod up;
 
 pub use logging::{LOG_VARIABLE, start_logging};
-pub use up::{Ready, up};
+pub use up::{Ready, Stop, up};

@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::api::config_repository::{ConfigRepository, ConfigRepositorySpec, GitReference, ReportSpec};
 use crate::api::kind::Kind;
+use crate::api::reference::SecretReference;
 use crate::apiserver::{self, ApiServer, Credentials};
 use crate::clock::{self, SharedClock};
 use crate::controllers::config_repository as config_repositories;
@@ -24,6 +25,7 @@ use crate::daemon::config::{Config, RepositoryConfig, RunConfig};
 use crate::daemon::embedded;
 use crate::daemon::home::{self, DataDir};
 use crate::daemon::metrics as observability;
+use crate::daemon::runs;
 use crate::daemon::supervisor::Supervisor;
 use crate::executor::Executor;
 use crate::executor::local::Local;
@@ -49,15 +51,24 @@ pub struct Ready {
     pub address: SocketAddr,
 }
 
+/// How the daemon is asked to end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stop {
+    /// Runs go on without it, and the next start takes them up.
+    LeaveRuns,
+    /// Runs are cancelled first, and their Tasks say so.
+    StopRuns,
+}
+
 /// Runs until `stop` resolves; calls `ready` once everything serves and the kubeconfig is written.
 ///
-/// Runs that go on when it ends are left to themselves; the next start takes them up again.
+/// Runs that go on when it ends are left to themselves, unless it is asked to stop them.
 ///
 /// # Errors
 /// When something cannot be started, or ends although nobody asked it to.
 pub async fn up(
     config: Config,
-    stop: impl Future<Output = ()>,
+    stop: impl Future<Output = Stop>,
     ready: impl FnOnce(&Ready),
 ) -> anyhow::Result<()> {
     let data = DataDir::open(&config.data_dir)
@@ -66,6 +77,7 @@ pub async fn up(
     let metrics = Metrics::new(env!("CARGO_PKG_VERSION"));
     let store = Store::open(&data.store(), store_options(&metrics))?;
     // The store is locked: no other daemon works in this folder.
+    data.note_process().context("cannot write into the data folder")?;
     leftovers::remove(&data.repositories()).context("cannot clear the copies of repositories")?;
     // An agent of a run without a sandbox of files is the same user as we are.
     process::close_to_others().context("cannot close the daemon to other processes")?;
@@ -103,8 +115,9 @@ pub async fn up(
             Ok(())
         });
     }
-    let context = Context::new(client, clock, metrics);
-    let settings = task::Settings { executor, machine: machine(&config, &data, address) };
+    let context = Context::new(client.clone(), clock, metrics);
+    let settings =
+        task::Settings { executor: Arc::clone(&executor), machine: machine(&config, &data, address) };
     supervisor.start("tasks", task::run(context.clone(), settings, shutdown.clone()));
     supervisor.start("task spawners", task_spawner::run(context.clone(), shutdown.clone()));
     let wanted = Arc::new(WantedRuns::default());
@@ -125,6 +138,7 @@ pub async fn up(
         cluster,
         repositories: data.repositories(),
         search_path: config.search_path.clone(),
+        git_environment: config.git_environment.clone(),
     };
     supervisor.start("reports", report::run(context, settings, shutdown));
 
@@ -134,7 +148,9 @@ pub async fn up(
     ready(&Ready { kubeconfig: data.kubeconfig(), address });
     // Watches end first: an open one would hold the listener until its grace is over.
     let stop = async {
-        stop.await;
+        if stop.await == Stop::StopRuns {
+            runs::stop(&*executor, &client).await;
+        }
         server.stop();
     };
     let result = supervisor.run(stop).await;
@@ -143,6 +159,7 @@ pub async fn up(
     if let Some(folder) = &config.announcements {
         home::withdraw(folder, &data.kubeconfig());
     }
+    data.forget_process();
     result
 }
 
@@ -179,6 +196,8 @@ fn machine(config: &Config, data: &DataDir, address: SocketAddr) -> Machine {
     Machine {
         search_path: config.search_path.clone(),
         mirrors: data.mirrors(),
+        git_environment: config.git_environment.clone(),
+        install_environment: config.install_environment.clone(),
         private: [Some(data.root().to_path_buf()), config.user_home.clone()].into_iter().flatten().collect(),
         agents: config.agents.clone(),
         bounds: Bounds { sandbox, host_network, limits },
@@ -223,6 +242,7 @@ async fn make_repository(client: &kube::Client, wanted: &RepositoryConfig) -> an
     spec.reference =
         wanted.branch.clone().map(|branch| GitReference { branch: Some(branch), ..GitReference::default() });
     spec.path.clone_from(&wanted.path);
+    spec.secret_ref = wanted.secret.clone().map(|name| SecretReference { name });
     if let Some(interval) = &wanted.interval {
         spec.interval.clone_from(interval);
     }

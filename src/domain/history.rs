@@ -177,7 +177,7 @@ pub fn histories(runs: impl IntoIterator<Item = EndedRun>) -> Vec<History> {
     }
     let history = |(subject, revisions): (Subject, BTreeMap<Option<String>, Vec<EndedRun>>)| {
         let mut revisions: Vec<PromptRevision> = revisions.into_values().filter_map(revision).collect();
-        revisions.sort_by(|left, right| right.last_ended.cmp(&left.last_ended));
+        revisions.sort_by_key(|revision| std::cmp::Reverse(revision.last_ended));
         History { subject, revisions }
     };
     subjects.into_iter().map(history).collect()

@@ -22,13 +22,14 @@ use tokio::sync::watch;
 
 use crate::api::run::{
     LOCK_FILE, LOG_FILE, Outcome, PLAN_FILE, Plan, RESULT_FILE, RunState, SECRETS_FILE, STARTED_FILE,
-    Secrets, Started,
+    Secrets, Started, TOKEN_FILE, TOKEN_FOLDER,
 };
 use crate::executor::age::{self, Keep};
 use crate::executor::log::{LogReader, stream_log};
 use crate::executor::{Executor, ExecutorError, LogStream, Slots, StartError};
 use crate::file;
 use crate::process::{self, tree};
+use crate::secret::Secret;
 
 /// The folder of all runs, in the data folder.
 const RUNS_FOLDER: &str = "runs";
@@ -75,6 +76,8 @@ struct Known {
     children: Vec<Child>,
     // Interrupted runs whose leftovers were ended.
     swept: BTreeSet<String>,
+    // Nothing is started any more.
+    is_closed: bool,
     // The last runs that ended, and how many ever did: a reader that knows a count finds what came after it.
     ended: VecDeque<String>,
     ended_in_all: u64,
@@ -177,6 +180,11 @@ impl Executor for Local {
         })
     }
 
+    fn renew_token<'a>(&'a self, run: &'a str, token: Secret) -> BoxFuture<'a, Result<(), ExecutorError>> {
+        let run = run.to_owned();
+        Box::pin(self.blocking(move |shared| shared.renew_token(&run, &token)))
+    }
+
     fn remove<'a>(&'a self, run: &'a str) -> BoxFuture<'a, Result<(), ExecutorError>> {
         let run = run.to_owned();
         Box::pin(self.blocking(move |shared| shared.remove(&run)))
@@ -234,6 +242,10 @@ impl Executor for Local {
         Slots { total: self.shared.slots, used: self.shared.state().running.len() }
     }
 
+    fn close(&self) {
+        self.shared.state().is_closed = true;
+    }
+
     fn missing_room(&self) -> Option<u64> {
         self.shared.missing_room()
     }
@@ -278,10 +290,13 @@ impl Shared {
         } else {
             state.left(run);
         }
-        if matches!(seen, RunState::Interrupted { .. }) && state.swept.insert(run.to_owned()) {
+        if matches!(seen, RunState::Interrupted { .. }) && !state.swept.contains(run) {
             tree::end_marked(MARK, run);
-            let folder = self.folder(run)?;
-            age::remove_private(&folder).map_err(ExecutorError::system("clear", folder))?;
+            // What a step still writes while it ends cannot be cleared yet: the next look does it. How the run ended is
+            // known all the same.
+            if age::remove_private(&self.folder(run)?).is_ok() {
+                state.swept.insert(run.to_owned());
+            }
         }
         Ok(seen)
     }
@@ -375,7 +390,7 @@ impl Shared {
             RunState::Prepared => self.discard(run)?,
             begun => return Err(StartError::Begun { run: run.to_owned(), state: Box::new(begun) }),
         }
-        if state.running.len() >= self.slots {
+        if state.is_closed || state.running.len() >= self.slots {
             return Err(StartError::NoSlot { total: self.slots });
         }
         if let Some(floor) = self.missing_room() {
@@ -445,6 +460,20 @@ impl Shared {
         Ok(())
     }
 
+    // The agent may read the folder and not write it, so no link of its own lies in the way.
+    fn renew_token(&self, run: &str, token: &Secret) -> Result<(), ExecutorError> {
+        let file = self.folder(run)?.join(TOKEN_FOLDER).join(TOKEN_FILE);
+        let state = self.state();
+        let is_running = matches!(self.look(run)?, RunState::Running { .. });
+        let known = file::read_bounded(&file, LARGEST_FILE);
+        if !is_running || known.is_err() || known.is_ok_and(|known| known == token.expose().as_bytes()) {
+            return Ok(());
+        }
+        let written = file::write_durably(&file, token.expose().as_bytes());
+        drop(state);
+        written.map_err(ExecutorError::system("write", &file))
+    }
+
     fn remove(&self, run: &str) -> Result<(), ExecutorError> {
         self.observe(run)?;
         let mut state = self.state();
@@ -470,6 +499,37 @@ impl Shared {
         };
         remove().map_err(ExecutorError::system("remove", &folder))
     }
+}
+
+/// A run that goes on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GoingOn {
+    /// Its identity.
+    pub run: String,
+    /// Its Task, as `namespace/name`; nothing when its plan cannot be read.
+    pub task: Option<String>,
+}
+
+/// Returns the runs in `data_dir` that go on, whoever started them.
+pub fn going_on(data_dir: &Path) -> Result<Vec<GoingOn>, ExecutorError> {
+    let runs = data_dir.join(RUNS_FOLDER);
+    let entries = match fs::read_dir(&runs) {
+        Ok(entries) => entries,
+        Err(fault) if fault.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(fault) => return Err(ExecutorError::system("list", &runs)(fault)),
+    };
+    let mut found = Vec::new();
+    for entry in entries.filter_map(Result::ok) {
+        let folder = entry.path();
+        let Ok(run) = entry.file_name().into_string() else { continue };
+        if is_locked(&folder.join(LOCK_FILE))? {
+            let plan = read::<Plan>(&folder.join(PLAN_FILE))?;
+            let task = plan.whole().map(|plan| format!("{}/{}", plan.namespace, plan.task));
+            found.push(GoingOn { run, task });
+        }
+    }
+    found.sort_by(|left, right| (&left.task, &left.run).cmp(&(&right.task, &right.run)));
+    Ok(found)
 }
 
 fn modified(path: &Path) -> Option<Timestamp> {

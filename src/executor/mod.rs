@@ -18,6 +18,7 @@ use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 
 use crate::api::run::{Plan, RunState, Secrets};
+use crate::secret::Secret;
 
 /// Starts runs, and tells what became of them.
 pub trait Executor: fmt::Debug + Send + Sync {
@@ -31,6 +32,9 @@ pub trait Executor: fmt::Debug + Send + Sync {
 
     /// Asks the run to end, and ends it by force after `grace`; returns when it has ended. One that does not run is no fault.
     fn stop<'a>(&'a self, run: &'a str, grace: Duration) -> BoxFuture<'a, Result<(), ExecutorError>>;
+
+    /// Replaces the token for the forge that a run uses; for one that does not run, or has none, nothing happens.
+    fn renew_token<'a>(&'a self, run: &'a str, token: Secret) -> BoxFuture<'a, Result<(), ExecutorError>>;
 
     /// Forgets the run and removes its files. One that still runs is not removed.
     fn remove<'a>(&'a self, run: &'a str) -> BoxFuture<'a, Result<(), ExecutorError>>;
@@ -47,6 +51,9 @@ pub trait Executor: fmt::Debug + Send + Sync {
 
     /// Returns how many runs there may be at once, and how many there are.
     fn slots(&self) -> Slots;
+
+    /// Starts no run from now on: each is told that there is no slot.
+    fn close(&self);
 
     /// Returns how many bytes must be free for a run to begin, when fewer are.
     fn missing_room(&self) -> Option<u64>;

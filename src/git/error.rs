@@ -5,7 +5,8 @@ use std::path::PathBuf;
 /// What a caller can do about a [`GitError`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum GitErrorClass {
-    /// The credential is missing, wrong or not allowed to do this: a person has to act.
+    /// The credential is missing, wrong or not allowed to do this, or the server cannot prove who it is: a person has
+    /// to act.
     Unauthenticated,
     /// There is no such repository: a person has to act.
     NotFound,
@@ -71,6 +72,9 @@ pub enum GitError {
     /// The server asked for a credential that we lack, or refused the one we sent.
     #[error("{remote} refused our credentials: {detail}")]
     Unauthenticated { remote: String, detail: String },
+    /// We do not believe that the server is the one that it should be; nothing was sent to it.
+    #[error("the identity of the server of {remote} cannot be verified: {detail}")]
+    Untrusted { remote: String, detail: String },
     /// No repository answers at the URL.
     #[error("there is no git repository at {remote}")]
     NotFound { remote: String },
@@ -116,7 +120,7 @@ impl GitError {
     /// Returns what the caller can do.
     pub fn class(&self) -> GitErrorClass {
         match self {
-            Self::Unauthenticated { .. } => GitErrorClass::Unauthenticated,
+            Self::Unauthenticated { .. } | Self::Untrusted { .. } => GitErrorClass::Unauthenticated,
             Self::NotFound { .. } => GitErrorClass::NotFound,
             Self::RefMissing { .. } => GitErrorClass::RefMissing,
             Self::Unreachable { .. } => GitErrorClass::Unreachable,

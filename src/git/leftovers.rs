@@ -1,11 +1,13 @@
 //! Removes what a killed process left in our copies of repositories.
 //!
 //! Locks are files that a process removes when it ends in order. One that was killed leaves them, and every later
-//! fetch would be refused for ever. Whoever calls this owns the folder alone and has begun nothing in it yet.
+//! fetch would be refused for ever; and it leaves the files with its keys. Whoever calls this owns the folder alone and has begun nothing in it yet.
 
 use std::fs;
 use std::io;
 use std::path::Path;
+
+use crate::git::private_file::PrivateFile;
 
 /// Deepest folder that is looked into: `objects/pack` and `refs/heads/a/b` are less deep.
 const DEPTH: usize = 8;
@@ -39,7 +41,8 @@ fn remove_below(folder: &Path, depth: usize) -> io::Result<()> {
 
 /// A reference cannot have a name that ends in `.lock`, and git gives no object and no pack such a name.
 fn is_leftover(name: &str) -> bool {
-    name.rsplit_once('.').is_some_and(|(_, ending)| ending == "lock")
+    PrivateFile::is_name(name)
+        || name.rsplit_once('.').is_some_and(|(_, ending)| ending == "lock")
         || name.starts_with("tmp_")
         || name.starts_with(".tmp")
 }
@@ -61,6 +64,7 @@ mod tests {
             folder.path().join("a.git/shallow.lock"),
             pack.join("tmp_pack_x"),
             pack.join(".tmpAbC"),
+            folder.path().join("a.git/private-ssh-key-7-1"),
             heads.join("main.lock"),
         ];
         for path in kept.iter().chain(&gone) {

@@ -14,6 +14,7 @@ pub mod error;
 pub mod folder;
 pub mod id;
 pub mod leftovers;
+mod private_file;
 pub mod program;
 pub mod reference;
 pub mod remote;

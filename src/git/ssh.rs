@@ -4,13 +4,13 @@
 //! command is in use, and nothing of the user's own ssh settings counts. Without one, the user's keys, agent
 //! and known hosts are used; in neither case is anything asked or an unknown host believed.
 
-use std::fs::{File, OpenOptions};
-use std::io::{Read as _, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::fs::File;
+use std::io::Read as _;
+use std::path::Path;
+use std::time::Duration;
 
 use crate::git::error::GitError;
+use crate::git::private_file::PrivateFile;
 use crate::git::remote::{Credential, Place, Remote};
 use crate::git::tree::printable;
 
@@ -37,10 +37,12 @@ impl SshCommand {
         &self.text
     }
 
-    /// Lets ssh write its messages into a file, for a caller that does not see its standard error.
-    pub(crate) fn collecting_messages(self, folder: &Path) -> Result<Self, GitError> {
-        let file = PrivateFile::create(folder, "messages", "")?;
-        let text = format!("2>{} {}", quoted(&file.path)?, self.text);
+    /// Lets ssh write its messages into a file and ends it after `time`, for a caller that neither sees its standard
+    /// error nor can end it.
+    pub(crate) fn unattended(self, folder: &Path, time: Duration) -> Result<Self, GitError> {
+        let file = PrivateFile::create(folder, "ssh-messages", "")?;
+        let seconds = time.as_secs().max(1);
+        let text = format!("2>{} timeout -k 5 {seconds} {}", quoted(file.path())?, self.text);
         Ok(Self { text, messages: Some(file), ..self })
     }
 
@@ -48,7 +50,7 @@ impl SshCommand {
     pub(crate) fn messages(&self) -> Option<String> {
         let file = self.messages.as_ref()?;
         let mut text = String::new();
-        let opened = File::open(&file.path).ok()?;
+        let opened = File::open(file.path()).ok()?;
         opened.take(MESSAGES_LIMIT).read_to_string(&mut text).ok()?;
         let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
         let last = lines.get(lines.len().saturating_sub(4)..).unwrap_or_default().join("; ");
@@ -66,13 +68,13 @@ pub(crate) fn command(remote: &Remote, folder: &Path) -> Result<Option<SshComman
         return Ok(Some(SshCommand { text: format!("ssh {PATIENCE}"), _files: Vec::new(), messages: None }));
     };
     // ssh refuses a key whose last line has no end.
-    let key = PrivateFile::create(folder, "key", &format!("{}\n", identity.expose().trim_end()))?;
-    let hosts = PrivateFile::create(folder, "hosts", &format!("{}\n", known_hosts.trim_end()))?;
+    let key = PrivateFile::create(folder, "ssh-key", &format!("{}\n", identity.expose().trim_end()))?;
+    let hosts = PrivateFile::create(folder, "ssh-hosts", &format!("{}\n", known_hosts.trim_end()))?;
     let text = format!(
         "ssh -F /dev/null {PATIENCE} -o IdentitiesOnly=yes -o IdentityAgent=none -o GlobalKnownHostsFile=/dev/null \
          -o {} -o {}",
-        option("IdentityFile", &key.path)?,
-        option("UserKnownHostsFile", &hosts.path)?,
+        option("IdentityFile", key.path())?,
+        option("UserKnownHostsFile", hosts.path())?,
     );
     Ok(Some(SshCommand { text, _files: vec![key, hosts], messages: None }))
 }
@@ -95,39 +97,6 @@ fn plain(path: &Path) -> Result<&str, GitError> {
         path: path.to_owned(),
         detail: "ssh cannot be given a path with quotes, dollar signs or bytes that are not UTF-8".to_owned(),
     })
-}
-
-/// A file that only this user can read and that goes away with its owner.
-#[derive(Debug)]
-struct PrivateFile {
-    path: PathBuf,
-}
-
-impl PrivateFile {
-    fn create(folder: &Path, purpose: &str, content: &str) -> Result<Self, GitError> {
-        static NUMBER: AtomicU64 = AtomicU64::new(0);
-        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let folder = std::path::absolute(folder).map_err(|error| GitError::storage(folder, &error))?;
-        let path = folder.join(format!("ssh-{purpose}-{}-{number}", std::process::id()));
-        // A process of the same id that was killed may have left one; nobody else can write here.
-        if let Err(error) = std::fs::remove_file(&path)
-            && error.kind() != std::io::ErrorKind::NotFound
-        {
-            return Err(GitError::storage(&path, &error));
-        }
-        let opened = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
-        let mut file: File = opened.map_err(|error| GitError::storage(&path, &error))?;
-        let created = Self { path };
-        file.write_all(content.as_bytes()).map_err(|error| GitError::storage(&created.path, &error))?;
-        Ok(created)
-    }
-}
-
-impl Drop for PrivateFile {
-    fn drop(&mut self) {
-        // Nothing can be done about a file that cannot be removed; the folder is private all the same.
-        let _removed = std::fs::remove_file(&self.path);
-    }
 }
 
 #[cfg(test)]
@@ -166,7 +135,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let text = "echo one >&2; echo '' >&2; printf 'two\\r\\n' >&2; echo out".to_owned();
         let command = SshCommand { text: format!("sh -c {text:?}"), _files: Vec::new(), messages: None };
-        let command = command.collecting_messages(folder.path()).unwrap();
+        let command = command.unattended(folder.path(), Duration::from_mins(1)).unwrap();
         assert_eq!(command.messages(), None);
         let output = crate::process::command("/bin/sh")
             .env("PATH", "/usr/bin:/bin")
@@ -178,6 +147,18 @@ mod tests {
             (b"out\n".as_slice(), b"".as_slice())
         );
         assert_eq!(command.messages().as_deref(), Some("one; two"));
+    }
+
+    #[test]
+    fn an_ssh_that_hangs_is_ended() {
+        let folder = tempfile::tempdir().unwrap();
+        let command = SshCommand { text: "sleep 600".to_owned(), _files: Vec::new(), messages: None };
+        let command = command.unattended(folder.path(), Duration::from_millis(10)).unwrap();
+        let begun = std::time::Instant::now();
+        let mut shell = crate::process::command("/bin/sh");
+        let status = shell.env("PATH", "/usr/bin:/bin").args(["-c", command.text()]).status().unwrap();
+        assert_eq!(status.code(), Some(124));
+        assert!(begun.elapsed() < Duration::from_mins(5));
     }
 
     #[test]

@@ -8,7 +8,7 @@
 //! <writer>/ledger/YYYY/MM-DD.2.jsonl   more of that day, when there is much
 //! ```
 //!
-//! [`line`], [`report`], [`page`] and [`index`] are pure: facts in, bytes out. [`writer`] makes a commit of
+//! [`line`], [`report`], [`page`] and [`index`] are pure: facts in, bytes out; [`mod@read`] gets lines back. [`writer`] makes a commit of
 //! them on whatever the branch holds now and pushes it, again and again until it lands. A writer touches its
 //! own folder and the index and nothing else; no branch moves by force; a line is written once, whoever asks
 //! how often.
@@ -21,6 +21,7 @@ pub mod index;
 pub mod line;
 pub mod markdown;
 pub mod page;
+pub mod read;
 pub mod report;
 mod source;
 pub mod writer;

@@ -240,6 +240,11 @@ pub fn ask_to_end(process: Seen) -> bool {
     signal(process, Signal::TERM)
 }
 
+/// Asks `process`, a daemon of ours, to end and to cancel its runs before.
+pub fn ask_to_end_with_runs(process: Seen) -> bool {
+    signal(process, Signal::USR1)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -12,13 +12,16 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use crate::api::run::{
-    CHECKOUT_FOLDER, HOME_FOLDER, McpServer, Plan, Secrets, TEMPORARY_FOLDER, WORK_FOLDER,
+    CHECKOUT_FOLDER, HOME_FOLDER, McpServer, Plan, SKILLS_PLUGIN, Secrets, TEMPORARY_FOLDER, TOKEN_FILE,
+    TOKEN_FOLDER, WORK_FOLDER,
 };
 use crate::file;
 use crate::runner::agents::{AgentProgram, Wish};
 use crate::runner::folder::Folder;
 use crate::runner::parts;
 
+/// The variable by which what a killed runner left going is found; every child of a run has it.
+pub(super) const RUN_VARIABLE: &str = "KELOS_RUN";
 /// Our own files in the agent's home.
 const OWN_FOLDER: &str = ".kelos";
 /// The longest value that is passed as a variable; the kernel's bound includes the name and both ends.
@@ -42,8 +45,10 @@ pub(super) struct Layout {
     pub(super) work: PathBuf,
     /// The folder it begins in: the checkout, or `work` itself.
     pub(super) start: PathBuf,
-    /// The folders of the plugins, in the plan's order.
+    /// The folders of the plugins, in the plan's order, then that of the installed skills.
     pub(super) plugins: Vec<PathBuf>,
+    /// The folder with the token, which it may read.
+    pub(super) token: PathBuf,
 }
 
 impl Layout {
@@ -52,8 +57,11 @@ impl Layout {
         let home = folder.join(HOME_FOLDER);
         let work = folder.join(WORK_FOLDER);
         let start = if plan.workspace.is_some() { work.join(CHECKOUT_FOLDER) } else { work.clone() };
-        let plugins = plan.plugins.iter().map(|plugin| plugins_folder(&home).join(&plugin.name)).collect();
-        Self { temporary: folder.join(TEMPORARY_FOLDER), home, work, start, plugins }
+        let names = plan.plugins.iter().map(|plugin| plugin.name.as_str());
+        let names = names.chain(plan.skills.iter().map(|_| SKILLS_PLUGIN));
+        let plugins = names.map(|name| plugins_folder(&home).join(name)).collect();
+        let token = folder.join(TOKEN_FOLDER);
+        Self { temporary: folder.join(TEMPORARY_FOLDER), home, work, start, plugins, token }
     }
 }
 
@@ -93,10 +101,21 @@ pub(super) fn furnish(
     let prompt_file = home.write(&own("prompt"), &plan.agent.prompt)?;
     variables.insert("KELOS_PROMPT_FILE".to_owned(), text(&prompt_file));
     let mut git_config = GIT_CONFIG.to_owned();
-    if let Some(token) = variables.get("GITHUB_TOKEN").cloned() {
-        let file = home.write(&own("github-token/GITHUB_TOKEN"), &token)?;
+    if let Some(token) = variables.get(TOKEN_FILE).cloned() {
+        let provided = layout.token.join(TOKEN_FILE);
+        let file = match secrets.environment.contains_key(TOKEN_FILE) {
+            true => provided,
+            false => home.write(&own("github-token/GITHUB_TOKEN"), &token)?,
+        };
         variables.insert("KELOS_GITHUB_TOKEN_FILE".to_owned(), text(&file));
         git_config.push_str(&credential_helper(plan).unwrap_or_default());
+        if let Some(programs) = home.wrap_gh(plan)? {
+            variables.insert("PATH".to_owned(), format!("{}:{}", text(&programs), plan.search_path));
+        }
+    }
+    if let Some((certificates, host)) = authority(plan) {
+        let file = home.write(&own("authority.pem"), certificates)?;
+        git_config.push_str(&format!("[http \"{host}\"]\n\tsslCAInfo = \"{}\"\n", text(&file)));
     }
     home.write(".gitconfig", &git_config)?;
     let servers = with_secrets(&plan.mcp_servers, secrets);
@@ -172,7 +191,7 @@ fn base(plan: &Plan, layout: &Layout) -> BTreeMap<String, String> {
 fn ours(plan: &Plan, layout: &Layout) -> BTreeMap<String, String> {
     let workspace = plan.workspace.as_ref();
     let upstream_remote = || workspace?.remotes.iter().find(|remote| remote.name == "upstream");
-    let plugins = (!plan.plugins.is_empty()).then(|| text(&plugins_folder(&layout.home)));
+    let plugins = (!layout.plugins.is_empty()).then(|| text(&plugins_folder(&layout.home)));
     [
         ("KELOS_AGENT_TYPE", Some(plan.agent.kind.clone())),
         ("KELOS_MODEL", plan.agent.model.clone()),
@@ -187,7 +206,7 @@ fn ours(plan: &Plan, layout: &Layout) -> BTreeMap<String, String> {
         ("KELOS_AGENTS_MD", plan.agents_md.clone()),
         ("KELOS_PLUGIN_DIR", plugins),
         ("KELOS_TASK", Some(plan.task.clone())),
-        ("KELOS_RUN", Some(plan.run.clone())),
+        (RUN_VARIABLE, Some(plan.run.clone())),
     ]
     .into_iter()
     .filter_map(|(name, value)| Some((name.to_owned(), value.filter(|value| !value.is_empty())?)))
@@ -213,14 +232,23 @@ fn proxy_variables(port: u16) -> impl Iterator<Item = (String, String)> {
 
 // Git asks for the token by host, and gets it for the host of the workspace alone. It is read from the file each time.
 fn credential_helper(plan: &Plan) -> Option<String> {
+    let host = https_host(plan)?;
+    let helper = "!f() { test \\\"$1\\\" = get && echo username=x-access-token && echo \\\"password=$(cat \\\"$KELOS_GITHUB_TOKEN_FILE\\\")\\\"; }; f";
+    Some(format!("[credential \"{host}\"]\n\thelper = \n\thelper = \"{helper}\"\n"))
+}
+
+// `https://host:port` of the workspace.
+fn https_host(plan: &Plan) -> Option<String> {
     let rest = plan.workspace.as_ref()?.repo.strip_prefix("https://")?;
     let host = rest.split('/').next()?;
     let is_host = |character: char| character.is_ascii_alphanumeric() || matches!(character, '.' | '-' | ':');
-    if host.is_empty() || !host.chars().all(is_host) {
-        return None;
-    }
-    let helper = "!f() { test \\\"$1\\\" = get && echo username=x-access-token && echo \\\"password=$(cat \\\"$KELOS_GITHUB_TOKEN_FILE\\\")\\\"; }; f";
-    Some(format!("[credential \"https://{host}\"]\n\thelper = \n\thelper = \"{helper}\"\n"))
+    (!host.is_empty() && host.chars().all(is_host)).then(|| format!("https://{host}"))
+}
+
+// The certificates that are believed for the host of the workspace, and that host.
+fn authority(plan: &Plan) -> Option<(&str, String)> {
+    let certificates = plan.workspace.as_ref()?.authority.as_deref()?;
+    Some((certificates, https_host(plan)?))
 }
 
 // `owner/name` at the end of a URL of a forge.
@@ -291,6 +319,22 @@ struct Home {
 }
 
 impl Home {
+    // A token may be replaced while the run goes on: git reads the file each time, and gh has to be made to.
+    fn wrap_gh(&self, plan: &Plan) -> io::Result<Option<PathBuf>> {
+        let gh = crate::process::find("gh", plan.search_path.as_ref());
+        let Some(gh) = gh.as_ref().and_then(|gh| gh.to_str()).filter(|gh| !gh.contains('\'')) else {
+            return Ok(None);
+        };
+        let script = format!(
+            "#!/bin/sh\nGITHUB_TOKEN=$(cat \"$KELOS_GITHUB_TOKEN_FILE\") || exit\nexport GITHUB_TOKEN\n\
+             if test -n \"${{GH_ENTERPRISE_TOKEN-}}\"; then export GH_ENTERPRISE_TOKEN=\"$GITHUB_TOKEN\"\n\
+             else export GH_TOKEN=\"$GITHUB_TOKEN\"; fi\nexec '{gh}' \"$@\"\n"
+        );
+        let path = self.write(&own("bin/gh"), &script)?;
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o700))?;
+        Ok(path.parent().map(Path::to_path_buf))
+    }
+
     // What is given on the command line of git counts last, so our settings are given there once more.
     fn wrap_git(&self, plan: &Plan) -> io::Result<Option<PathBuf>> {
         let git = crate::process::find("git", plan.search_path.as_ref());
@@ -333,6 +377,9 @@ mod tests {
         let temporary = tempfile::tempdir().unwrap();
         let folder = Folder::open(temporary.path()).unwrap();
         folder.make(HOME_FOLDER).unwrap();
+        if let Some(token) = secrets.environment.get(TOKEN_FILE) {
+            fs::write(folder.make(TOKEN_FOLDER).unwrap().join(TOKEN_FILE), token.expose()).unwrap();
+        }
         let furniture =
             furnish(plan, secrets, &Layout::of(plan, &folder), by_kind(&plan.agent.kind), None).unwrap();
         (temporary, furniture)

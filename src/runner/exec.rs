@@ -48,9 +48,7 @@ const SILENCE: Duration = Duration::from_millis(50);
 
 /// Carries out the step; see [`crate::runner::exec`].
 pub(super) fn exec(folder: &Folder) -> Result<u8, RunnerError> {
-    // Without the runner nobody would end the agent in time.
-    set_parent_process_death_signal(Some(Signal::KILL))
-        .map_err(|errno| RunnerError::system("ask to end with the runner")(errno.into()))?;
+    end_with_the_runner()?;
     let plan = folder.plan()?;
     let secrets = read_secrets()?;
     close_to_others()?;
@@ -111,6 +109,12 @@ struct Surroundings {
     proxy: Option<u16>,
 }
 
+/// Makes this step end with the runner, without which nobody would end what it starts in time.
+pub(super) fn end_with_the_runner() -> Result<(), RunnerError> {
+    set_parent_process_death_signal(Some(Signal::KILL))
+        .map_err(|errno| RunnerError::system("ask to end with the runner")(errno.into()))
+}
+
 /// Reads the secrets from standard input; nothing there means none.
 pub(super) fn read_secrets() -> Result<Secrets, RunnerError> {
     let mut text = String::new();
@@ -126,8 +130,10 @@ pub(super) fn read_secrets() -> Result<Secrets, RunnerError> {
         .map_err(|_| RunnerError::system("understand the secrets")(io::ErrorKind::InvalidData.into()))
 }
 
-// What was paid for is not given up because the disk is full: as long as it is, the run is not over.
-fn write_claims(file: File, claims: &Claims) -> io::Result<()> {
+/// Writes the claims into a file that was opened before the restriction.
+///
+/// What was paid for is not given up because the disk is full: as long as it is, the run is not over.
+pub(super) fn write_claims(file: File, claims: &Claims) -> io::Result<()> {
     let text = serde_json::to_vec(claims)?;
     let write = || {
         file.write_all_at(&text, 0)?;
@@ -227,6 +233,7 @@ fn grants(plan: &Plan, layout: &Layout, program: Option<&Path>) -> Grants {
     let writable = vec![layout.work.clone(), layout.home.clone(), layout.temporary.clone()];
     let programs: Vec<PathBuf> = program.map(Path::to_path_buf).into_iter().collect();
     let mut grants = Grants::of(&plan.sandbox, &plan.search_path, &programs, writable);
+    grants.readable.push(layout.token.clone());
     for url in plan.workspace.iter().flat_map(|workspace| {
         std::iter::once(&workspace.repo).chain(workspace.remotes.iter().map(|remote| &remote.url))
     }) {
@@ -260,7 +267,8 @@ fn restrict(
     })
 }
 
-fn shortfall(level: SandboxLevel, network: NetworkHold, sandbox: &Sandbox) -> Option<String> {
+/// Returns what is wrong when what was reached is less than the run needs.
+pub(super) fn shortfall(level: SandboxLevel, network: NetworkHold, sandbox: &Sandbox) -> Option<String> {
     if level < sandbox.minimum {
         return Some(format!(
             "the run needs the sandbox {} and this host reaches {}; docs/sandbox.md says what each needs",
@@ -552,8 +560,8 @@ mod tests {
     fn a_program_that_is_too_old_is_told_so() {
         let codex = agents::by_kind("codex");
         let message = outdated(codex, Path::new("/bin/codex"), Version(0, 99, 9)).unwrap();
-        assert_eq!(message, "/bin/codex is version 0.99.9 of codex; 0.103.0 or later is needed, update it");
-        assert_eq!(outdated(codex, Path::new("/bin/codex"), Version(0, 103, 0)), None);
+        assert_eq!(message, "/bin/codex is version 0.99.9 of codex; 0.104.0 or later is needed, update it");
+        assert_eq!(outdated(codex, Path::new("/bin/codex"), Version(0, 104, 0)), None);
         assert_eq!(outdated(agents::by_kind("cursor"), Path::new("/bin/agent"), Version(0, 0, 1)), None);
     }
 

@@ -1,10 +1,11 @@
 //! What happens inside a run: one process that supervises, and below it one step that prepares and one that executes.
 //!
 //! [`run`] is the runner proper. It holds the lock of the run's folder for its life, outlives whoever started it,
-//! runs the two steps as child processes, ends every descendant, and writes the outcome. [`prepare`] makes the
-//! workspace and is the only step that sees the credential for cloning. [`exec`] restricts itself and then runs the
-//! setup command and the agent; whatever it says about them is a claim, which [`run`] bounds and completes. Where the host
-//! allows it, [`exec`] does so in a world of its own, of which [`enclose`] and [`enter`] are the doors.
+//! runs the steps as child processes, ends every descendant, and writes the outcome. [`prepare`] makes the workspace
+//! and is the only step that sees the credential for cloning. [`install_skills`] restricts itself and runs the
+//! installer of skills, a program of others. [`exec`] restricts itself and then runs the setup command and the agent;
+//! whatever it says about them is a claim, which [`run`] bounds and completes. Where the host allows it, [`exec`] does so
+//! in a world of its own, of which [`enclose`] and [`enter`] are the doors.
 //!
 //! Nothing here knows a cluster, a daemon or a network address: a plan comes in as a file, an outcome leaves as a
 //! file. The files are described in [`crate::api::run`].
@@ -26,6 +27,7 @@ mod parts;
 mod prepare;
 mod sandbox;
 mod side_channel;
+mod skills;
 mod supervise;
 mod watch;
 
@@ -85,6 +87,14 @@ pub fn run(folder: &Path) -> Result<Outcome, RunnerError> {
 /// Returns the exit code of the step. What went wrong is in the claims of the run and on standard error.
 pub fn prepare(folder: &Path) -> Result<u8, RunnerError> {
     prepare::prepare(&Folder::open(folder)?)
+}
+
+/// Installs the skills of the plan in `folder`; no secret is read.
+///
+/// The calling process is restricted for the rest of its life. Returns the exit code of the step. What went wrong is in
+/// the claims of the run and on standard error.
+pub fn install_skills(folder: &Path) -> Result<u8, RunnerError> {
+    skills::install(&Folder::open(folder)?)
 }
 
 /// Carries out the executing step of the plan in `folder`; secrets are read from standard input.

@@ -110,6 +110,7 @@ mod tests {
         std::os::unix::fs::symlink(root.join("outside"), plugin.join("skills/review/link")).unwrap();
         fs::create_dir_all(root.join("work/repo")).unwrap();
         let layout = Layout {
+            token: PathBuf::new(),
             home: root.join("home"),
             temporary: root.join("tmp"),
             work: root.join("work"),
@@ -190,6 +191,7 @@ mod tests {
         fs::create_dir_all(root.join("elsewhere")).unwrap();
         std::os::unix::fs::symlink(root.join("elsewhere"), root.join("repo/.cursor")).unwrap();
         let layout = Layout {
+            token: PathBuf::new(),
             home: root.join("home"),
             temporary: root.join("tmp"),
             work: root.join("work"),

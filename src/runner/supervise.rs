@@ -16,15 +16,16 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::api::run::{
     CLAIMS_FILE, Claims, Exit, FORMAT_VERSION, HOME_FOLDER, LOCK_FILE, Outcome, Plan, RESULT_FILE,
-    SECRETS_FILE, STARTED_FILE, Secrets, Started, TEMPORARY_FOLDER, WORK_FOLDER,
+    SECRETS_FILE, STARTED_FILE, Secrets, Started, TEMPORARY_FOLDER, TOKEN_FILE, TOKEN_FOLDER, WORK_FOLDER,
 };
 use crate::clock::{self, SharedClock};
-use crate::file::remove_tree;
+use crate::file::{remove_tree, write_durably};
 use crate::process::{self, tree};
 use crate::runner::RunnerError;
 use crate::runner::agents;
 use crate::runner::control_group::ControlGroup;
 use crate::runner::enclosure;
+use crate::runner::environment::RUN_VARIABLE;
 use crate::runner::folder::Folder;
 use crate::runner::log::Log;
 use crate::runner::watch::{Bounds, Excess, Watch};
@@ -116,9 +117,13 @@ async fn supervise(folder: &Folder, clock: &SharedClock, since: Timestamp) -> Re
         folder.make(name)?;
     }
     let mut steps = Steps::begin(folder, &plan)?;
+    provide_token(folder, &secrets)?;
     let mut preparing = Secrets { git: secrets.git.clone(), ..Secrets::default() };
     let mut end = steps.step("prepare", &preparing).await?;
     preparing.git = None;
+    if end.is_good() && plan.skills.is_some() {
+        end = steps.step("skills", &Secrets::default()).await?;
+    }
     if end.is_good() {
         folder.remove(CLAIMS_FILE)?;
         end = steps.step("exec", &Secrets { git: None, ..secrets }).await?;
@@ -138,9 +143,17 @@ async fn supervise(folder: &Folder, clock: &SharedClock, since: Timestamp) -> Re
     Ok(outcome)
 }
 
+// It lies where the agent may read and not write, because whoever started us replaces it while the run goes on.
+fn provide_token(folder: &Folder, secrets: &Secrets) -> Result<(), RunnerError> {
+    let Some(token) = secrets.environment.get(TOKEN_FILE) else { return Ok(()) };
+    let path = folder.make(TOKEN_FOLDER)?.join(TOKEN_FILE);
+    write_durably(&path, token.expose().as_bytes()).map_err(RunnerError::system("write the token"))
+}
+
 /// Runs the steps of a run, one after the other.
 struct Steps<'a> {
     folder: &'a Folder,
+    run: String,
     log: Log,
     deadline: Option<Instant>,
     grace: Duration,
@@ -182,6 +195,7 @@ impl<'a> Steps<'a> {
         let limits = &plan.limits;
         Ok(Self {
             folder,
+            run: plan.run.clone(),
             log: Log::begin(folder.path().to_path_buf(), limits.log_bytes),
             // A deadline beyond what the clock can hold is none.
             deadline: limits
@@ -214,6 +228,7 @@ impl<'a> Steps<'a> {
             .arg0("kelos")
             .args(["runner", name])
             .arg(self.folder.path())
+            .env(RUN_VARIABLE, &self.run)
             .stdin(Stdio::piped())
             .stdout(writer.try_clone().map_err(refused())?)
             .stderr(writer)
@@ -420,7 +435,7 @@ fn clean(folder: &Folder, exit: Exit) {
     folder.release();
     enclosure::clean(folder.path());
     let work = (exit == Exit::Succeeded).then_some(WORK_FOLDER);
-    for name in [HOME_FOLDER, TEMPORARY_FOLDER].into_iter().chain(work) {
+    for name in [HOME_FOLDER, TEMPORARY_FOLDER, TOKEN_FOLDER].into_iter().chain(work) {
         // What cannot be removed now is removed with the folder of the run.
         remove_tree(&folder.join(name)).ok();
     }

@@ -17,7 +17,7 @@ mod pod;
 mod references;
 mod secrets;
 mod shape;
-mod suggestion;
+pub(crate) mod suggestion;
 mod templates;
 mod values;
 

@@ -6,7 +6,7 @@ const LONGEST: usize = 256;
 /// Returns the known word that is closest to `word`, if one is close enough to be meant.
 ///
 /// Upper and lower case and the characters `-` and `_` do not count, so `agentsMd` finds `agentsMD`.
-pub(super) fn closest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub(crate) fn closest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     if word.len() > LONGEST {
         return None;
     }

@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::PermissionsExt as _;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use kelos::process::tree;
 use rustix::process::Signal;
@@ -21,6 +21,8 @@ use crate::task_in_git_runs_once::ledger;
 const ROUNDS: usize = 25;
 /// How many spawners fire each minute.
 const SPAWNERS: usize = 5;
+/// How long everything may take to come to rest.
+const PATIENCE: Duration = Duration::from_mins(2);
 /// The hook that refuses pushes of the report.
 const HOOK: &str = "config/.git/hooks/pre-receive";
 
@@ -151,11 +153,21 @@ fn runs_are_started_once_and_told_once_whatever_is_killed_and_refused() {
         env.patch("taskspawners", &format!("minutely-{number}"), &json!({"spec": {"suspend": true}}));
     }
     let all: BTreeSet<String> = (0..rounds).map(|round| format!("t{round}")).collect();
-    env.until("every Task of the repository has run, and all are gone", |env| {
-        let ran: BTreeSet<String> =
-            env.list("runrecords").iter().map(|record| text(record, "/spec/taskName")).collect();
-        (ran.is_superset(&all) && env.names("tasks").is_empty()).then_some(())
-    });
+    let begun = Instant::now();
+    loop {
+        let tasks = env.list("tasks");
+        let records = env.list("runrecords");
+        let ran: BTreeSet<String> = records.iter().map(|record| text(record, "/spec/taskName")).collect();
+        if tasks.is_empty() && ran.is_superset(&all) {
+            break;
+        }
+        if begun.elapsed() > PATIENCE {
+            let lost: Vec<&String> = all.difference(&ran).collect();
+            let left: Vec<_> = tasks.iter().map(|task| (&task["metadata"], &task["status"])).collect();
+            panic!("seed {seed}: never run are {lost:?}, never gone are {left:#?}\n{}", env.daemon_log());
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
     env.until("every run is in the ledger", |env| {
         let all = env.list("runrecords");
         all.iter().all(|record| record["status"]["reportedCommit"].is_string()).then_some(())

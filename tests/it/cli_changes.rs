@@ -52,7 +52,7 @@ fn objects_are_created_from_flags() {
     --- stderr
     on [SERVER] (from the running 'kelos up')
     Error: secret/app-credentials is left as it is, and nothing was created
-    Hint: -y overwrites it; --secret names another one
+    Hint: -y overwrites it
     ");
     let bad = ["create", "workspace", "Bad", "--repo", "https://example.com/app.git"];
     insta::assert_snapshot!(env.kelos(&bad), @r#"

@@ -34,7 +34,7 @@ fn bash_asks_the_program() {
     let mut command = kelos::process::command(bash);
     let output =
         command.env("PATH", path).env("HOME", env.path("home")).args(["-c", script]).output().unwrap();
-    assert_eq!(String::from_utf8_lossy(&output.stdout), "workspace agentconfig\n", "{output:?}");
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "workspace agentconfig secret\n", "{output:?}");
     for shell in ["zsh", "fish"] {
         assert!(env.kelos(&["completion", shell]).success().stdout.contains("kelos complete --"), "{shell}");
     }

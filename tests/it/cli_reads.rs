@@ -229,7 +229,7 @@ fn objects_are_chosen_and_printed_for_programs() {
     insta::assert_snapshot!(env.kelos(&["get", "pods"]), @"
     exit: 2
     --- stderr
-    error: invalid value 'pods' for '<KIND>': there is no kind 'pods'; known are task, taskspawner, workspace, agentconfig, configrepository, runrecord
+    error: invalid value 'pods' for '<KIND>': there is no kind 'pods'; known are task, taskspawner, workspace, agentconfig, configrepository, runrecord, runs
 
     For more information, try '--help'.
     ");
@@ -252,6 +252,7 @@ fn objects_are_shown_in_detail() {
     Start Time:   [TIME]
     Completion Time:   [TIME]
     Duration:   [SPAN]
+    Reason:   Completed
     Message:   the agent ended well
     Defined In:   tasks/hello.yaml:1 at [SHORT]
     Age:   [SPAN]

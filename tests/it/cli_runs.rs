@@ -132,7 +132,8 @@ fn a_wrong_command_line_says_what_to_do() {
     exit: 2
     --- stderr
     Error: claude-code needs credentials and no Secret is named
-    Hint: Make one with 'kubectl create secret generic NAME --from-literal=ANTHROPIC_API_KEY=…' and pass --secret NAME
+    Hint: 'kelos init' finds the key or login that you have for claude-code; runs take it from then on
+    Hint: --secret NAME names a Secret that is there; 'kelos create secret' makes one
     Hint: An agent that needs none runs with --credential-type none
     ");
     insta::assert_snapshot!(env.kelos(&["run", "-p", "x", "-t", "clippy"]), @r#"

@@ -222,6 +222,12 @@ fn heads_paths_and_types_that_nobody_sends_are_refused() {
         let reply = send(&env, &format!("POST {SETTINGS}"), "application/vnd.kubernetes.protobuf", body);
         assert!((400..500).contains(&reply.code), "{}", reply.text());
     }
+    serves(&env);
+}
+
+#[test]
+fn queries_that_nobody_sends_are_answered_at_once() {
+    let env = TestEnv::up();
     let names: Vec<String> = (0..8_000).map(|number| format!("n{number}")).collect();
     for query in [
         format!("labelSelector=a%20in%20({})", names.join(",")),

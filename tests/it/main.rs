@@ -2,6 +2,7 @@
 //!
 //! Every module is marked as test code, so that lints treat what tests share as they treat the tests.
 
+#[cfg(test)]
 mod agents_work_with_their_programs;
 #[cfg(test)]
 mod chaos_converges;
@@ -10,15 +11,25 @@ mod cli_changes;
 #[cfg(test)]
 mod cli_completes;
 #[cfg(test)]
+mod cli_configuration;
+#[cfg(test)]
 mod cli_diffs;
 #[cfg(test)]
+mod cli_down;
+#[cfg(test)]
+mod cli_history;
+#[cfg(test)]
 mod cli_logs;
+#[cfg(test)]
+mod cli_output;
 #[cfg(test)]
 mod cli_reads;
 #[cfg(test)]
 mod cli_reconcile;
 #[cfg(test)]
 mod cli_runs;
+#[cfg(test)]
+mod cli_watches;
 #[cfg(test)]
 mod conformance;
 #[cfg(test)]
@@ -32,6 +43,11 @@ mod drift_is_reported_and_corrected;
 #[cfg(test)]
 mod examples_apply_in_name_order;
 #[cfg(test)]
+mod git_over_https;
+#[cfg(test)]
+mod git_over_ssh;
+#[cfg(test)]
+mod github_app_tokens;
 mod helm_works_unmodified;
 #[cfg(test)]
 mod hostile_client;
@@ -43,6 +59,7 @@ mod kubectl_works_unmodified;
 mod manifest_rejected_with_location;
 #[cfg(test)]
 mod metrics_can_be_scraped;
+#[cfg(test)]
 mod program_stands_for_an_image;
 #[cfg(test)]
 mod python_client_works_unmodified;
@@ -57,15 +74,19 @@ mod run_bench;
 #[cfg(test)]
 mod run_ends_with_a_truthful_outcome;
 #[cfg(test)]
+mod run_installs_skills;
 mod run_keeps_within_its_limits;
 #[cfg(test)]
 mod run_leaves_nothing_behind;
 #[cfg(test)]
 mod run_reaches_only_whom_it_may;
 #[cfg(test)]
+mod run_shares_its_mirror;
+#[cfg(test)]
 mod run_survives_kill;
 #[cfg(test)]
 mod run_works_in_its_checkout;
+#[cfg(test)]
 mod sandbox_holds_what_it_says;
 #[cfg(test)]
 mod slots_and_branches_in_turn;
@@ -79,6 +100,7 @@ mod task_advances_whatever_fails;
 mod task_in_git_runs_once;
 #[cfg(test)]
 mod upstream_admission_verdicts;
+#[cfg(test)]
 mod upstream_pipeline_succeeds;
 #[cfg(test)]
 mod writes_survive_everything;

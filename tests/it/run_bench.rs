@@ -115,6 +115,7 @@ pub(crate) fn shell(run: &str, script: &str) -> Plan {
         upstream_repo: None,
         agents_md: None,
         plugins: Vec::new(),
+        skills: None,
         mcp_servers: Vec::new(),
         item: None,
         limits: Limits { grace_seconds: 1, ..Limits::default() },

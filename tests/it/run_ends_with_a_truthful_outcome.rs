@@ -50,7 +50,7 @@ async fn what_is_no_text_and_has_no_line_ends_is_kept_as_it_was_printed() {
     assert_eq!(outcome.exit, Exit::Succeeded, "{}", outcome.message);
     assert_eq!(outcome.results["odd"], "\u{fffd}");
     let log = std::fs::read(bench.file("a", "log")).unwrap();
-    assert!(log.starts_with(&[0; 3_000_000]));
+    assert!(log.len() > 3_000_000 && log.iter().take(3_000_000).all(|byte| *byte == 0));
     assert!(log.windows(6).any(|bytes| bytes == b"\xff\xfe\x1b[2J"));
 }
 

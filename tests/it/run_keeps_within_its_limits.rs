@@ -65,13 +65,13 @@ async fn a_run_within_its_limits_knows_nothing_of_them() {
 }
 
 /// A file system of its own, as small as it is asked for; gone when it is dropped.
-struct SmallDisk {
+pub(crate) struct SmallDisk {
     folder: tempfile::TempDir,
 }
 
 impl SmallDisk {
     /// Returns one of `size`; `None`, with a note, where it cannot be had.
-    fn new(size: &str) -> Option<Self> {
+    pub(crate) fn new(size: &str) -> Option<Self> {
         let folder = tempfile::tempdir().unwrap();
         let mounted = kelos::process::command("/usr/bin/env")
             .args(["mount", "-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"])
@@ -86,7 +86,7 @@ impl SmallDisk {
         Some(Self { folder })
     }
 
-    fn path(&self) -> PathBuf {
+    pub(crate) fn path(&self) -> PathBuf {
         self.folder.path().canonicalize().unwrap()
     }
 }

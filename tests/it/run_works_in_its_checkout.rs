@@ -41,6 +41,7 @@ fn plan(bench: &Bench, run: &str, repository: &Path, script: &str) -> Plan {
         mirror: bench.data.join("mirrors/one.git"),
         remotes: Vec::new(),
         files: Vec::new(),
+        authority: None,
         git_environment: std::collections::BTreeMap::new(),
         setup_command: Vec::new(),
     });

@@ -71,6 +71,7 @@ fn values(arg: &Arg) -> Candidates {
         "workspace" => Candidates::NamesOf(Kind::Workspace),
         "agent_config" => Candidates::NamesOf(Kind::AgentConfig),
         "depends_on" => Candidates::NamesOf(Kind::Task),
+        "spawner" => Candidates::NamesOf(Kind::TaskSpawner),
         "repository" => Candidates::NamesOf(Kind::ConfigRepository),
         _ => Candidates::Words(
             arg.get_possible_values().iter().map(|value| value.get_name().to_owned()).collect(),
@@ -81,12 +82,22 @@ fn values(arg: &Arg) -> Candidates {
 fn positional(command: &Command, positionals: &[&str]) -> Candidates {
     let all = || Candidates::Words(Kind::ALL.iter().map(|kind| kinds::name(*kind)).collect());
     match (command.get_name(), positionals) {
-        ("get" | "delete", []) => all(),
+        ("get", []) => match all() {
+            Candidates::Words(mut words) => {
+                words.push("runs".to_owned());
+                Candidates::Words(words)
+            }
+            names @ Candidates::NamesOf(_) => names,
+        },
+        ("delete", []) => all(),
+        ("get", ["run" | "runs"]) | ("history", ["task" | "tasks"]) | ("logs", []) => {
+            Candidates::NamesOf(Kind::Task)
+        }
         ("suspend" | "resume", []) => Candidates::Words(vec![kinds::name(Kind::TaskSpawner)]),
         ("get" | "delete" | "suspend" | "resume", [kind]) => {
             kinds::parse(kind).map_or_else(|_| Candidates::Words(Vec::new()), Candidates::NamesOf)
         }
-        ("logs", []) => Candidates::NamesOf(Kind::Task),
+        ("history", [] | [_]) => Candidates::NamesOf(Kind::TaskSpawner),
         ("reconcile", [] | [_]) => Candidates::NamesOf(Kind::ConfigRepository),
         (_, done) => {
             command.get_positionals().nth(done.len()).map_or_else(|| Candidates::Words(Vec::new()), values)
@@ -130,6 +141,9 @@ mod tests {
         assert_eq!(check("get -n other ts "), Candidates::NamesOf(Kind::TaskSpawner));
         assert_eq!(check("run --workspace "), Candidates::NamesOf(Kind::Workspace));
         assert_eq!(check("logs -f "), Candidates::NamesOf(Kind::Task));
+        assert_eq!(check("history "), Candidates::NamesOf(Kind::TaskSpawner));
+        assert_eq!(check("get runs --spawner "), Candidates::NamesOf(Kind::TaskSpawner));
+        assert!(words("get r").contains(&"runs".to_owned()));
         assert_eq!(check("reconcile "), Candidates::NamesOf(Kind::ConfigRepository));
         assert_eq!(words("get task one "), Vec::<String>::new());
     }

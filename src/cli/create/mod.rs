@@ -1,9 +1,11 @@
 //! `kelos create`
 
 mod agent_config;
+mod secret;
 mod workspace;
 
 use std::fmt::Debug;
+use std::io::Read as _;
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
@@ -18,9 +20,13 @@ use crate::cli::environment::Environment;
 use crate::cli::output::{self, Format};
 use crate::cli::printer::Printer;
 use crate::cli::server::Server;
-use crate::cli::{FIELD_MANAGER, GlobalArguments, kinds};
+use crate::cli::{FIELD_MANAGER, GlobalArguments, configuration, kinds};
+use crate::secret::Secret;
 
-/// Create a Workspace or an AgentConfig
+/// The largest secret that standard input gives, in bytes.
+const LARGEST_SECRET: u64 = 256 * 1024;
+
+/// Create a Workspace, an AgentConfig or a Secret
 #[derive(Debug, Args)]
 pub(super) struct CreateArguments {
     #[command(subcommand)]
@@ -33,6 +39,7 @@ enum What {
     Workspace(workspace::WorkspaceArguments),
     #[command(name = "agentconfig", visible_alias = "ac")]
     AgentConfig(agent_config::AgentConfigArguments),
+    Secret(secret::SecretArguments),
 }
 
 pub(super) async fn run(
@@ -44,6 +51,7 @@ pub(super) async fn run(
     match &arguments.kind {
         What::Workspace(arguments) => workspace::run(arguments, global, environment, printer).await,
         What::AgentConfig(arguments) => agent_config::run(arguments, global, environment, printer).await,
+        What::Secret(arguments) => secret::run(arguments, global, environment, printer).await,
     }
 }
 
@@ -82,4 +90,23 @@ fn text_or_file(flag: &str, value: &str) -> Result<String, CommandError> {
         )
     })?;
     Ok(text.trim_end_matches('\n').to_owned())
+}
+
+/// Returns the secret that a flag gives as `@FILE`, as `-` for standard input, or directly.
+fn secret_text(flag: &str, given: &Secret) -> Result<Secret, CommandError> {
+    match given.expose() {
+        "-" => {
+            let mut text = String::new();
+            std::io::stdin().lock().take(LARGEST_SECRET).read_to_string(&mut text)?;
+            let text = text.trim_end_matches(['\r', '\n']);
+            if text.is_empty() {
+                return Err(CommandError::usage(format!("{flag} - found nothing on standard input")));
+            }
+            Ok(Secret::new(text))
+        }
+        other => match other.strip_prefix('@') {
+            Some(file) => configuration::value_of_file(std::path::Path::new(file)),
+            None => Ok(given.clone()),
+        },
+    }
 }

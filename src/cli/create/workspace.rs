@@ -1,13 +1,9 @@
 //! `kelos create workspace`
 
-use std::collections::BTreeMap;
 use std::convert::Infallible;
-use std::io::{BufRead as _, IsTerminal as _};
 use std::process::ExitCode;
 
 use clap::Args;
-use k8s_openapi::api::core::v1;
-use kube::api::{Api, PostParams};
 
 use crate::api::kind::Kind;
 use crate::api::reference::SecretReference;
@@ -15,8 +11,7 @@ use crate::api::workspace::{Workspace, WorkspaceSpec};
 use crate::cli::command_error::CommandError;
 use crate::cli::environment::Environment;
 use crate::cli::printer::Printer;
-use crate::cli::server::{self, Server};
-use crate::cli::{FIELD_MANAGER, GlobalArguments};
+use crate::cli::{GlobalArguments, objects, server};
 use crate::secret::Secret;
 
 /// The key under which a Secret holds the token of a workspace.
@@ -36,8 +31,10 @@ pub(super) struct WorkspaceArguments {
     /// Secret with GITHUB_TOKEN
     #[arg(long, value_name = "NAME", conflicts_with = "token")]
     secret: Option<String>,
-    /// Token for the repository; it is put into the Secret NAME-credentials
-    #[arg(long, value_parser = |text: &str| Ok::<_, Infallible>(Secret::new(text)))]
+    /// Token for the repository, as @FILE or - for standard input; it is put into the Secret NAME-credentials
+    ///
+    /// The token itself is taken too, but other users of the machine can see it there.
+    #[arg(long, value_name = "@FILE", value_parser = |text: &str| Ok::<_, Infallible>(Secret::new(text)))]
     token: Option<Secret>,
     /// Print the Workspace and create nothing
     #[arg(long)]
@@ -53,6 +50,10 @@ pub(super) async fn run(
     environment: &Environment,
     printer: Printer,
 ) -> Result<ExitCode, CommandError> {
+    let token = match &arguments.token {
+        Some(token) if !arguments.dry_run => Some(super::secret_text("--token", token)?),
+        Some(_) | None => None,
+    };
     let secret = match (&arguments.token, &arguments.secret) {
         (Some(_), _) => Some(format!("{}-credentials", arguments.name)),
         (None, secret) => secret.clone(),
@@ -73,52 +74,10 @@ pub(super) async fn run(
     let server = server::connect(global, environment).await?;
     server.tell(printer);
     workspace.metadata.namespace = Some(server.namespace.clone());
-    if let (Some(token), Some(name)) = (&arguments.token, &secret) {
-        store_token(&server, name, token, arguments.yes, printer).await?;
+    if let (Some(token), Some(name)) = (token, &secret) {
+        let wanted = objects::secret(name, [(TOKEN_KEY.to_owned(), token)]);
+        let write = objects::decide(&server, wanted, arguments.yes, printer).await?;
+        objects::carry_out(&server, write, printer).await?;
     }
     super::create(&server, Kind::Workspace, &workspace, printer).await
-}
-
-/// Puts the token into the Secret; asks before it replaces other contents.
-async fn store_token(
-    server: &Server,
-    name: &str,
-    token: &Secret,
-    overwrite: bool,
-    printer: Printer,
-) -> Result<(), CommandError> {
-    let api: Api<v1::Secret> = Api::namespaced(server.client.clone(), &server.namespace);
-    let parameters = PostParams { dry_run: false, field_manager: Some(FIELD_MANAGER.to_owned()) };
-    let data =
-        BTreeMap::from([(TOKEN_KEY.to_owned(), k8s_openapi::ByteString(token.expose().as_bytes().to_vec()))]);
-    let mut wanted = v1::Secret { data: Some(data), ..v1::Secret::default() };
-    wanted.metadata.name = Some(name.to_owned());
-    let Some(existing) = api.get_opt(name).await? else {
-        api.create(&parameters, &wanted).await?;
-        return printer.line(format_args!("secret/{name} created"));
-    };
-    if existing.data == wanted.data {
-        return Ok(());
-    }
-    if !overwrite && !confirmed(&format!("secret/{name} exists with other contents. Overwrite it?"), printer)?
-    {
-        return Err(CommandError::user_message(format!(
-            "secret/{name} is left as it is, and nothing was created"
-        ))
-        .hint("-y overwrites it; --secret names another one"));
-    }
-    wanted.metadata.resource_version = existing.metadata.resource_version;
-    api.replace(name, &parameters, &wanted).await?;
-    printer.line(format_args!("secret/{name} updated"))
-}
-
-/// Asks a yes-no question; where nobody can answer, the answer is no.
-fn confirmed(question: &str, printer: Printer) -> Result<bool, CommandError> {
-    if !std::io::stdin().is_terminal() {
-        return Ok(false);
-    }
-    printer.message(format_args!("{question} [y/N]"));
-    let mut answer = String::new();
-    std::io::stdin().lock().read_line(&mut answer)?;
-    Ok(matches!(answer.trim().to_lowercase().as_str(), "y" | "yes"))
 }

@@ -33,7 +33,7 @@ const PATIENCE: Duration = Duration::from_mins(1);
 
 pub(super) async fn compare(
     arguments: &DiffArguments,
-    sources: &Sources,
+    sources: Sources,
     global: &GlobalArguments,
     environment: &Environment,
     printer: Printer,
@@ -53,6 +53,10 @@ pub(super) async fn compare(
             .filter(|names| names.iter().all(|name| name != ANY_SECRET))
             .map(|names| names.iter().cloned().collect()),
         live: view.others(&owner),
+    };
+    let sources = match (&arguments.path, &spec.path) {
+        (None, Some(path)) if !sources.ends_with(path) => sources.below(path.trim_matches('/'))?,
+        (None | Some(_), _) => sources,
     };
     let evaluation = sources.evaluate(arguments.to.as_deref(), &known)?;
     if !evaluation.is_valid() {

@@ -32,11 +32,16 @@ use crate::gitops::finding::{LocatedFinding, Severity};
   kelos diff --to origin/main         # a revision against the server
   kelos diff --from main              # this folder against a revision
   kelos diff --from main --to HEAD    # two revisions
-  kelos diff --offline                # this folder against HEAD")]
+  kelos diff --offline                # this folder against HEAD
+  kelos diff --path teams/web         # the definitions in one folder of the config repository")]
 pub(super) struct DiffArguments {
-    /// Folder with the definitions, in a working copy when revisions are named
+    /// Folder of the config repository, or the folder with the definitions; in a working copy when revisions are named
     #[arg(default_value = ".")]
-    path: PathBuf,
+    folder: PathBuf,
+    /// Folder with the definitions, from the folder of the config repository; by default what the ConfigRepository on the
+    /// server says
+    #[arg(long)]
+    path: Option<String>,
     /// Revision to compare with, in place of the server
     #[arg(long, value_name = "REV")]
     from: Option<String>,
@@ -116,14 +121,18 @@ async fn compare(
     environment: &Environment,
     printer: Printer,
 ) -> Result<Compared, CommandError> {
-    let sources = Sources::new(&arguments.path, environment, global.namespace.clone())?;
+    let sources = Sources::new(&arguments.folder, environment, global.namespace.clone())?;
+    let sources = match &arguments.path {
+        Some(path) => sources.below(path)?,
+        None => sources,
+    };
     let base = match (&arguments.from, arguments.offline) {
         (Some(from), _) => Some(from.as_str()),
         (None, true) => Some("HEAD"),
         (None, false) => None,
     };
     let Some(base) = base else {
-        return live::compare(arguments, &sources, global, environment, printer).await;
+        return live::compare(arguments, sources, global, environment, printer).await;
     };
     let after = sources.evaluate(arguments.to.as_deref(), &sources::Known::default())?;
     let before = sources.evaluate(Some(base), &sources::Known::default())?;

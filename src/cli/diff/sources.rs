@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
@@ -59,6 +59,20 @@ impl Sources {
             renderer: ChildRenderer { program: std::env::current_exe()? },
             namespace,
         })
+    }
+
+    /// Returns the definitions in a folder below; `path` is written as in a ConfigRepository.
+    pub(super) fn below(self, path: &str) -> Result<Self, CommandError> {
+        let parts = Path::new(path).components();
+        if !parts.clone().all(|part| matches!(part, Component::Normal(_) | Component::CurDir)) {
+            return Err(CommandError::usage(format!("--path {path} leads out of the folder")));
+        }
+        Ok(Self { folder: self.folder.join(parts.as_path()), ..self })
+    }
+
+    /// Returns whether the folder is the one that a ConfigRepository calls `path`.
+    pub(super) fn ends_with(&self, path: &str) -> bool {
+        self.folder.canonicalize().is_ok_and(|folder| folder.ends_with(path.trim_matches('/')))
     }
 
     /// Reads and judges the definitions of a revision; without one, those in the folder as it is.

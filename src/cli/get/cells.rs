@@ -97,7 +97,7 @@ pub(super) fn age(object: &DynamicObject, now: Timestamp) -> String {
 }
 
 /// Returns a time span in its largest units, as kubectl does.
-pub(super) fn rough(seconds: i64) -> String {
+pub(in crate::cli) fn rough(seconds: i64) -> String {
     const MINUTE: i64 = 60;
     const HOUR: i64 = 60 * MINUTE;
     const DAY: i64 = 24 * HOUR;

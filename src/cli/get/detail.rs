@@ -12,6 +12,9 @@ use crate::cli::get::cells::{
     age, agent_configs, condition, duration, items, list, number, source_kind, text as cell,
 };
 
+use crate::cli::get::runs::defined_at;
+use crate::cli::plain::plain;
+
 /// Where the values begin.
 const INDENT: usize = 20;
 /// How much of an AgentConfig's instructions is shown, in characters.
@@ -44,7 +47,7 @@ impl Lines<'_> {
     fn line(&mut self, label: &str, value: &str) {
         let label = format!("{label}:");
         let mut margin = label.as_str();
-        for part in value.lines() {
+        for part in plain(value).lines() {
             let _infallible = writeln!(self.text, "{margin:INDENT$}{part}");
             margin = "";
         }
@@ -85,6 +88,7 @@ fn task(lines: &mut Lines<'_>, now: Timestamp) {
     lines.field("Start Time", "/status/startTime");
     lines.field("Completion Time", "/status/completionTime");
     lines.line("Duration", &duration(object, now));
+    lines.field("Reason", "/status/reason");
     lines.field("Message", "/status/message");
     let outputs: Vec<&str> = items(object, "/status/outputs").iter().filter_map(Value::as_str).collect();
     lines.line("Outputs", &outputs.join("\n"));
@@ -96,6 +100,8 @@ fn task(lines: &mut Lines<'_>, now: Timestamp) {
         .collect();
     lines.line("Results", &results.join("\n"));
     lines.field("Cost", "/status/usage/costUSD");
+    lines.field("Input Tokens", "/status/usage/inputTokens");
+    lines.field("Output Tokens", "/status/usage/outputTokens");
     origin(lines);
 }
 
@@ -204,15 +210,23 @@ fn config_repository(lines: &mut Lines<'_>) {
 }
 
 fn run_record(lines: &mut Lines<'_>) {
+    let object = lines.object;
     lines.field("Task", "/spec/taskName");
     lines.field("Spawner", "/spec/spawner");
     lines.field("Outcome", "/spec/outcome");
+    lines.field("Reason", "/spec/reason");
     lines.field("Effect", "/spec/effect");
     lines.field("Start Time", "/spec/startTime");
     lines.field("Completion Time", "/spec/completionTime");
     lines.seconds("Duration", "/spec/durationSeconds");
     lines.field("Cost", "/spec/usage/costUSD");
-    lines.field("Message", "/spec/message");
+    lines.field("Input Tokens", "/spec/usage/inputTokens");
+    lines.field("Output Tokens", "/spec/usage/outputTokens");
+    lines.field("Prompt", "/spec/promptDigest");
+    let line = object.data.pointer("/spec/sourceLine").and_then(Value::as_i64);
+    let (file, revision) = (cell(object, "/spec/sourceFile"), cell(object, "/spec/sourceRevision"));
+    let given = |text: &str| (!text.is_empty()).then(|| text.to_owned());
+    lines.line("Defined At", &defined_at(given(&file).as_deref(), line, given(&revision).as_deref()));
     lines.field("Reported", "/status/reportedCommit");
 }
 

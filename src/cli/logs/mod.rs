@@ -16,7 +16,7 @@ use crate::cli::environment::Environment;
 use crate::cli::logs::pretty::{Piece, Pretty};
 use crate::cli::printer::Printer;
 use crate::cli::server::Server;
-use crate::cli::{GlobalArguments, server};
+use crate::cli::{GlobalArguments, kinds, server};
 
 /// Show the log of a Task
 ///
@@ -25,6 +25,7 @@ use crate::cli::{GlobalArguments, server};
 #[derive(Debug, Args)]
 pub(super) struct LogsArguments {
     /// Name of the Task
+    #[arg(value_parser = kinds::object_name)]
     task: String,
     /// Wait for the run to begin, and show what it prints until it has ended
     #[arg(short, long)]
@@ -70,6 +71,7 @@ async fn show(
     let mut stream = std::pin::pin!(server.client.request_stream(request).await.map_err(no_log)?);
     let mut piece = vec![0; 64 * 1024];
     let mut formatter = Pretty::default();
+    let mut output = printer.log();
     loop {
         let length = stream.read(&mut piece).await?;
         let pieces = match (pretty, length) {
@@ -79,12 +81,12 @@ async fn show(
         };
         for piece in pieces {
             match piece {
-                Piece::Data(bytes) => printer.bytes(&bytes)?,
+                Piece::Data(bytes) => output.take(&bytes)?,
                 Piece::Message(text) => printer.message(text),
             }
         }
         if length == 0 {
-            return Ok(());
+            return output.end();
         }
     }
 }

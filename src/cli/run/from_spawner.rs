@@ -31,7 +31,7 @@ pub(super) fn reference(text: &str) -> Result<String, String> {
     if kinds::parse(kind) != Ok(Kind::TaskSpawner) || name.is_empty() || name.contains('/') {
         return Err(wrong());
     }
-    Ok(name.to_owned())
+    kinds::object_name(name)
 }
 
 /// Returns the Task that `spawner` wants for a work item made of the given values.

@@ -2,24 +2,28 @@
 
 mod from_spawner;
 mod watch;
+mod wishes;
 
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Args;
+use k8s_openapi::api::core::v1;
 use kube::ResourceExt as _;
 use kube::api::{Api, PostParams};
 
 use crate::api::duration;
 use crate::api::pod::PodOverrides;
-use crate::api::reference::{AgentConfigReference, SecretReference, WorkspaceReference};
-use crate::api::task::{AgentType, CredentialType, Credentials, Task, TaskSpec};
+use crate::api::reference::{AgentConfigReference, WorkspaceReference};
+use crate::api::task::{AgentType, CredentialType, Task, TaskSpec};
+use crate::api::workspace::Workspace;
 use crate::cli::command_error::CommandError;
 use crate::cli::environment::Environment;
 use crate::cli::output::{self, Format};
 use crate::cli::printer::Printer;
-use crate::cli::{FIELD_MANAGER, GlobalArguments, random_suffix, server};
+use crate::cli::server::Server;
+use crate::cli::{FIELD_MANAGER, GlobalArguments, configuration, objects, random_suffix, server};
 
 /// The largest prompt that is read from a file, in bytes.
 const LARGEST_PROMPT: u64 = 1024 * 1024;
@@ -28,6 +32,7 @@ const LARGEST_PROMPT: u64 = 1024 * 1024;
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   kelos run -t shell -p 'echo hello' -w
+  kelos run -p 'Say hello' -w    # with the login that 'kelos init' found
   kelos run -p 'Fix the failing test' --secret anthropic --workspace app --branch fix-test
   kelos run --from taskspawner/nightly")]
 pub(super) struct RunArguments {
@@ -37,15 +42,16 @@ pub(super) struct RunArguments {
     /// File that holds the prompt; - is standard input
     #[arg(long, value_name = "FILE")]
     prompt_file: Option<PathBuf>,
-    /// Agent that runs: claude-code, codex, gemini, opencode, cursor, shell
-    #[arg(short = 't', long = "type", value_name = "AGENT", default_value = "claude-code")]
-    agent: AgentType,
-    /// Secret with the credentials of the agent
+    /// Agent that runs: claude-code, codex, gemini, opencode, cursor, shell; by default that of the configuration, else
+    /// claude-code
+    #[arg(short = 't', long = "type", value_name = "AGENT")]
+    agent: Option<AgentType>,
+    /// Secret with the credentials of the agent; by default that of the configuration, or one that is made from it
     #[arg(long, value_name = "NAME")]
     secret: Option<String>,
-    /// Kind of the credentials: api-key, oauth, none
-    #[arg(long, value_name = "TYPE", default_value = "api-key")]
-    credential_type: CredentialType,
+    /// Kind of the credentials: api-key, oauth, none; by default that of the configuration, else api-key
+    #[arg(long, value_name = "TYPE")]
+    credential_type: Option<CredentialType>,
     /// Model in place of the agent's default
     #[arg(long)]
     model: Option<String>,
@@ -58,7 +64,7 @@ pub(super) struct RunArguments {
     /// Name of the Task; by default task- and five random characters
     #[arg(long)]
     name: Option<String>,
-    /// Workspace that the agent works in
+    /// Workspace that the agent works in; by default that of the configuration
     #[arg(long, value_name = "NAME")]
     workspace: Option<String>,
     /// AgentConfig that the agent gets; may be given several times
@@ -95,10 +101,15 @@ pub(super) struct RunArguments {
     /// Show each phase of the Task until it has ended; exit status 1 when it failed
     #[arg(short, long, conflicts_with = "dry_run")]
     watch: bool,
-    /// Print the Task and create nothing
+    /// Print what would be created, and create nothing
+    ///
+    /// Secrets are named on standard error and not printed.
     #[arg(long)]
     dry_run: bool,
-    /// Ask nothing; there is nothing to ask, and scripts written for other versions go on working
+    /// How the Task is printed for programs
+    #[arg(short, long, value_enum, value_name = "FORMAT", conflicts_with = "watch")]
+    output: Option<Format>,
+    /// Ask nothing: overwrite a Secret or Workspace of the configuration that has other contents
     #[arg(short, long)]
     yes: bool,
 }
@@ -110,32 +121,42 @@ pub(super) async fn run(
     printer: Printer,
 ) -> Result<ExitCode, CommandError> {
     // Faults of the command line come before those of the server.
-    let described = if arguments.from.is_none() { Some(task(arguments)?) } else { None };
-    let server = if described.is_some() && arguments.dry_run {
-        None
-    } else {
-        Some(server::connect(global, environment).await?)
+    let configuration = configuration::load(global, environment)?;
+    let described = match arguments.from {
+        None => Some(wishes::wishes(arguments, &configuration)?),
+        Some(_) => None,
     };
-    let mut task = match (described, &arguments.from, &server) {
-        (None, Some(spawner), Some(server)) => from_spawner::task(server, spawner, arguments).await?,
-        (Some(task), _, _) => task,
-        (None, _, _) => unreachable!("because the flags describe a Task unless they name a spawner"),
+    if let (Some(wishes), true) = (&described, arguments.dry_run) {
+        let namespace = global.namespace.clone().or_else(|| configuration.namespace.clone());
+        return rehearse(arguments, wishes, namespace, printer);
+    }
+    configuration::warn_when_exposed(&configuration, printer);
+    let task = described.as_ref().map(|wishes| task(arguments, wishes)).transpose()?;
+    let secrets = described.iter().flat_map(|wishes| &wishes.secrets);
+    let secrets =
+        secrets.map(|secret| secret.object(&configuration, environment)).collect::<Result<Vec<_>, _>>()?;
+    let server = server::connect(global, environment).await?;
+    let mut task = match (task, &arguments.from) {
+        (Some(task), _) => task,
+        (None, Some(spawner)) => from_spawner::task(&server, spawner, arguments).await?,
+        (None, None) => unreachable!("because the flags describe a Task unless they name a spawner"),
     };
-    let namespace =
-        server.as_ref().map(|server| server.namespace.clone()).or_else(|| global.namespace.clone());
-    task.metadata.namespace = namespace;
+    task.metadata.namespace = Some(server.namespace.clone());
     if arguments.dry_run {
-        let value = serde_json::to_value(&task).map_err(CommandError::internal)?;
-        output::print(&value, Format::Yaml, printer)?;
+        print(&task, arguments.output.unwrap_or(Format::Yaml), printer)?;
         return Ok(ExitCode::SUCCESS);
     }
-    let server = server.expect("because only a dry run asks no server");
     server.tell(printer);
+    let workspace = described.and_then(|wishes| wishes.made_workspace);
+    provide(&server, secrets, workspace, arguments.yes, printer).await?;
     let api: Api<Task> = Api::namespaced(server.client.clone(), &server.namespace);
     let parameters = PostParams { dry_run: false, field_manager: Some(FIELD_MANAGER.to_owned()) };
     let created = api.create(&parameters, &task).await?;
     let name = created.name_any();
-    printer.line(format_args!("task/{name} created"))?;
+    match arguments.output {
+        Some(format) => print(&created, format, printer)?,
+        None => printer.line(format_args!("task/{name} created"))?,
+    }
     if arguments.watch {
         return watch::until_ended(api, &created, printer).await;
     }
@@ -143,8 +164,74 @@ pub(super) async fn run(
     Ok(ExitCode::SUCCESS)
 }
 
-/// Returns the Task that the flags describe.
-fn task(arguments: &RunArguments) -> Result<Task, CommandError> {
+/// Makes what a run needs; all questions come before the first write.
+async fn provide(
+    server: &Server,
+    secrets: Vec<v1::Secret>,
+    workspace: Option<Workspace>,
+    overwrite: bool,
+    printer: Printer,
+) -> Result<(), CommandError> {
+    let mut writes = Vec::new();
+    for secret in secrets {
+        writes.push(objects::decide(server, secret, overwrite, printer).await?);
+    }
+    let workspace = match workspace {
+        Some(workspace) => Some(objects::decide(server, workspace, overwrite, printer).await?),
+        None => None,
+    };
+    for write in writes {
+        objects::carry_out(server, write, printer).await?;
+    }
+    match workspace {
+        Some(write) => objects::carry_out(server, write, printer).await,
+        None => Ok(()),
+    }
+}
+
+/// Prints what would be created, without asking a server.
+fn rehearse(
+    arguments: &RunArguments,
+    wishes: &wishes::Wishes,
+    namespace: Option<String>,
+    printer: Printer,
+) -> Result<ExitCode, CommandError> {
+    for secret in &wishes.secrets {
+        let keys: Vec<&str> = secret.keys.iter().map(|(key, _)| key.as_str()).collect();
+        printer.message(format_args!("secret/{} would hold {}", secret.name, keys.join(", ")));
+    }
+    let format = arguments.output.unwrap_or(Format::Yaml);
+    if let Some(mut workspace) = wishes.made_workspace.clone() {
+        workspace.metadata.namespace.clone_from(&namespace);
+        print(&workspace, format, printer)?;
+        if format == Format::Yaml {
+            printer.line("---")?;
+        }
+    }
+    let mut task = task(arguments, wishes)?;
+    task.metadata.namespace = namespace;
+    print(&task, format, printer)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn print<K>(object: &K, format: Format, printer: Printer) -> Result<(), CommandError>
+where
+    K: kube::Resource<DynamicType = ()> + serde::Serialize,
+{
+    if format == Format::Name {
+        let kind = K::kind(&()).to_lowercase();
+        let name = object.meta().name.as_deref().unwrap_or_default();
+        return printer.line(format_args!("{kind}.{}/{name}", K::group(&())));
+    }
+    let mut value = serde_json::to_value(object).map_err(CommandError::internal)?;
+    if let Some(metadata) = value.get_mut("metadata").and_then(serde_json::Value::as_object_mut) {
+        metadata.remove("managedFields");
+    }
+    output::print(&value, format, printer)
+}
+
+/// Returns the Task that is wished for.
+fn task(arguments: &RunArguments, wishes: &wishes::Wishes) -> Result<Task, CommandError> {
     let prompt = match (&arguments.prompt, &arguments.prompt_file) {
         (Some(prompt), _) => prompt.clone(),
         (None, Some(file)) => read_text(file, LARGEST_PROMPT)?,
@@ -153,26 +240,26 @@ fn task(arguments: &RunArguments) -> Result<Task, CommandError> {
     if prompt.trim().is_empty() {
         return Err(CommandError::usage("the prompt is empty"));
     }
-    let one_config = arguments.agent_config.len() == 1;
+    let one_config = wishes.agent_configs.len() == 1;
     let mut configs =
-        arguments.agent_config.iter().map(|name| AgentConfigReference { name: name.clone() }).collect();
+        wishes.agent_configs.iter().map(|name| AgentConfigReference { name: name.clone() }).collect();
     let mut task = Task::new(
         "",
         TaskSpec {
-            agent: arguments.agent,
+            agent: wishes.agent,
             prompt,
-            credentials: credentials(arguments)?,
-            model: arguments.model.clone(),
-            effort: arguments.effort.clone(),
+            credentials: wishes.credentials.clone(),
+            model: wishes.model.clone(),
+            effort: wishes.effort.clone(),
             image: arguments.image.clone(),
-            workspace_ref: arguments.workspace.clone().map(|name| WorkspaceReference { name }),
+            workspace_ref: wishes.workspace.clone().map(|name| WorkspaceReference { name }),
             agent_config_ref: if one_config { Vec::pop(&mut configs) } else { None },
             agent_config_refs: configs,
             depends_on: arguments.depends_on.clone(),
             branch: arguments.branch.clone(),
             upstream_repo: None,
             ttl_seconds_after_finished: None,
-            pod_overrides: pod_overrides(arguments),
+            pod_overrides: pod_overrides(arguments, wishes),
         },
     );
     let name = arguments.name.clone().unwrap_or_else(|| format!("task-{}", random_suffix()));
@@ -180,49 +267,13 @@ fn task(arguments: &RunArguments) -> Result<Task, CommandError> {
     Ok(task)
 }
 
-fn credentials(arguments: &RunArguments) -> Result<Option<Credentials>, CommandError> {
-    let kind = arguments.credential_type;
-    match (&arguments.secret, arguments.agent, kind) {
-        (Some(_), _, CredentialType::None) => {
-            Err(CommandError::usage("--secret and --credential-type none contradict each other"))
-        }
-        (Some(name), _, CredentialType::ApiKey | CredentialType::OAuth) => {
-            Ok(Some(Credentials { kind, secret_ref: Some(SecretReference { name: name.clone() }) }))
-        }
-        (None, AgentType::Shell, _) => Ok(None),
-        (None, _, CredentialType::None) => Ok(Some(Credentials { kind, secret_ref: None })),
-        (None, agent, CredentialType::ApiKey | CredentialType::OAuth) => Err(CommandError::usage(format!(
-            "{agent} needs credentials and no Secret is named"
-        ))
-        .hint(format!(
-            "Make one with 'kubectl create secret generic NAME --from-literal={}=…' and pass --secret NAME",
-            secret_key(agent, kind)
-        ))
-        .hint("An agent that needs none runs with --credential-type none")),
-    }
-}
-
-/// Returns the key under which a Secret holds the credential of an agent.
-fn secret_key(agent: AgentType, kind: CredentialType) -> &'static str {
-    match (agent, kind) {
-        (AgentType::Codex, CredentialType::OAuth) => "CODEX_AUTH_JSON",
-        (AgentType::Codex, _) => "CODEX_API_KEY",
-        (AgentType::Gemini, _) => "GEMINI_API_KEY",
-        (AgentType::OpenCode, _) => "OPENCODE_API_KEY",
-        (AgentType::Cursor, _) => "CURSOR_API_KEY",
-        (AgentType::ClaudeCode | AgentType::Shell, CredentialType::OAuth) => "CLAUDE_CODE_OAUTH_TOKEN",
-        (AgentType::ClaudeCode | AgentType::Shell, _) => "ANTHROPIC_API_KEY",
-    }
-}
-
-fn pod_overrides(arguments: &RunArguments) -> Option<PodOverrides> {
-    if arguments.timeout.is_none() && arguments.env.is_empty() {
+fn pod_overrides(arguments: &RunArguments, wishes: &wishes::Wishes) -> Option<PodOverrides> {
+    if arguments.timeout.is_none() && wishes.env.is_empty() {
         return None;
     }
-    let variable = |(name, value): &(String, String)| serde_json::json!({"name": name, "value": value});
     Some(PodOverrides {
         active_deadline_seconds: arguments.timeout,
-        env: arguments.env.iter().map(variable).collect(),
+        env: wishes.env.clone(),
         ..PodOverrides::default()
     })
 }

@@ -10,6 +10,7 @@ use tokio::time::Instant;
 
 use crate::api::condition::{self, ConditionType, Reason};
 use crate::api::config_repository::{ANY_SECRET, ConfigRepository, DriftPolicy};
+use crate::api::duration;
 use crate::api::kind::Kind;
 use crate::api::labels;
 use crate::controllers::config_repository::remote::{self, RemoteFault};
@@ -18,6 +19,7 @@ use crate::controllers::config_repository::{Controlled, RepositoryError};
 use crate::controllers::context::Happened;
 use crate::controllers::objects;
 use crate::domain::plan::{Cluster as _, Notice, PruneGuard};
+use crate::forge::app::Access;
 use crate::git::error::{GitError, GitErrorClass};
 use crate::git::id::CommitId;
 use crate::git::reference::Reference;
@@ -112,6 +114,8 @@ pub(super) enum Verdict {
     Failed,
     /// The next one is due when the object changes.
     Idle,
+    /// The daemon ends: the attempt says nothing about the repository, and the next start makes another.
+    BrokenOff,
 }
 
 impl Controlled {
@@ -131,6 +135,9 @@ impl Controlled {
             self.context.metrics.work.pass_ended(result(&draft), began.elapsed());
             verdict
         };
+        if verdict == Verdict::BrokenOff {
+            return Ok(verdict);
+        }
         if let Err(source) = self.store(repository, &mut draft).await {
             // What was found is not told yet: the next attempt has to find it again.
             memory.quiet = None;
@@ -173,6 +180,12 @@ impl Controlled {
                 draft.retrying(Reason::AuthenticationFailed, &fault.to_string());
                 return Verdict::Failed;
             }
+            Err(RemoteFault::App(error)) => {
+                let reason =
+                    if error.is_transient() { Reason::FetchFailed } else { Reason::AuthenticationFailed };
+                draft.retrying(reason, &error.to_string());
+                return Verdict::Failed;
+            }
             Err(RemoteFault::Invalid(message)) => {
                 draft.stalled(Reason::InvalidSpec, &message);
                 return Verdict::Idle;
@@ -180,6 +193,7 @@ impl Controlled {
         };
         let judged = match self.judge(repository, memory, remote, reference).await {
             Ok(judged) => judged,
+            Err(Fault::Git(GitError::Interrupted { .. })) => return Verdict::BrokenOff,
             Err(Fault::Git(error)) => return fetch_failed(draft, &error),
             Err(Fault::PathMissing { commit, path }) => {
                 draft.stalled(
@@ -222,7 +236,11 @@ impl Controlled {
         let spec = &repository.spec;
         let secret = spec.secret_ref.as_ref().map(|reference| reference.name.as_str());
         let namespace = repository.namespace().unwrap_or_default();
-        let remote = remote::remote(&self.context.client, &namespace, &spec.url, secret).await?;
+        let remote =
+            remote::remote(&self.context, &namespace, &spec.url, secret, Access::ReadContents).await?;
+        let timeout = duration::parse(&spec.timeout)
+            .map_err(|error| RemoteFault::Invalid(format!("spec.timeout: {error}")))?;
+        let remote = if timeout.is_zero() { remote } else { remote.with_timeout(timeout) };
         Ok((remote, remote::reference(spec.reference.as_ref())?))
     }
 
@@ -279,7 +297,15 @@ impl Controlled {
             let judged = read();
             (judged, cache)
         });
-        match work.await {
+        let ended = tokio::select! {
+            ended = work => ended,
+            // A remote that does not answer holds up nobody who ends the daemon.
+            () = self.shutdown.cancelled() => {
+                let remote = repository.spec.url.clone();
+                return Err(Fault::Git(GitError::Interrupted { remote }));
+            }
+        };
+        match ended {
             Ok((judged, cache)) => {
                 memory.cache = cache;
                 judged

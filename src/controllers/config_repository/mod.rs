@@ -72,6 +72,8 @@ struct Controlled {
     settings: Settings,
     /// Set when the daemon ends; a fetch that is under way ends soon after.
     interrupt: Arc<AtomicBool>,
+    /// Cancelled when the daemon ends.
+    shutdown: CancellationToken,
     memories: Memories<Memory>,
 }
 
@@ -92,7 +94,13 @@ pub async fn run(
     let api: Api<ConfigRepository> = Api::all(context.client.clone());
     let interrupt = Arc::new(AtomicBool::new(false));
     let memories = Memories::default();
-    let controlled = Arc::new(Controlled { context, settings, interrupt: Arc::clone(&interrupt), memories });
+    let controlled = Arc::new(Controlled {
+        context,
+        settings,
+        interrupt: Arc::clone(&interrupt),
+        shutdown: shutdown.clone(),
+        memories,
+    });
     let interrupted = {
         let shutdown = shutdown.clone();
         async move {
@@ -151,7 +159,7 @@ async fn reconcile(
                 memory.failures = memory.failures.saturating_add(1);
                 backoff(memory.failures).max(interval.min(RETRY))
             }
-            attempt::Verdict::Idle => return Ok(Action::await_change()),
+            attempt::Verdict::Idle | attempt::Verdict::BrokenOff => return Ok(Action::await_change()),
         };
         memory.next_attempt = Some(Instant::now() + wait);
     }

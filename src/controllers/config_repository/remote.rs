@@ -7,8 +7,11 @@ use k8s_openapi::api::core::v1::Secret as SecretObject;
 use kube::api::Api;
 
 use crate::api::config_repository::{GitReference, ReportSpec};
+use crate::controllers::app_secret::{self, AUTHORITY};
+use crate::controllers::context::Context;
+use crate::forge::app::{Access, AppError};
 use crate::git::reference::Reference;
-use crate::git::remote::{Credential, Remote, RemoteUrl};
+use crate::git::remote::{Credential, CredentialError, Remote, RemoteUrl};
 use crate::secret::Secret;
 
 /// Why there is no remote.
@@ -20,6 +23,9 @@ pub(crate) enum RemoteFault {
     /// The Secret is not there.
     #[error("the Secret {0} does not exist")]
     SecretMissing(String),
+    /// The forge gives no token for the GitHub App of the Secret.
+    #[error("{0}")]
+    App(#[from] AppError),
     /// The API did not answer.
     #[error("cannot read the Secret {name}")]
     Api {
@@ -29,27 +35,36 @@ pub(crate) enum RemoteFault {
     },
 }
 
-/// Returns the remote at `url` with the credential from the Secret called `secret`.
+/// Returns the remote at `url` with the credential from the Secret called `secret`; `access` is what a token that is
+/// minted for it allows.
 pub(crate) async fn remote(
-    client: &kube::Client,
+    context: &Context,
     namespace: &str,
     url: &str,
     secret: Option<&str>,
+    access: Access,
 ) -> Result<Remote, RemoteFault> {
     let url = RemoteUrl::parse(url)
         .map_err(|error| RemoteFault::Invalid(format!("the URL cannot be used: {error}")))?;
-    let credential = match secret {
-        None => None,
-        Some(name) => {
-            let api: Api<SecretObject> = Api::namespaced(client.clone(), namespace);
-            let found = api.get_opt(name).await;
-            let found = found
-                .map_err(|source| RemoteFault::Api { name: name.to_owned(), source: Box::new(source) })?;
-            let secret = found.ok_or_else(|| RemoteFault::SecretMissing(name.to_owned()))?;
-            Some(credential(name, &secret.data.unwrap_or_default())?)
+    let invalid = |error: CredentialError| RemoteFault::Invalid(error.to_string());
+    let Some(name) = secret else { return Remote::new(url, None).map_err(invalid) };
+    let api: Api<SecretObject> = Api::namespaced(context.client.clone(), namespace);
+    let found = api.get_opt(name).await;
+    let found =
+        found.map_err(|source| RemoteFault::Api { name: name.to_owned(), source: Box::new(source) })?;
+    let data = found.ok_or_else(|| RemoteFault::SecretMissing(name.to_owned()))?.data.unwrap_or_default();
+    let credential = match app_secret::app(&data, &url) {
+        Some(app) => {
+            let repositories = app_secret::repositories(&url, &[]);
+            Some(Credential::Token(context.tokens.token(&app?, &repositories, access).await?))
         }
+        None => credential(name, &data)?,
     };
-    Remote::new(url, credential).map_err(|error| RemoteFault::Invalid(error.to_string()))
+    let remote = Remote::new(url, credential).map_err(invalid)?;
+    match text(name, &data, AUTHORITY)? {
+        Some(certificates) => remote.with_authority(certificates).map_err(invalid),
+        None => Ok(remote),
+    }
 }
 
 /// Returns where a report goes when it goes elsewhere, and the Secret for it.
@@ -66,27 +81,30 @@ pub(crate) fn report_place<'a>(
     }
 }
 
-fn credential(name: &str, data: &BTreeMap<String, ByteString>) -> Result<Credential, RemoteFault> {
-    let text = |key: &str| -> Result<Option<String>, RemoteFault> {
-        data.get(key)
-            .map(|bytes| {
-                String::from_utf8(bytes.0.clone()).map(|text| text.trim_end_matches('\n').to_owned()).map_err(
-                    |_| RemoteFault::Invalid(format!("the key {key} of the Secret {name} is not text")),
-                )
-            })
-            .transpose()
-    };
+fn text(name: &str, data: &BTreeMap<String, ByteString>, key: &str) -> Result<Option<String>, RemoteFault> {
+    let Some(bytes) = data.get(key) else { return Ok(None) };
+    match std::str::from_utf8(&bytes.0) {
+        Ok(text) => Ok(Some(text.trim_end_matches('\n').to_owned())),
+        Err(_) => Err(RemoteFault::Invalid(format!("the key {key} of the Secret {name} is not text"))),
+    }
+}
+
+fn credential(name: &str, data: &BTreeMap<String, ByteString>) -> Result<Option<Credential>, RemoteFault> {
+    let text = |key: &str| text(name, data, key);
     if let Some(identity) = text("identity")? {
         let known_hosts = text("known_hosts")?.unwrap_or_default();
-        return Ok(Credential::Ssh { identity: Secret::new(format!("{identity}\n")), known_hosts });
+        return Ok(Some(Credential::Ssh { identity: Secret::new(format!("{identity}\n")), known_hosts }));
     }
     if let Some(token) = text("token")?.or(text("GITHUB_TOKEN")?) {
-        return Ok(Credential::Token(Secret::new(token)));
+        return Ok(Some(Credential::Token(Secret::new(token))));
     }
     match (text("username")?, text("password")?) {
-        (Some(user), Some(password)) => Ok(Credential::Basic { user, password: Secret::new(password) }),
+        (Some(user), Some(password)) => Ok(Some(Credential::Basic { user, password: Secret::new(password) })),
+        // A repository that everybody may read, on a server with certificates of its own.
+        (None, None) if data.contains_key(AUTHORITY) => Ok(None),
         _ => Err(RemoteFault::Invalid(format!(
-            "the Secret {name} holds neither 'token', nor 'username' and 'password', nor 'identity' and 'known_hosts'"
+            "the Secret {name} holds neither 'token', nor 'username' and 'password', nor 'identity' and 'known_hosts', \
+             nor 'appID', 'installationID' and 'privateKey'"
         ))),
     }
 }

@@ -11,7 +11,7 @@ mod mark;
 mod tests;
 
 use std::collections::BTreeMap;
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -37,13 +37,14 @@ use crate::controllers::context::{Context, RETRY, chain};
 use crate::controllers::objects::Memories;
 use crate::controllers::report::gather::Gathered;
 use crate::digest;
+use crate::forge::app::Access;
 use crate::git::program::{Git, Limits};
 use crate::git::reference::RefName;
 use crate::git::repository::Signature;
 use crate::gitops::observed::ObservedCluster;
 use crate::ledger::line::LedgerLine;
 use crate::ledger::report::WriterName;
-use crate::ledger::writer::{LedgerError, Writer, Written};
+use crate::ledger::writer::{LedgerError, Writer, Written, copy_of};
 
 /// How many reports are written at once.
 const CONCURRENCY: u16 = 2;
@@ -65,6 +66,8 @@ pub struct Settings {
     pub repositories: PathBuf,
     /// Folders in which git is looked up, in the form of `PATH`.
     pub search_path: String,
+    /// Variables for git: the user's keys, proxies, certificates.
+    pub git_environment: BTreeMap<String, String>,
 }
 
 /// What went wrong with a report that the object's status cannot tell.
@@ -227,7 +230,7 @@ fn backoff(interval: Duration, failures: u32, uid: &str) -> Duration {
     let hash = digest::short_hex(format!("{uid} {failures}"), 4);
     // Up to a quarter is taken away; the four digits stand for a share of 65536 parts.
     let share = u32::from_str_radix(&hash, 16).unwrap_or_default();
-    wait - wait / 4 / 65_536 * share
+    wait.saturating_sub(wait / 4 / 65_536 * share)
 }
 
 impl Controlled {
@@ -267,12 +270,12 @@ impl Controlled {
         let secret = spec.secret_ref.as_ref().map(|reference| reference.name.as_str());
         let (url, secret) = report_place(&spec.url, secret, report);
         let namespace = repository.namespace().unwrap_or_default();
-        let remote = match remote(&self.context.client, &namespace, url, secret).await {
+        let remote = match remote(&self.context, &namespace, url, secret, Access::WriteContents).await {
             Ok(remote) => remote,
             Err(RemoteFault::Api { name, source }) => {
                 return Err(format!("cannot read the Secret {name}: {source}"));
             }
-            Err(fault @ (RemoteFault::Invalid(_) | RemoteFault::SecretMissing(_))) => {
+            Err(fault @ (RemoteFault::Invalid(_) | RemoteFault::SecretMissing(_) | RemoteFault::App(_))) => {
                 return Err(fault.to_string());
             }
         };
@@ -303,13 +306,14 @@ impl Controlled {
         let earlier = earlier.into_iter().map(|(year, lines)| Ok((branch(year)?, lines)));
         let earlier: Vec<(RefName, Vec<LedgerLine>)> = earlier.collect::<Result<_, String>>()?;
         let branch = branch(this_year)?;
-        let folder =
-            self.settings.repositories.join(format!("{}-report.git", repository.uid().unwrap_or_default()));
+        let folder = copy_of(&self.settings.repositories, &repository.uid().unwrap_or_default());
         let search_path = self.settings.search_path.clone();
+        let environment: Vec<(OsString, OsString)> =
+            self.settings.git_environment.iter().map(|(name, value)| (name.into(), value.into())).collect();
         let input = gathered.input.clone();
         let interrupt = Arc::clone(&self.interrupt);
         let work = tokio::task::spawn_blocking(move || {
-            let git = Git::locate(OsStr::new(&search_path))?;
+            let git = Git::locate(OsStr::new(&search_path))?.with_environment(environment);
             let author = Signature { name: AUTHOR.0.to_owned(), email: AUTHOR.1.to_owned() };
             let limits = Limits { time: EXCHANGE, interrupt: &interrupt };
             let writer =

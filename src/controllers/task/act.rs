@@ -20,7 +20,7 @@ use crate::controllers::objects;
 use crate::controllers::task::dereference::Known;
 use crate::controllers::task::wakes::name_of;
 use crate::controllers::task::{Controlled, TaskError, bounds, record, status};
-use crate::domain::phase::{self, Step, Wait};
+use crate::domain::phase::{self, MissingObject, Step, Wait};
 use crate::executor::StartError;
 
 /// How long a run may take to end after it was asked to.
@@ -45,7 +45,10 @@ impl Controlled {
                 self.write(task, next, "TaskRunning", false).await?;
                 Ok(Action::await_change())
             }
-            Step::Watch => Ok(Action::await_change()),
+            Step::Watch => {
+                let look = self.renew_token(task).await?;
+                Ok(look.map_or_else(Action::await_change, Action::requeue))
+            }
             Step::Finish => {
                 if let RunState::Finished(outcome) = &known.facts.run {
                     self.end(task, status::finished(task, outcome)).await?;
@@ -109,7 +112,12 @@ impl Controlled {
             Wait::Branch(_) => LOOK_AGAIN,
             // Nobody tells when there is room again. It keeps its turn.
             Wait::Disk { .. } => RETRY,
-            // Who waits for something else stands in nobody's way.
+            // Who waits for something else stands in nobody's way. A forge tells nobody when it is back.
+            Wait::Missing(objects)
+                if objects.iter().any(|object| matches!(object, MissingObject::Token(_))) =>
+            {
+                self.leave_queue(task, RETRY)
+            }
             Wait::Missing(_) => self.leave_queue(task, LOOK_AGAIN),
             Wait::DependencyMissing(_) | Wait::Dependency(_) => self.leave_queue(task, LOOK_AGAIN_AT_TASKS),
             Wait::DependencyMayComeAnew(_) => self.leave_queue(task, Duration::from_secs(1)),

@@ -169,6 +169,8 @@ mod tests {
         Machine {
             search_path: String::new(),
             mirrors: PathBuf::new(),
+            git_environment: BTreeMap::new(),
+            install_environment: BTreeMap::new(),
             private: Vec::new(),
             agents: BTreeMap::new(),
             bounds,

@@ -9,12 +9,14 @@ use serde_json::{Map, Value, json};
 use crate::api::agent_config::{AgentConfigSpec, McpServer};
 use crate::api::condition::Reason;
 use crate::api::labels;
-use crate::api::run::{self, FORMAT_VERSION, Plan, Secrets};
+use crate::api::run::{self, FORMAT_VERSION, Plan, SKILLS_PLUGIN, Secrets, TOKEN_FILE};
 use crate::api::task::{AgentType, CredentialType, Task, TaskSpec};
 use crate::api::workspace::WorkspaceSpec;
+use crate::controllers::app_secret;
 use crate::controllers::task::bounds::{self, Bounds};
 use crate::digest;
 use crate::domain::phase::{MissingObject, Refusal};
+use crate::git::remote::RemoteUrl;
 use crate::lang::gotemplate::{Missing, Template};
 use crate::secret::Secret;
 
@@ -25,6 +27,10 @@ pub struct Machine {
     pub search_path: String,
     /// Folder for the mirrors of repositories.
     pub mirrors: PathBuf,
+    /// Variables for git while it clones: the user's keys, proxies, certificates.
+    pub git_environment: BTreeMap<String, String>,
+    /// Variables for the installer of skills: proxies, certificates.
+    pub install_environment: BTreeMap<String, String>,
     /// Files and folders that no agent may see.
     pub private: Vec<PathBuf>,
     /// Programs that stand for images or take the place of the program of an agent type, by the name of either.
@@ -41,6 +47,8 @@ pub(crate) struct Order<'a> {
     pub(crate) agent_configs: &'a [AgentConfigSpec],
     pub(crate) dependencies: &'a [Dependency],
     pub(crate) secrets: &'a BTreeMap<String, SecretObject>,
+    /// The token of the GitHub App of the Workspace.
+    pub(crate) minted: Option<&'a Secret>,
 }
 
 /// What a Task may use of one that it depends on.
@@ -100,17 +108,14 @@ pub(crate) fn build(order: &Order<'_>, machine: &Machine) -> Result<(Plan, Secre
     let spec = &order.task.spec;
     let metadata = &order.task.metadata;
     let program = program(spec, machine)?;
-    if order.agent_configs.iter().any(|config| !config.skills.is_empty()) {
-        return Err(refused(
-            Reason::UnsupportedHere,
-            "skills packages of an AgentConfig are not installed by this version; put the skill into a plugin",
-        ));
-    }
     let mut secrets = Secrets::default();
     let mut environment = BTreeMap::new();
     add_variables(order, &mut environment, &mut secrets)?;
     add_credentials(order, &mut secrets)?;
     add_git_credential(order, &mut secrets)?;
+    if let Some(host) = forge_host(order) {
+        environment.insert("GH_HOST".to_owned(), host);
+    }
     let label = |key: &str| metadata.labels.as_ref().and_then(|all| all.get(key)).cloned();
     let plan = Plan {
         version: FORMAT_VERSION,
@@ -128,15 +133,16 @@ pub(crate) fn build(order: &Order<'_>, machine: &Machine) -> Result<(Plan, Secre
         },
         search_path: machine.search_path.clone(),
         environment,
-        workspace: order.workspace.map(|workspace| workspace_of(workspace, machine)),
+        workspace: order.workspace.map(|workspace| workspace_of(order, workspace, machine)).transpose()?,
         branch: order.workspace.and(spec.branch.clone()),
         upstream_repo: spec.upstream_repo.clone(),
         agents_md: agents_md(order.agent_configs),
         plugins: plugins(order.agent_configs),
+        skills: skills(order.agent_configs, machine)?,
         mcp_servers: mcp_servers(order, &mut secrets),
         item: item(order),
         limits: bounds::limits(spec, &machine.bounds)?,
-        sandbox: bounds::sandbox(order.task, machine)?,
+        sandbox: sandbox(order, machine)?,
     };
     Ok((plan, secrets))
 }
@@ -243,23 +249,9 @@ fn add_variables(
 fn add_credentials(order: &Order<'_>, secrets: &mut Secrets) -> Result<(), Obstacle> {
     let Some(credentials) = &order.task.spec.credentials else { return Ok(()) };
     let Some(reference) = &credentials.secret_ref else { return Ok(()) };
-    let Some(key) = credential_variable(order.task.spec.agent, credentials.kind) else { return Ok(()) };
+    let Some(key) = order.task.spec.agent.credential_key(credentials.kind) else { return Ok(()) };
     secrets.environment.insert(key.to_owned(), secret_value(order.secrets, &reference.name, key)?);
     Ok(())
-}
-
-/// Returns the variable, and key of the Secret, through which an agent gets its credential; upstream's names.
-fn credential_variable(agent: AgentType, kind: CredentialType) -> Option<&'static str> {
-    match (agent, kind) {
-        (_, CredentialType::None) | (AgentType::Shell, _) => None,
-        (AgentType::ClaudeCode, CredentialType::ApiKey) => Some("ANTHROPIC_API_KEY"),
-        (AgentType::ClaudeCode, CredentialType::OAuth) => Some("CLAUDE_CODE_OAUTH_TOKEN"),
-        (AgentType::Codex, CredentialType::ApiKey) => Some("CODEX_API_KEY"),
-        (AgentType::Codex, CredentialType::OAuth) => Some("CODEX_AUTH_JSON"),
-        (AgentType::Gemini, _) => Some("GEMINI_API_KEY"),
-        (AgentType::OpenCode, _) => Some("OPENCODE_API_KEY"),
-        (AgentType::Cursor, _) => Some("CURSOR_API_KEY"),
-    }
 }
 
 fn add_git_credential(order: &Order<'_>, secrets: &mut Secrets) -> Result<(), Obstacle> {
@@ -267,21 +259,59 @@ fn add_git_credential(order: &Order<'_>, secrets: &mut Secrets) -> Result<(), Ob
         return Ok(());
     };
     let has = |key: &str| has_key(order.secrets, &reference.name, key);
-    if ["appID", "installationID", "privateKey"].into_iter().any(has) && !has("GITHUB_TOKEN") {
-        return Err(refused(
-            Reason::UnsupportedHere,
-            format!(
-                "the Secret {} holds a GitHub App; this version takes a token under GITHUB_TOKEN",
-                reference.name
-            ),
-        ));
-    }
-    let token = secret_value(order.secrets, &reference.name, "GITHUB_TOKEN")?;
+    let token = match order.minted {
+        Some(token) => token.clone(),
+        None if !has(TOKEN_FILE) && has(app_secret::AUTHORITY) => return Ok(()),
+        None if !has(TOKEN_FILE) && app_secret::KEYS.into_iter().any(has) => {
+            let missing = app_secret::KEYS.into_iter().find(|key| !has(key)).unwrap_or_default();
+            secret_value(order.secrets, &reference.name, missing)?
+        }
+        None => secret_value(order.secrets, &reference.name, TOKEN_FILE)?,
+    };
     secrets.git = Some(run::GitCredential { username: "x-access-token".to_owned(), token: token.clone() });
-    for variable in ["GITHUB_TOKEN", "GH_TOKEN"] {
+    // gh reads the second for github.com and the third for every other host.
+    let is_elsewhere = forge_host(order).is_some();
+    for variable in [TOKEN_FILE, if is_elsewhere { "GH_ENTERPRISE_TOKEN" } else { "GH_TOKEN" }] {
         secrets.environment.insert(variable.to_owned(), token.clone());
     }
     Ok(())
+}
+
+/// Returns the host of the Workspace's forge when that is not github.com.
+fn forge_host(order: &Order<'_>) -> Option<String> {
+    let host = RemoteUrl::parse(&order.workspace?.repo).ok()?.web_host()?;
+    (!host.eq_ignore_ascii_case("github.com")).then_some(host)
+}
+
+/// Returns how the agent is held. A forge on the loopback of this machine stays within its reach.
+fn sandbox(order: &Order<'_>, machine: &Machine) -> Result<run::Sandbox, Obstacle> {
+    let mut sandbox = bounds::sandbox(order.task, machine)?;
+    let repository = order.workspace.and_then(|workspace| RemoteUrl::parse(&workspace.repo).ok());
+    if let Some(port) = repository.as_ref().and_then(RemoteUrl::loopback_port)
+        && sandbox.network == run::Network::Guarded
+        && !sandbox.loopback_ports.contains(&port)
+    {
+        sandbox.loopback_ports.push(port);
+    }
+    Ok(sandbox)
+}
+
+/// Returns the packages of skills to install.
+fn skills(agent_configs: &[AgentConfigSpec], machine: &Machine) -> Result<Option<run::Skills>, Obstacle> {
+    let packages: Vec<run::SkillPackage> = agent_configs
+        .iter()
+        .flat_map(|config| &config.skills)
+        .map(|package| run::SkillPackage { source: package.source.clone(), skill: package.skill.clone() })
+        .collect();
+    if packages.is_empty() {
+        return Ok(None);
+    }
+    if agent_configs.iter().flat_map(|config| &config.plugins).any(|plugin| plugin.name == SKILLS_PLUGIN) {
+        let message =
+            format!("{SKILLS_PLUGIN} is the plugin of skills packages; give the other plugin another name");
+        return Err(refused(Reason::InvalidSpec, message));
+    }
+    Ok(Some(run::Skills { packages, environment: machine.install_environment.clone() }))
 }
 
 fn has_key(secrets: &BTreeMap<String, SecretObject>, name: &str, key: &str) -> bool {
@@ -299,8 +329,16 @@ fn secret_value(secrets: &BTreeMap<String, SecretObject>, name: &str, key: &str)
     }
 }
 
-fn workspace_of(workspace: &WorkspaceSpec, machine: &Machine) -> run::Workspace {
-    run::Workspace {
+fn workspace_of(
+    order: &Order<'_>,
+    workspace: &WorkspaceSpec,
+    machine: &Machine,
+) -> Result<run::Workspace, Obstacle> {
+    let secret = workspace.secret_ref.as_ref().map(|reference| reference.name.as_str());
+    let secret = secret.filter(|name| has_key(order.secrets, name, app_secret::AUTHORITY));
+    let authority =
+        secret.map(|name| secret_value(order.secrets, name, app_secret::AUTHORITY)).transpose()?;
+    Ok(run::Workspace {
         repo: workspace.repo.clone(),
         reference: workspace.reference.clone(),
         mirror: machine.mirrors.join(format!("{}.git", digest::short_hex(&workspace.repo, 16))),
@@ -315,8 +353,9 @@ fn workspace_of(workspace: &WorkspaceSpec, machine: &Machine) -> run::Workspace 
             .map(|file| run::File { path: file.path.clone(), content: file.content.clone() })
             .collect(),
         setup_command: workspace.setup_command.clone(),
-        git_environment: BTreeMap::new(),
-    }
+        authority: authority.map(|certificates| certificates.expose().to_owned()),
+        git_environment: machine.git_environment.clone(),
+    })
 }
 
 fn agents_md(agent_configs: &[AgentConfigSpec]) -> Option<String> {
@@ -394,6 +433,8 @@ mod tests {
         let machine = Machine {
             search_path: String::new(),
             mirrors: PathBuf::new(),
+            git_environment: BTreeMap::new(),
+            install_environment: BTreeMap::new(),
             private: Vec::new(),
             agents: agents.iter().map(|(name, path)| ((*name).to_owned(), PathBuf::from(path))).collect(),
             bounds: Bounds::default(),

@@ -9,6 +9,7 @@ use kube::api::Api;
 use kube::runtime::reflector::ObjectRef;
 
 use crate::api::agent_config::{AgentConfig, AgentConfigSpec};
+use crate::api::condition::Reason;
 use crate::api::kind::Kind;
 use crate::api::labels;
 use crate::api::phase::TaskPhase;
@@ -18,9 +19,10 @@ use crate::api::task::Task;
 use crate::api::workspace::{Workspace, WorkspaceSpec};
 use crate::controllers::task::build::{self, Order};
 use crate::controllers::task::wakes::{Awaited, name_of};
-use crate::controllers::task::{Controlled, TaskError};
+use crate::controllers::task::{Controlled, TaskError, token};
 use crate::domain::admission::{self, BranchKey, Candidate, Obstacle};
-use crate::domain::phase::{Dependencies, MissingObject, TaskFacts};
+use crate::domain::phase::{Dependencies, MissingObject, Refusal, TaskFacts};
+use crate::forge::app::AppError;
 
 /// A Task with what is known about it.
 #[derive(Debug)]
@@ -121,12 +123,25 @@ impl Controlled {
         if !known.facts.missing.is_empty() {
             return Ok(());
         }
+        let minted = match self.minted(task, workspace.as_ref(), &secrets).await {
+            Ok(minted) => minted,
+            Err(error) if error.is_transient() => {
+                known.facts.missing.push(MissingObject::Token(error.to_string()));
+                return Ok(());
+            }
+            Err(error) => {
+                known.facts.refused =
+                    Some(Refusal { reason: Reason::TokenRefused, message: error.to_string() });
+                return Ok(());
+            }
+        };
         let order = Order {
             task,
             workspace: workspace.as_ref(),
             agent_configs: &agent_configs,
             dependencies: &usable,
             secrets: &secrets,
+            minted: minted.as_ref(),
         };
         match build::build(&order, &self.settings.machine) {
             Ok(plan) => {
@@ -137,6 +152,20 @@ impl Controlled {
             Err(build::Obstacle::Refused(refusal)) => known.facts.refused = Some(refusal),
         }
         Ok(())
+    }
+
+    /// Returns the token of the GitHub App of the Workspace, when it has one.
+    async fn minted(
+        &self,
+        task: &Task,
+        workspace: Option<&WorkspaceSpec>,
+        secrets: &BTreeMap<String, Secret>,
+    ) -> Result<Option<crate::secret::Secret>, AppError> {
+        let Some(workspace) = workspace else { return Ok(None) };
+        let secret = workspace.secret_ref.as_ref().and_then(|reference| secrets.get(&reference.name));
+        let Some(secret) = secret else { return Ok(None) };
+        let Some(order) = token::order(task, workspace, secret)? else { return Ok(None) };
+        self.mint(&order).await.map(Some)
     }
 
     /// Asks for a start; who has no finalizer yet does not, because a Task that goes before it is looked at again would
@@ -158,7 +187,8 @@ impl Controlled {
         self.tasks.get(&ObjectRef::new(name).within(near.metadata.namespace.as_deref().unwrap_or_default()))
     }
 
-    async fn workspace(&self, task: &Task) -> Result<Option<WorkspaceSpec>, TaskError> {
+    /// Returns the Workspace that the Task names, when it is there.
+    pub(super) async fn workspace(&self, task: &Task) -> Result<Option<WorkspaceSpec>, TaskError> {
         let Some(reference) = &task.spec.workspace_ref else { return Ok(None) };
         let api: Api<Workspace> =
             Api::namespaced(self.context.client.clone(), &task.namespace().unwrap_or_default());

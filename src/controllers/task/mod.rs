@@ -12,6 +12,7 @@ mod leftovers;
 mod record;
 mod records;
 mod status;
+mod token;
 mod wakes;
 
 use std::collections::BTreeMap;

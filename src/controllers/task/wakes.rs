@@ -107,9 +107,11 @@ impl Wakes {
         self.wake(all);
     }
 
-    /// Asks for a start; see [`AdmissionQueue::ask`].
+    /// Asks for a start, and wakes whom else the answer concerns; see [`AdmissionQueue::ask`].
     pub(super) fn ask(&self, candidate: Candidate) -> Result<(), Obstacle> {
-        self.state().queue.ask(candidate)
+        let (answer, concerned) = self.state().queue.ask(candidate);
+        self.wake(concerned.iter().map(reference).collect());
+        answer
     }
 
     /// Returns whether the Task with this uid is admitted.

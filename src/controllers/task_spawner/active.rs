@@ -1,7 +1,7 @@
 //! Which Tasks of each spawner have not ended, kept up by one watch, so that a look at a spawner costs no request.
 
 use std::collections::hash_map::Entry;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Mutex, PoisonError};
 
 use kube::ResourceExt as _;
@@ -29,8 +29,9 @@ type Names = HashMap<SpawnerRef, HashSet<String>>;
 #[derive(Debug, Default)]
 struct State {
     unfinished: Names,
-    /// Tasks that are being created and that the watch has not shown yet: how many listings passed them by.
-    unseen: HashMap<(SpawnerRef, String), u8>,
+    /// Tasks that are being created and that the watch has not shown yet, by namespace and name: their spawner, and
+    /// how many listings passed them by.
+    unseen: BTreeMap<(String, String), (SpawnerRef, u8)>,
     /// What a listing that is going on has shown so far.
     listing: Option<Names>,
 }
@@ -45,7 +46,7 @@ impl ActiveTasks {
     pub(super) fn expect(&self, spawner: &TaskSpawner, task: &str) {
         self.with(|state| {
             let spawner = ObjectRef::from_obj(spawner);
-            state.unseen.insert((spawner.clone(), task.to_owned()), 0);
+            state.unseen.insert(place(&spawner, task), (spawner.clone(), 0));
             state.unfinished.entry(spawner).or_default().insert(task.to_owned());
         });
     }
@@ -54,7 +55,7 @@ impl ActiveTasks {
     pub(super) fn withdraw(&self, spawner: &TaskSpawner, task: &str) {
         self.with(|state| {
             let spawner = ObjectRef::from_obj(spawner);
-            state.unseen.remove(&(spawner.clone(), task.to_owned()));
+            state.unseen.remove(&place(&spawner, task));
             state.remove(&spawner, task);
         });
     }
@@ -72,7 +73,7 @@ impl ActiveTasks {
                     if is_unfinished(task) {
                         listing.entry(spawner.clone()).or_default().insert(name.clone());
                     }
-                    state.unseen.remove(&(spawner, name));
+                    state.unseen.remove(&place(&spawner, &name));
                 }
                 Vec::new()
             }
@@ -91,7 +92,7 @@ impl State {
     fn change(&mut self, task: &Task, unfinished: bool) -> Vec<SpawnerRef> {
         let Some(spawner) = spawner_of(task) else { return Vec::new() };
         let name = task.name_any();
-        self.unseen.remove(&(spawner.clone(), name.clone()));
+        self.unseen.remove(&place(&spawner, &name));
         let changed = if unfinished {
             self.unfinished.entry(spawner.clone()).or_default().insert(name)
         } else {
@@ -111,9 +112,9 @@ impl State {
 
     fn end_listing(&mut self) -> Vec<SpawnerRef> {
         let Some(mut listed) = self.listing.take() else { return Vec::new() };
-        self.unseen.values_mut().for_each(|passed_by| *passed_by += 1);
-        self.unseen.retain(|_, passed_by| *passed_by < PATIENCE);
-        for (spawner, name) in self.unseen.keys() {
+        self.unseen.values_mut().for_each(|(_, passed_by)| *passed_by += 1);
+        self.unseen.retain(|_, (_, passed_by)| *passed_by < PATIENCE);
+        for ((_, name), (spawner, _)) in &self.unseen {
             listed.entry(spawner.clone()).or_default().insert(name.clone());
         }
         let before = std::mem::replace(&mut self.unfinished, listed);
@@ -121,6 +122,11 @@ impl State {
         let all: HashSet<&SpawnerRef> = before.keys().chain(self.unfinished.keys()).collect();
         all.into_iter().filter(differs).cloned().collect()
     }
+}
+
+/// A Task lies in the namespace of its spawner.
+fn place(spawner: &SpawnerRef, task: &str) -> (String, String) {
+    (spawner.namespace.clone().unwrap_or_default(), task.to_owned())
 }
 
 fn spawner_of(task: &Task) -> Option<SpawnerRef> {

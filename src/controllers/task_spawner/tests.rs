@@ -18,7 +18,7 @@ use crate::metrics::Metrics;
 use crate::store::Store;
 
 /// Longer than anything that is waited for.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 struct World {
     client: kube::Client,

@@ -154,7 +154,7 @@ mod tests {
         let clock = Arc::new(ManualClock::at(start));
         // Without the notice it would sleep for ever.
         let timer = Timer::new(clock, Duration::from_secs(100_000));
-        let waits = tokio::time::timeout(Duration::from_secs(60), timer.wait());
+        let waits = tokio::time::timeout(Duration::from_mins(1), timer.wait());
         let sets = async {
             tokio::task::yield_now().await;
             timer.set(&spawner("a"), Some(start));

@@ -137,19 +137,18 @@ impl AdmissionQueue {
         Self { slots, ..Self::default() }
     }
 
-    /// Asks for a start. A Task that was admitted before stays admitted; one that is refused waits from now on, and is
-    /// named by [`AdmissionQueue::leave`] when its turn has come.
-    ///
-    /// # Errors
-    /// What stands in the way.
-    pub fn ask(&mut self, candidate: Candidate) -> Result<(), Obstacle> {
+    /// Asks for a start. A Task that was admitted before stays admitted; one that is refused waits from now on. Returns
+    /// the answer, and whom else it concerns: others that were found waiting may come first.
+    pub fn ask(&mut self, candidate: Candidate) -> (Result<(), Obstacle>, Vec<TaskName>) {
         let uid = candidate.uid.clone();
         if self.admitted.contains_key(&uid) {
-            return Ok(());
+            return (Ok(()), Vec::new());
         }
+        let own = candidate.task.clone();
         self.enter(candidate);
-        self.admit_ready();
-        self.waiting.get(&uid).map_or(Ok(()), |place| Err(self.obstacle(place)))
+        let mut concerned = self.admit_ready();
+        concerned.retain(|task| *task != own);
+        (self.waiting.get(&uid).map_or(Ok(()), |place| Err(self.obstacle(place))), concerned)
     }
 
     /// Lets a Task wait that was found waiting; nobody is admitted by this.

@@ -65,6 +65,8 @@ pub enum MissingObject {
     AgentConfig(String),
     /// A Secret, or a key of one as `name` and what is missing.
     Secret(String),
+    /// A token of the GitHub App of its Workspace, which the forge does not give for the moment, and why.
+    Token(String),
 }
 
 impl std::fmt::Display for MissingObject {
@@ -73,6 +75,7 @@ impl std::fmt::Display for MissingObject {
             Self::Workspace(name) => write!(formatter, "the Workspace {name}"),
             Self::AgentConfig(name) => write!(formatter, "the AgentConfig {name}"),
             Self::Secret(name) => write!(formatter, "the Secret {name}"),
+            Self::Token(reason) => write!(formatter, "a token for the repository ({reason})"),
         }
     }
 }
@@ -115,6 +118,7 @@ impl Wait {
             Self::Missing(objects) => match objects.first() {
                 Some(MissingObject::AgentConfig(_)) => Reason::WaitingForAgentConfig,
                 Some(MissingObject::Secret(_)) => Reason::WaitingForSecret,
+                Some(MissingObject::Token(_)) => Reason::WaitingForToken,
                 Some(MissingObject::Workspace(_)) | None => Reason::WaitingForWorkspace,
             },
             Self::DependencyMissing(_) | Self::DependencyMayComeAnew(_) | Self::Dependency(_) => {

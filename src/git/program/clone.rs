@@ -1,16 +1,13 @@
-//! Working copies for runs: a mirror per repository that is brought up to date, and a shallow copy of it per
-//! run.
+//! Working copies for runs: a shallow copy of the mirror of a repository, or of the repository itself.
 
-use std::fs::File;
 use std::num::NonZeroU32;
 use std::path::Path;
 
 use crate::git::error::GitError;
 use crate::git::id::CommitId;
 use crate::git::program::{Call, Git, Limits};
-use crate::git::reference::{RefName, Reference};
+use crate::git::reference::RefName;
 use crate::git::remote::{Remote, RemoteUrl};
-use crate::git::repository::is_untidy;
 use crate::git::tree::printable;
 
 /// What a run's working copy is made from and how it ends up.
@@ -88,40 +85,6 @@ impl Git {
             let (id, name) = line.split_once('\t')?;
             (name == full).then(|| CommitId::parse(id).ok()).flatten()
         }))
-    }
-
-    /// Brings the bare mirror at `mirror` up to date with all branches and tags of `remote`, making it if
-    /// need be.
-    ///
-    /// Several runs may call this at once: one fetches, the others wait for it. The name of the default
-    /// branch is kept as `HEAD`.
-    pub fn update_mirror(&self, mirror: &Path, remote: &Remote, limits: Limits<'_>) -> Result<(), GitError> {
-        let _lock = lock_beside(mirror)?;
-        if !mirror.join("HEAD").exists() {
-            let fixed = ["init", "--quiet", "--bare", "--"].map(std::ffi::OsStr::new);
-            self.run(&Call::new("init", limits), fixed.into_iter().chain([mirror.as_os_str()]))?;
-        }
-        let call = Call { git_dir: Some(mirror), remote: Some(remote), ..Call::new("fetch", limits) };
-        let fixed = ["fetch", "--quiet", "--force", "--prune", "--no-tags", "--no-write-fetch-head", "--"];
-        let refspecs = ["+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*"];
-        let arguments = fixed.map(std::ffi::OsStr::new).into_iter().chain([remote.url().for_git()]);
-        self.run(&call, arguments.chain(refspecs.map(std::ffi::OsStr::new)))?;
-        let fixed = ["ls-remote", "--quiet", "--symref", "--"].map(std::ffi::OsStr::new);
-        let listed = self.run(
-            &Call { operation: "ls-remote", ..call },
-            fixed.into_iter().chain([remote.url().for_git(), "HEAD".as_ref()]),
-        )?;
-        let default = listed.lines().find_map(|line| line.strip_prefix("ref: ")?.strip_suffix("\tHEAD"));
-        if let Some(default) = default.filter(|name| is_branch(name)) {
-            let call = Call { git_dir: Some(mirror), ..Call::new("symbolic-ref", limits) };
-            self.run(&call, ["symbolic-ref", "HEAD", default])?;
-        }
-        if is_untidy(mirror) {
-            // What nothing refers to stays for git's usual two weeks: a run may be reading it.
-            let call = Call { git_dir: Some(mirror), ..Call::new("gc", limits) };
-            self.run(&call, ["gc", "--quiet"])?;
-        }
-        Ok(())
     }
 
     /// Makes the working copy of a run and returns where it stands.
@@ -280,22 +243,4 @@ impl Git {
         let finished = self.call(call, ["show-ref", "--verify", "--quiet", "--", name])?;
         Ok(finished.status.success())
     }
-}
-
-fn is_branch(name: &str) -> bool {
-    name.strip_prefix("refs/heads/").is_some_and(|name| Reference::branch(name).is_ok())
-}
-
-/// Takes the lock of a folder, waiting for whoever holds it; it is given back when the file is dropped.
-fn lock_beside(folder: &Path) -> Result<File, GitError> {
-    let mut path = folder.as_os_str().to_owned();
-    path.push(".lock");
-    let path = Path::new(&path);
-    if let Some(parent) = path.parent() {
-        std::fs::create_dir_all(parent).map_err(|error| GitError::storage(parent, &error))?;
-    }
-    let file = File::options().create(true).append(true).open(path);
-    let file = file.map_err(|error| GitError::storage(path, &error))?;
-    file.lock().map_err(|error| GitError::storage(path, &error))?;
-    Ok(file)
 }

@@ -2,30 +2,34 @@
 //! (clone).
 //!
 //! The program gets a stated environment: no prompt, no hook, no settings of the user or the system, English
-//! messages, only the protocols that we use. A credential travels in the environment, bound to its host; it
-//! never stands in an argument, a URL or a file. Every call has a time limit and ends with all that it
-//! started.
+//! messages, only the protocols that we use. A credential travels in the environment and is answered to its own
+//! host alone, wherever a server redirects; it never stands in an argument, a URL or a file. Every call has a time
+//! limit and ends with all that it started.
 
 mod clone;
+mod mirror;
 mod push;
 #[cfg(test)]
 mod tests;
 mod working_copy;
 
 use std::ffi::{OsStr, OsString};
+use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crate::git::error::GitError;
-use crate::git::remote::{Remote, basic_value};
+use crate::git::private_file::PrivateFile;
+use crate::git::remote::Remote;
 use crate::git::repository::Repository;
 use crate::git::ssh;
 use crate::git::tree::printable;
 use crate::process::{self, FinishError, Finished};
 
 pub use crate::git::program::clone::{Checkout, CloneRequest, Head, NamedRemote};
+pub use crate::git::program::mirror::{Mirror, remove_unused as remove_unused_mirrors};
 pub use crate::git::program::push::PushError;
 pub use crate::git::program::working_copy::WorkingCopy;
 
@@ -61,6 +65,14 @@ const SETTINGS: [(&str, &str); 18] = [
     ("http.lowSpeedLimit", "1000"),
     ("http.lowSpeedTime", "60"),
 ];
+
+/// The variables in which a credential travels to [`HELPER`].
+const USER: &str = "KELOS_GIT_USER";
+const PASSWORD: &str = "KELOS_GIT_PASSWORD";
+
+/// Answers git when it asks for a credential. Git asks by the host that it talks to, after redirects too, and finds this
+/// helper for the one host only that the credential is for.
+const HELPER: &str = "!f() { test \"$1\" = get && printf 'username=%s\\npassword=%s\\n' \"$KELOS_GIT_USER\" \"$KELOS_GIT_PASSWORD\"; }; f";
 
 /// The git executable and what it may see of our environment.
 #[derive(Debug, Clone)]
@@ -157,8 +169,19 @@ impl Git {
             (Some(remote), Some(folder)) => ssh::command(remote, folder)?,
             (Some(_) | None, _) => None,
         };
+        let authority = match (call.remote.and_then(Remote::authority), call.key_folder()) {
+            (Some(certificates), Some(folder)) => {
+                Some(PrivateFile::create(folder, "authority", certificates)?)
+            }
+            (Some(_) | None, _) => None,
+        };
         let mut command = process::command(&self.executable);
-        self.state_environment(&mut command, call);
+        if let Some(lock) = call.lock {
+            // Git holds the lock as we do: when we are killed, nobody else takes it before git has ended.
+            let lock = lock.try_clone().map_err(|error| GitError::storage(&self.executable, &error))?;
+            command.stdin(Stdio::from(lock));
+        }
+        self.state_environment(&mut command, call, authority.as_ref().map(PrivateFile::path));
         if let Some(ssh) = &ssh {
             command.env("GIT_SSH_COMMAND", ssh.text()).env("GIT_SSH_VARIANT", "ssh");
         }
@@ -183,7 +206,7 @@ impl Git {
         )
     }
 
-    fn state_environment(&self, command: &mut Command, call: &Call<'_>) {
+    fn state_environment(&self, command: &mut Command, call: &Call<'_>, authority: Option<&Path>) {
         command
             .envs(self.inherited.iter().map(|(name, value)| (name, value)))
             .env("PATH", &self.search_path)
@@ -193,20 +216,26 @@ impl Git {
             .env("GIT_CONFIG_GLOBAL", "/dev/null")
             .env("GIT_ATTR_NOSYSTEM", "1")
             .env("GIT_OPTIONAL_LOCKS", "0");
-        let header = call.remote.and_then(|remote| {
-            let (user, password) = remote.user_and_password()?;
-            let value = format!("Authorization: Basic {}", basic_value(user, password).expose());
-            Some((format!("http.{}.extraHeader", remote.url().place().origin()?), value))
-        });
-        let fixed = SETTINGS.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
-        let mut count = 0_usize;
-        for (name, value) in fixed.chain(header) {
+        let mut settings: Vec<(String, OsString)> =
+            SETTINGS.iter().map(|(name, value)| ((*name).to_owned(), (*value).into())).collect();
+        if let Some(remote) = call.remote
+            && let Some(origin) = remote.url().place().origin()
+        {
+            if let Some((user, password)) = remote.user_and_password() {
+                command.env(USER, user).env(PASSWORD, password.expose());
+                let host = origin.trim_end_matches('/');
+                settings.push((format!("credential.{host}.helper"), HELPER.into()));
+            }
+            settings.extend(
+                authority.map(|path| (format!("http.{origin}.sslCAInfo"), path.as_os_str().to_owned())),
+            );
+        }
+        for (count, (name, value)) in settings.iter().enumerate() {
             command
                 .env(format!("GIT_CONFIG_KEY_{count}"), name)
                 .env(format!("GIT_CONFIG_VALUE_{count}"), value);
-            count += 1;
         }
-        command.env("GIT_CONFIG_COUNT", count.to_string());
+        command.env("GIT_CONFIG_COUNT", settings.len().to_string());
     }
 }
 
@@ -221,12 +250,14 @@ struct Call<'a> {
     folder: Option<&'a Path>,
     /// Whom the program talks to, and with whose credential.
     remote: Option<&'a Remote>,
+    /// A lock that nobody else may take before the program has ended.
+    lock: Option<&'a File>,
     limits: Limits<'a>,
 }
 
 impl<'a> Call<'a> {
     fn new(operation: &'static str, limits: Limits<'a>) -> Self {
-        Self { operation, git_dir: None, folder: None, remote: None, limits }
+        Self { operation, git_dir: None, folder: None, remote: None, lock: None, limits }
     }
 
     fn key_folder(&self) -> Option<&'a Path> {
@@ -242,15 +273,21 @@ impl<'a> Call<'a> {
         let detail = self.detail(&finished.stderr);
         let lower = detail.to_ascii_lowercase();
         let says = |texts: &[&str]| texts.iter().any(|text| lower.contains(text));
+        if says(&["no space left on device", "disk quota exceeded", "file too large"]) {
+            let path = self.git_dir.or(self.folder).unwrap_or(Path::new("/")).to_path_buf();
+            return GitError::Storage { path, detail };
+        }
         let Some(remote) = self.remote.map(|remote| remote.url().to_string()) else {
             return GitError::Program { operation: self.operation, detail };
         };
+        if says(&["host key verification failed", "certificate"]) {
+            return GitError::Untrusted { remote, detail };
+        }
         if says(&[
             "authentication failed",
             "could not read username",
             "could not read password",
             "permission denied",
-            "host key verification failed",
             "returned error: 401",
             "returned error: 403",
             "terminal prompts disabled",
@@ -265,6 +302,19 @@ impl<'a> Call<'a> {
             "' not found",
         ]) {
             return GitError::NotFound { remote };
+        }
+        if says(&[
+            "protocol error",
+            "bad line length",
+            "expected flush",
+            "unexpected flush",
+            "invalid index-pack output",
+            "bad pack header",
+            "expected service",
+            "info/refs not valid",
+            "invalid server response",
+        ]) {
+            return GitError::Unsupported { remote, detail };
         }
         if says(&["timed out", "too slow"]) {
             return GitError::Timeout { remote, seconds: self.limits.time.as_secs() };

@@ -135,15 +135,40 @@ fn a_token_travels_in_the_environment_bound_to_its_host() {
     let finished = git.call(&call, ["fetch", "--", "https://git.example.com:8443/a.git"]).unwrap();
     let shown = String::from_utf8(finished.stdout.clone()).unwrap();
     let (arguments, environment) = shown.split_once('\n').unwrap();
-    let header =
-        format!("Authorization: Basic {}", basic_value("x-access-token", &Secret::new("t0ken")).expose());
-    assert!(!arguments.contains("t0ken") && !arguments.contains(&header));
-    assert!(environment.contains("=http.https://git.example.com:8443/.extraHeader\n"), "{environment}");
-    assert!(environment.contains(&format!("={header}\n")));
+    assert!(!arguments.contains("t0ken"));
+    assert!(environment.contains("=credential.https://git.example.com:8443.helper\n"), "{environment}");
+    assert!(environment.contains("\nKELOS_GIT_PASSWORD=t0ken\n"));
+    let settings = environment.lines().filter(|line| line.starts_with("GIT_CONFIG_"));
+    assert!(!settings.into_iter().any(|line| line.contains("t0ken")), "{environment}");
     assert!(environment.contains("GIT_TERMINAL_PROMPT=0\n"));
     assert!(!environment.contains("HOME="), "nothing is inherited unless stated");
     let error = call.explain(&finished);
     assert!(!error.to_string().contains("t0ken") && error.to_string().contains("<secret>"), "{error}");
+}
+
+/// Returns what git is answered when it asks for a credential of `host`.
+fn answered(remote: &Remote, host: &str) -> String {
+    let git = git();
+    let folder = tempfile::tempdir().unwrap();
+    let question = folder.path().join("question");
+    std::fs::write(&question, format!("protocol=https\nhost={host}\n\n")).unwrap();
+    let file = std::fs::File::open(question).unwrap();
+    let call = Call { remote: Some(remote), lock: Some(&file), ..Call::new("credential", limits()) };
+    String::from_utf8(git.call(&call, ["credential", "fill"]).unwrap().stdout).unwrap()
+}
+
+#[test]
+fn git_is_answered_for_the_host_of_the_credential_alone() {
+    let url = RemoteUrl::parse("https://git.example.com:8443/a.git").unwrap();
+    let password = "t0 $(x) \\n\"'%s";
+    let credential = Credential::Basic { user: "me".to_owned(), password: Secret::new(password) };
+    let remote = Remote::new(url, Some(credential)).unwrap();
+    let answer = answered(&remote, "git.example.com:8443");
+    assert!(answer.contains(&format!("username=me\npassword={password}\n")), "{answer}");
+    for other in ["git.example.com", "example.com:8443", "git.example.com:8443.evil.example", "evil.example"]
+    {
+        assert!(!answered(&remote, other).contains("password="), "{other}");
+    }
 }
 
 fn clone<'a>(remote: &'a Remote, destination: &'a Path) -> CloneRequest<'a> {
@@ -185,35 +210,6 @@ fn a_run_gets_a_shallow_copy_of_the_default_branch_by_way_of_the_mirror() {
         );
     }
     assert!(server.tip("from-true").is_some() && server.tip("from-false").is_some());
-}
-
-#[test]
-fn a_mirror_follows_forced_and_deleted_branches() {
-    let server = Server::with_files(&[("a", "1")]);
-    server.push("gone", &[("a", "2")]);
-    let mirror = server.beside("mirror.git");
-    git().update_mirror(&mirror, &server.remote(), limits()).unwrap();
-    server.server(&["update-ref", "-d", "refs/heads/gone"]);
-    server.work(&["checkout", "--quiet", "--orphan", "new"]);
-    let rewritten = server.push("main", &[("a", "3")]);
-    git().update_mirror(&mirror, &server.remote(), limits()).unwrap();
-    assert_eq!(git_in(&mirror, &["rev-parse", "main"]), rewritten.to_string());
-    assert_eq!(git_in(&mirror, &["for-each-ref", "--format=%(refname)"]), "refs/heads/main");
-}
-
-#[test]
-fn many_runs_update_one_mirror_at_once() {
-    let server = Server::with_files(&[("a", "1")]);
-    let mirror = server.beside("mirror.git");
-    std::thread::scope(|scope| {
-        let runs: Vec<_> = (0..6)
-            .map(|_| scope.spawn(|| git().update_mirror(&mirror, &server.remote(), limits())))
-            .collect();
-        for run in runs {
-            run.join().unwrap().unwrap();
-        }
-    });
-    assert_eq!(git_in(&mirror, &["rev-parse", "main"]), server.tip("main").unwrap().to_string());
 }
 
 #[test]
@@ -309,7 +305,7 @@ fn a_server_is_reached_by_ssh_with_the_given_key_and_hosts() {
     let left: Vec<_> = std::fs::read_dir(server.beside("ours.git"))
         .unwrap()
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-        .filter(|name| name.starts_with("ssh-"))
+        .filter(|name| name.starts_with("private-"))
         .collect();
     assert_eq!(left, Vec::<String>::new());
 }

@@ -12,12 +12,18 @@ pub use crate::git::remote::url::{RemoteUrl, RemoteUrlError, URL_LIMIT};
 /// How long one request over http may take unless told otherwise.
 const TIMEOUT: Duration = Duration::from_mins(1);
 
+/// How much one fetch into a repository of ours may bring unless told otherwise, in bytes.
+const FETCH_LIMIT: u64 = 1 << 30;
+
 /// A remote repository and the credential for it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Remote {
     url: RemoteUrl,
     credential: Option<Credential>,
+    /// Certificates in PEM form that are believed beside those of the system.
+    authority: Option<String>,
     timeout: Duration,
+    fetch_limit: u64,
 }
 
 /// Proves who we are. It is sent to the host of the remote that it was given with and to no other.
@@ -46,6 +52,9 @@ pub enum CredentialError {
     /// The credential would break the header or file that it is sent in.
     #[error("the credential is empty or holds a character that cannot be sent")]
     Malformed,
+    /// What should be certificates is something else.
+    #[error("`ca.crt` holds no certificate in PEM form")]
+    NoCertificate,
 }
 
 impl Remote {
@@ -76,20 +85,44 @@ impl Remote {
             }
             (Some(Credential::Ssh { .. }), _) => return Err(CredentialError::NeedsSsh(url)),
         }
-        Ok(Self { url, credential, timeout: TIMEOUT })
+        Ok(Self { url, credential, authority: None, timeout: TIMEOUT, fetch_limit: FETCH_LIMIT })
     }
 
-    /// Sets how long one request over http may take, from the connection to the last byte of the answer.
-    ///
-    /// Servers that are reached by ssh are left when they are silent for a minute; local ones are waited for.
+    /// Adds certificates in PEM form that are believed for this remote, for servers whose own the system does not know.
+    pub fn with_authority(self, certificates: String) -> Result<Self, CredentialError> {
+        if certificates.contains("-----BEGIN CERTIFICATE-----") && !certificates.contains('\0') {
+            Ok(Self { authority: Some(certificates), ..self })
+        } else {
+            Err(CredentialError::NoCertificate)
+        }
+    }
+
+    /// Returns the certificates that are believed beside those of the system.
+    pub(crate) fn authority(&self) -> Option<&str> {
+        self.authority.as_deref()
+    }
+
+    /// Sets how long one request over http may take, from the connection to the last byte of the answer, and how long
+    /// one session over ssh; local repositories are waited for.
     #[must_use]
     pub fn with_timeout(self, timeout: Duration) -> Self {
         Self { timeout, ..self }
     }
 
-    /// Returns how long one request over http may take.
+    /// Returns how long one request over http, or one session over ssh, may take.
     pub fn timeout(&self) -> Duration {
         self.timeout
+    }
+
+    /// Sets how many bytes one fetch into a repository of ours may bring, as they travel.
+    #[must_use]
+    pub fn with_fetch_limit(self, fetch_limit: u64) -> Self {
+        Self { fetch_limit, ..self }
+    }
+
+    /// Returns how many bytes one fetch into a repository of ours may bring.
+    pub(crate) fn fetch_limit(&self) -> u64 {
+        self.fetch_limit
     }
 
     /// Returns where the remote is.

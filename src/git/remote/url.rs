@@ -104,12 +104,57 @@ impl RemoteUrl {
         }
     }
 
+    /// Returns whether a user and a password may be sent there: it is asked over https.
+    pub fn takes_password(&self) -> bool {
+        matches!(self.place, Place::Http { secure: true, .. })
+    }
+
     /// Returns the form that git understands: a path for a local repository, the URL otherwise.
     pub(crate) fn for_git(&self) -> &OsStr {
         match &self.place {
             Place::File { path } => path.as_os_str(),
             Place::Http { .. } | Place::Ssh | Place::Git => self.text.as_ref(),
         }
+    }
+
+    /// Returns the host on which the forge of the repository serves its pages, with a port that is not the usual one;
+    /// `None` for a repository of this machine.
+    pub fn web_host(&self) -> Option<String> {
+        match &self.place {
+            Place::File { .. } | Place::Git => None,
+            Place::Http { host, .. } => {
+                let origin = self.place.origin()?;
+                let with_port = origin.rsplit("//").next()?.trim_end_matches('/');
+                Some(if with_port.is_empty() { host.clone() } else { with_port.to_owned() })
+            }
+            Place::Ssh => {
+                let server = match self.text.strip_prefix("ssh://") {
+                    Some(rest) => rest.split('/').next()?,
+                    None => self.text.rsplit_once(':').map(|(server, _)| server)?,
+                };
+                let host = server.rsplit('@').next()?;
+                // The port is that of ssh.
+                let (host, _) = host_and_port(host).ok()?;
+                Some(host)
+            }
+        }
+    }
+
+    /// Returns the port of a server on the loopback of this machine that is asked over http or https.
+    pub fn loopback_port(&self) -> Option<u16> {
+        let Place::Http { secure, host, port } = &self.place else { return None };
+        let address = host.trim_start_matches('[').trim_end_matches(']').parse::<std::net::IpAddr>();
+        let is_loopback = host == "localhost" || address.is_ok_and(|address| address.is_loopback());
+        is_loopback.then(|| port.unwrap_or(if *secure { 443 } else { 80 }))
+    }
+
+    /// Returns the last two parts of the path, `owner` and `name` on a forge, without `.git`.
+    pub fn owner_and_name(&self) -> Option<(&str, &str)> {
+        let path = self.text.trim_end_matches('/');
+        let path = path.strip_suffix(".git").unwrap_or(path);
+        let (rest, name) = path.rsplit_once('/')?;
+        let owner = rest.rsplit(['/', ':']).next()?;
+        (!name.is_empty() && !owner.is_empty()).then_some((owner, name))
     }
 
     pub(crate) fn place(&self) -> &Place {
@@ -388,6 +433,30 @@ mod tests {
         ];
         for (text, error) in cases {
             assert_eq!(RemoteUrl::parse(text), Err(error), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn the_forge_of_a_repository_is_known() {
+        for (text, host, parts) in [
+            ("https://github.com/acme/app.git", Some("github.com"), Some(("acme", "app"))),
+            ("https://Forge.example:8443/x/acme/app/", Some("forge.example:8443"), Some(("acme", "app"))),
+            ("git@github.com:acme/app.git", Some("github.com"), Some(("acme", "app"))),
+            ("ssh://git@forge.example:2222/acme/app", Some("forge.example"), Some(("acme", "app"))),
+            ("file:///srv/acme/app.git", None, Some(("acme", "app"))),
+            ("git@host:app", Some("host"), None),
+        ] {
+            let parsed = url(text);
+            assert_eq!((parsed.web_host().as_deref(), parsed.owner_and_name()), (host, parts), "{text}");
+        }
+        for (text, port) in [
+            ("https://localhost:8443/a", Some(8443)),
+            ("http://127.0.0.1/a", Some(80)),
+            ("https://[::1]/a", Some(443)),
+            ("https://localhost.example/a", None),
+            ("git@localhost:a", None),
+        ] {
+            assert_eq!(url(text).loopback_port(), port, "{text}");
         }
     }
 

@@ -1,9 +1,10 @@
 //! Listing and fetching from a remote.
 
 use std::num::NonZeroU32;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use gix::credentials::helper::Action;
 use gix::credentials::protocol::Outcome;
@@ -18,6 +19,9 @@ use crate::git::reference::Reference;
 use crate::git::remote::{Place, Remote};
 use crate::git::repository::{Repository, chain, commit_id, options};
 use crate::git::ssh::{self, SshCommand};
+
+/// How often a fetch is looked at while it goes on.
+const LOOK: Duration = Duration::from_millis(100);
 
 impl Repository {
     /// Asks `remote` which commit `reference` names, in one listing of references; nothing is fetched.
@@ -55,26 +59,33 @@ impl Repository {
         // One reference of ours for each thing that is followed keeps its newest commit from the garbage
         // collection.
         let kept = format!("refs/kelos/{}", digest::short_hex(format!("{} {reference}", remote.url()), 16));
-        let result = self.with_connection(remote, &format!("+{source}:{kept}"), |connection| {
-            let prepared =
-                connection.prepare_fetch(gix::progress::Discard, gix::remote::ref_map::Options::default())?;
-            let id = match reference {
-                Reference::Commit(id) => Some(*id),
-                _ => find(&prepared.ref_map().remote_refs, &source),
-            };
-            if id.is_none() {
-                return Ok(None);
-            }
-            prepared
-                .with_shallow(fetch::Shallow::DepthAtRemote(NonZeroU32::MIN))
-                .receive(gix::progress::Discard, interrupt)?;
-            Ok(id)
-        });
-        let id = match result {
+        let watched = Watched::new(&self.path, remote.fetch_limit(), interrupt);
+        let receive = || {
+            self.with_connection(remote, &format!("+{source}:{kept}"), |connection| {
+                let prepared = connection
+                    .prepare_fetch(gix::progress::Discard, gix::remote::ref_map::Options::default())?;
+                let id = match reference {
+                    Reference::Commit(id) => Some(*id),
+                    _ => find(&prepared.ref_map().remote_refs, &source),
+                };
+                if id.is_none() {
+                    return Ok(None);
+                }
+                prepared
+                    .with_shallow(fetch::Shallow::DepthAtRemote(NonZeroU32::MIN))
+                    .receive(gix::progress::Discard, &watched.stop)?;
+                Ok(id)
+            })
+        };
+        let id = match watched.during(receive) {
             Ok(Some(id)) => id,
             Ok(None) => return Err(missing(remote, reference)),
             Err(_) if interrupt.load(Ordering::Relaxed) => {
                 return Err(GitError::Interrupted { remote: remote.url().to_string() });
+            }
+            Err(_) if watched.stop.load(Ordering::Relaxed) => {
+                let what = format!("what {} sends for {reference}", remote.url());
+                return Err(GitError::TooLarge { what, limit: remote.fetch_limit() });
             }
             Err(error) if matches!(reference, Reference::Commit(_)) && is_refused_commit(&error) => {
                 return Err(missing(remote, reference));
@@ -105,7 +116,7 @@ impl Repository {
             return Err(GitError::NotFound { remote: remote.url().to_string() });
         }
         let ssh = ssh::command(remote, &self.path)?;
-        let ssh = ssh.map(|ssh| ssh.collecting_messages(&self.path)).transpose()?;
+        let ssh = ssh.map(|ssh| ssh.unattended(&self.path, remote.timeout())).transpose()?;
         let overrides = ssh
             .iter()
             .flat_map(|ssh| ["ssh.variant=ssh".to_owned(), format!("core.sshCommand={}", ssh.text())]);
@@ -119,12 +130,18 @@ impl Repository {
             let mut connection = gix_remote.connect(Direction::Fetch)?;
             connection.set_credentials(|action| Ok(answer(remote, action)));
             if matches!(remote.url().place(), Place::Http { .. }) {
-                connection.set_transport_options(Box::new(http_options(remote.timeout())));
+                connection.set_transport_options(Box::new(http_options(remote)));
             }
             work(connection)
         };
-        let said = || ssh.as_ref().and_then(SshCommand::messages);
-        connect().map_err(|error| self.explain(remote, &error, said()))
+        let begun = Instant::now();
+        connect().map_err(|error| {
+            if ssh.is_some() && begun.elapsed() >= remote.timeout() {
+                let seconds = remote.timeout().as_secs();
+                return GitError::Timeout { remote: remote.url().to_string(), seconds };
+            }
+            self.explain(remote, &error, ssh.as_ref().and_then(SshCommand::messages))
+        })
     }
 
     /// Turns a failure into its class; `said` is what ssh wrote about it.
@@ -140,10 +157,10 @@ impl Repository {
         if error.is_cancelled() {
             return GitError::Interrupted { remote };
         }
-        if error.is_unauthenticated()
-            || error.is_permission_denied()
-            || says(&["host key verification failed", "permission denied"])
-        {
+        if says(&["host key verification failed", "certificate"]) {
+            return GitError::Untrusted { remote, detail };
+        }
+        if error.is_unauthenticated() || error.is_permission_denied() || says(&["permission denied"]) {
             return GitError::Unauthenticated { remote, detail };
         }
         let no_repository = [
@@ -231,12 +248,61 @@ fn answer(remote: &Remote, action: Action) -> Option<Outcome> {
     })
 }
 
-fn http_options(timeout: Duration) -> http::Options {
+fn http_options(remote: &Remote) -> http::Options {
+    let timeout = remote.timeout();
+    let authority = remote.authority().map(str::to_owned);
     let backend = http::reqwest::Options {
-        configure_client: Some(Box::new(move |builder: _| Ok(builder.timeout(timeout)))),
+        configure_client: Some(Box::new(move |builder: _| {
+            let certificates = authority.as_deref().unwrap_or_default();
+            let certificates = reqwest::Certificate::from_pem_bundle(certificates.as_bytes())
+                .map_err(gix::Error::from_error)?;
+            Ok(builder.timeout(timeout).tls_certs_merge(certificates))
+        })),
         configure_request: None,
     };
     http::Options { backend: Some(Arc::new(Mutex::new(backend))), ..http::Options::default() }
+}
+
+/// A fetch that is stopped when the caller says so, and when it brings more than it may.
+struct Watched<'a> {
+    packs: std::path::PathBuf,
+    limit: u64,
+    interrupt: &'a AtomicBool,
+    /// What the library looks at.
+    stop: AtomicBool,
+}
+
+impl<'a> Watched<'a> {
+    fn new(repository: &Path, limit: u64, interrupt: &'a AtomicBool) -> Self {
+        Self { packs: repository.join("objects/pack"), limit, interrupt, stop: AtomicBool::new(false) }
+    }
+
+    /// Does `work` while a thread of its own looks at what has arrived.
+    fn during<T>(&self, work: impl FnOnce() -> T) -> T {
+        let before = size(&self.packs);
+        let is_over = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            let watch = scope.spawn(|| {
+                while !is_over.load(Ordering::Acquire) {
+                    let arrived = size(&self.packs).saturating_sub(before);
+                    if self.interrupt.load(Ordering::Relaxed) || arrived > self.limit {
+                        self.stop.store(true, Ordering::Relaxed);
+                    }
+                    std::thread::park_timeout(LOOK);
+                }
+            });
+            let result = work();
+            is_over.store(true, Ordering::Release);
+            watch.thread().unpark();
+            result
+        })
+    }
+}
+
+/// Returns how many bytes the files of a folder have together.
+fn size(folder: &Path) -> u64 {
+    let Ok(entries) = std::fs::read_dir(folder) else { return 0 };
+    entries.flatten().filter_map(|entry| entry.metadata().ok()).map(|metadata| metadata.len()).sum()
 }
 
 #[cfg(test)]

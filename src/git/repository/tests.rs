@@ -199,6 +199,21 @@ fn a_fetch_is_stopped_by_the_flag() {
 }
 
 #[test]
+fn a_fetch_that_brings_too_much_is_stopped() {
+    let server = Server::new();
+    // What cannot be compressed: 32 MiB take many looks to arrive.
+    let mut random = fastrand::Rng::with_seed(7);
+    let noise: String = std::iter::repeat_with(|| random.alphanumeric()).take(32 << 20).collect();
+    server.push("main", &[("noise", &noise)]);
+    let remote = server.remote().with_fetch_limit(100_000);
+    let error = open(&server).fetch(&remote, &main(), &AtomicBool::new(false)).unwrap_err();
+    assert_eq!(error.class(), GitErrorClass::TooLarge, "{error}");
+    let packs = server.beside("ours.git/objects/pack");
+    let left = std::fs::read_dir(packs).map_or(0, Iterator::count);
+    assert_eq!(left, 0, "what was cut off is removed");
+}
+
+#[test]
 fn many_fetches_through_fresh_handles_work_and_packs_are_joined() {
     let server = Server::with_files(&[("a", "0")]);
     for number in 1..=41 {

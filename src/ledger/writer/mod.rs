@@ -9,7 +9,7 @@
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -38,7 +38,7 @@ pub const GENERATION_TRAILER: &str = "Kelos-Generation";
 const PART_SIZE: usize = 1 << 20;
 
 /// The largest part of a day that is read, in bytes; a larger one is not ours, and the next part is used.
-const PART_LIMIT: u64 = 4 << 20;
+pub(super) const PART_LIMIT: u64 = 4 << 20;
 
 /// Most parts of a day: some two million runs.
 const PARTS: u32 = 1_000;
@@ -47,7 +47,7 @@ const PARTS: u32 = 1_000;
 const OTHERS_LIMIT: u64 = 64 << 20;
 
 /// Most names that are looked at in one folder of the branch.
-const NAMES_LIMIT: usize = 10_000;
+pub(super) const NAMES_LIMIT: usize = 10_000;
 
 /// Writes to one branch of one remote.
 #[derive(Debug, Clone)]
@@ -130,6 +130,11 @@ impl<'a> Content<'a> {
 enum Attempt {
     Done(Written),
     Overtaken,
+}
+
+/// Returns the folder, below that of all copies of repositories, with the copy of the status branch of a ConfigRepository.
+pub fn copy_of(repositories: &Path, uid: &str) -> PathBuf {
+    repositories.join(format!("{uid}-report.git"))
 }
 
 impl Writer {

@@ -26,7 +26,7 @@ impl AgentProgram for ClaudeCode {
     }
 
     fn oldest(&self) -> Option<Version> {
-        Some(Version(2, 1, 0))
+        Some(Version(2, 1, 100))
     }
 
     fn invocation(&self, call: &Call<'_>) -> Invocation {

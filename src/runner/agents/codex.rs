@@ -21,7 +21,7 @@ impl AgentProgram for Codex {
     }
 
     fn oldest(&self) -> Option<Version> {
-        Some(Version(0, 103, 0))
+        Some(Version(0, 104, 0))
     }
 
     fn invocation(&self, call: &Call<'_>) -> Invocation {

@@ -25,7 +25,7 @@ impl AgentProgram for Gemini {
     }
 
     fn oldest(&self) -> Option<Version> {
-        Some(Version(0, 25, 0))
+        Some(Version(0, 40, 0))
     }
 
     fn invocation(&self, call: &Call<'_>) -> Invocation {

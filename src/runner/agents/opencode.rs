@@ -21,7 +21,7 @@ impl AgentProgram for OpenCode {
     }
 
     fn oldest(&self) -> Option<Version> {
-        Some(Version(1, 18, 0))
+        Some(Version(1, 18, 3))
     }
 
     fn invocation(&self, call: &Call<'_>) -> Invocation {

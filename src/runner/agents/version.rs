@@ -38,9 +38,9 @@ pub fn first_in(text: &str) -> Option<Version> {
 pub fn of_package(program: &Path) -> Option<Version> {
     let program = program.canonicalize().ok()?;
     let is_in_packages = |folder: &&Path| folder.components().any(|part| part.as_os_str() == "node_modules");
-    let package =
+    let mut packages =
         program.ancestors().skip(1).take_while(is_in_packages).map(|folder| folder.join("package.json"));
-    let text = package.filter_map(|path| file::read_bounded(&path, LARGEST_PACKAGE).ok()).next()?;
+    let text = packages.find_map(|path| file::read_bounded(&path, LARGEST_PACKAGE).ok())?;
     first_in(serde_json::from_slice::<Value>(&text).ok()?["version"].as_str()?)
 }
 

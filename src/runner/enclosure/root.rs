@@ -145,7 +145,9 @@ fn make_read_only(made: &BTreeMap<PathBuf, bool>) -> Attempt<()> {
             .filter(|(path, _)| place.starts_with(path))
             .max_by_key(|(path, _)| path.components().count())
             .is_some_and(|(_, is_writable)| *is_writable);
-        if is_ours || is_writable {
+        // One that is read-only already may belong to somebody who lets nobody change it.
+        let is_read_only = options.split(',').any(|option| option == "ro");
+        if is_ours || is_writable || is_read_only {
             continue;
         }
         let flags = MountFlags::BIND | MountFlags::RDONLY | kept_flags(&options);

@@ -27,6 +27,7 @@ use kelos::controllers::task::bounds::Bounds;
 use kelos::controllers::task::build::Machine;
 use kelos::executor::{Executor, ExecutorError, LogStream, Slots, StartError};
 use kelos::metrics::Metrics;
+use kelos::secret::Secret;
 use kelos::store::Store;
 use kelos::validate::rules;
 use kube::api::{Api, DeleteParams, PostParams};
@@ -85,6 +86,8 @@ impl Cluster {
         let machine = Machine {
             search_path: String::new(),
             mirrors: "/nonexistent".into(),
+            git_environment: BTreeMap::new(),
+            install_environment: BTreeMap::new(),
             private: Vec::new(),
             bounds: Bounds::default(),
             agents: BTreeMap::new(),
@@ -414,6 +417,11 @@ impl Executor for Scripted {
         })
     }
 
+    fn renew_token<'a>(&'a self, _: &'a str, _: Secret) -> BoxFuture<'a, Result<(), ExecutorError>> {
+        // Its runs have none.
+        Box::pin(async { Ok(()) })
+    }
+
     fn remove<'a>(&'a self, run: &'a str) -> BoxFuture<'a, Result<(), ExecutorError>> {
         Box::pin(async move {
             let mut runs = self.state();
@@ -445,6 +453,10 @@ impl Executor for Scripted {
     fn slots(&self) -> Slots {
         let runs = self.state();
         Slots { total: runs.slots, used: runs.running() }
+    }
+
+    fn close(&self) {
+        self.state().slots = 0;
     }
 
     fn missing_room(&self) -> Option<u64> {

@@ -32,6 +32,7 @@ pub(crate) struct TestEnv {
     starts: usize,
     // Found before the programs of the machine.
     programs: Option<PathBuf>,
+    variables: Vec<(String, String)>,
 }
 
 impl TestEnv {
@@ -40,7 +41,12 @@ impl TestEnv {
         let folder = tempfile::Builder::new().prefix("kelos-it").tempdir().unwrap();
         let root = folder.path().canonicalize().unwrap();
         std::fs::create_dir(root.join("home")).unwrap();
-        Self { folder, root, daemon: None, starts: 0, programs: None }
+        Self { folder, root, daemon: None, starts: 0, programs: None, variables: Vec::new() }
+    }
+
+    /// Gives the user one more variable, for what is started from now on.
+    pub(crate) fn set_variable(&mut self, name: &str, value: &str) {
+        self.variables.push((name.to_owned(), value.to_owned()));
     }
 
     /// Returns a user whose `kelos up` is ready.
@@ -108,6 +114,11 @@ impl TestEnv {
     /// Kills the daemon, which cannot prepare for it.
     pub(crate) fn kill(&mut self) {
         self.end(Signal::KILL);
+    }
+
+    /// Waits for the end of the daemon, which somebody else asked for, and returns its exit status.
+    pub(crate) fn ended(&mut self) -> Option<i32> {
+        self.daemon.take().expect("the daemon was started").wait().unwrap().code()
     }
 
     fn end(&mut self, signal: Signal) -> Option<i32> {
@@ -250,6 +261,7 @@ impl TestEnv {
                 .env(format!("GIT_{who}_EMAIL"), "tester@example.com")
                 .env(format!("GIT_{who}_DATE"), "2026-03-01T09:00:00Z");
         }
+        command.envs(self.variables.iter().map(|(name, value)| (name, value)));
         command
     }
 

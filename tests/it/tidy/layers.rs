@@ -8,8 +8,9 @@ use crate::tidy::source::{library, paths};
 const LEAVES: [&str; 7] = ["clock", "digest", "file", "metrics", "process", "secret", "yaml"];
 
 /// What every other module may name beside the leaves. `a::b` allows `b` of `a` alone.
-const MAY_NAME: [(&str, &[&str]); 14] = [
+const MAY_NAME: [(&str, &[&str]); 15] = [
     ("api", &[]),
+    ("forge", &[]),
     ("lang", &[]),
     ("git", &[]),
     ("store", &[]),
@@ -20,7 +21,7 @@ const MAY_NAME: [(&str, &[&str]); 14] = [
     ("executor", &["domain", "api"]),
     ("gitops", &["git", "validate", "domain", "api", "lang"]),
     ("ledger", &["git", "domain", "api", "lang"]),
-    ("controllers", &["gitops", "ledger", "executor", "git", "validate", "domain", "api", "lang"]),
+    ("controllers", &["gitops", "ledger", "executor", "forge", "git", "validate", "domain", "api", "lang"]),
     (
         "daemon",
         &[
