@@ -3,12 +3,7 @@
 //! Server, store and controller are those of the daemon, in this process; runs are pretended, so that nothing else is
 //! measured. Processor time is that of all of it, with one client beside that watches.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::unwrap_in_result,
-    clippy::panic,
-    reason = "the cluster is that of tests"
-)]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "the cluster is that of tests")]
 
 #[path = "../tests/it/support/cluster.rs"]
 #[expect(dead_code, reason = "tests use the rest of it")]
@@ -18,7 +13,7 @@ mod shared;
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
-use futures::{StreamExt as _, TryStreamExt as _, stream};
+use futures::{StreamExt as _, stream};
 use kelos::api::phase::TaskPhase;
 use kelos::clock::Clock as _;
 use kelos::store::{Options, Store};

@@ -66,19 +66,19 @@ fn run(command: &mut Command) -> (Duration, Usage) {
         command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("the program is there");
     let mut last = Usage::default();
     // A process that ended and was not waited for still tells its processor time, and no longer its memory.
-    loop {
-        let ended = fs::read_to_string(format!("/proc/{}/stat", child.id()))
+    let mut time = Duration::ZERO;
+    let mut ended = false;
+    while !ended {
+        std::thread::sleep(Duration::from_millis(1));
+        ended = fs::read_to_string(format!("/proc/{}/stat", child.id()))
             .is_ok_and(|stat| stat.rsplit_once(") ").is_some_and(|(_, fields)| fields.starts_with('Z')));
-        let time = begun.elapsed();
+        time = begun.elapsed();
         if let Some(usage) = Usage::of(child.id()) {
             last = Usage { peak: usage.peak.max(last.peak), ..usage };
         }
-        if ended {
-            child.wait().expect("a child of ours");
-            return (time, last);
-        }
-        std::thread::sleep(Duration::from_millis(1));
     }
+    child.wait().expect("a child of ours");
+    (time, last)
 }
 
 /// Returns the path of kubeconform, built into a cache when it is not there.

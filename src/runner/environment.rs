@@ -103,9 +103,10 @@ pub(super) fn furnish(
     let mut git_config = GIT_CONFIG.to_owned();
     if let Some(token) = variables.get(TOKEN_FILE).cloned() {
         let provided = layout.token.join(TOKEN_FILE);
-        let file = match secrets.environment.contains_key(TOKEN_FILE) {
-            true => provided,
-            false => home.write(&own("github-token/GITHUB_TOKEN"), &token)?,
+        let file = if secrets.environment.contains_key(TOKEN_FILE) {
+            provided
+        } else {
+            home.write(&own("github-token/GITHUB_TOKEN"), &token)?
         };
         variables.insert("KELOS_GITHUB_TOKEN_FILE".to_owned(), text(&file));
         git_config.push_str(&credential_helper(plan).unwrap_or_default());

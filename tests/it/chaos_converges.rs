@@ -100,6 +100,7 @@ fn outcome(record: &Value) -> &str {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "one story, told in the order in which it happens")]
 fn runs_are_started_once_and_told_once_whatever_is_killed_and_refused() {
     let rounds = rounds();
     let seed = fastrand::u64(..);

@@ -196,7 +196,8 @@ fn a_remote_that_does_not_answer_holds_up_nobody() {
 #[test]
 fn what_is_no_repository_is_told() {
     let mut env = TestEnv::new();
-    let cases: [(&str, fn() -> Reply, &str); 5] = [
+    type Case = (&'static str, fn() -> Reply, &'static str);
+    let cases: [Case; 5] = [
         ("page", || Reply::text(200, "<html>welcome</html>"), "FetchFailed"),
         ("bytes", || Reply { body: vec![0xff; 100_000], ..garbled() }, "FetchFailed"),
         (

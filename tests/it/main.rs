@@ -48,6 +48,7 @@ mod git_over_https;
 mod git_over_ssh;
 #[cfg(test)]
 mod github_app_tokens;
+#[cfg(test)]
 mod helm_works_unmodified;
 #[cfg(test)]
 mod hostile_client;
@@ -75,6 +76,7 @@ mod run_bench;
 mod run_ends_with_a_truthful_outcome;
 #[cfg(test)]
 mod run_installs_skills;
+#[cfg(test)]
 mod run_keeps_within_its_limits;
 #[cfg(test)]
 mod run_leaves_nothing_behind;

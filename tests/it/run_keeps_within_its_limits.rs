@@ -15,9 +15,7 @@ async fn with_limits(script: &str, set: impl Fn(&mut kelos::api::run::Limits)) -
     let bench = Bench::new();
     let mut plan = shell("a", script);
     set(&mut plan.limits);
-    let outcome = bench.outcome(plan).await;
-    eprintln!("{}: {}", outcome.exit, outcome.message);
-    outcome
+    bench.outcome(plan).await
 }
 
 #[tokio::test]
@@ -80,7 +78,8 @@ impl SmallDisk {
             .output()
             .unwrap();
         if !mounted.status.success() {
-            eprintln!("skipped: no small disk can be mounted: {}", String::from_utf8_lossy(&mounted.stderr));
+            let why = String::from_utf8_lossy(&mounted.stderr);
+            crate::support::say(&format!("SKIPPED: no small disk can be mounted: {why}"));
             return None;
         }
         Some(Self { folder })

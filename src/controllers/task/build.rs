@@ -10,7 +10,7 @@ use crate::api::agent_config::{AgentConfigSpec, McpServer};
 use crate::api::condition::Reason;
 use crate::api::labels;
 use crate::api::run::{self, FORMAT_VERSION, Plan, SKILLS_PLUGIN, Secrets, TOKEN_FILE};
-use crate::api::task::{AgentType, CredentialType, Task, TaskSpec};
+use crate::api::task::{AgentType, Task, TaskSpec};
 use crate::api::workspace::WorkspaceSpec;
 use crate::controllers::app_secret;
 use crate::controllers::task::bounds::{self, Bounds};
@@ -452,7 +452,7 @@ mod tests {
                 serde_json::from_value(json!({"type": kind, "prompt": "p", "image": image})).unwrap();
             let found = program(&spec, &machine).map_err(|obstacle| match obstacle {
                 Obstacle::Refused(refusal) => refusal.reason,
-                other => panic!("{other:?}"),
+                Obstacle::Missing(missing) => panic!("{missing:?}"),
             });
             assert_eq!(found, expected.map(|path| path.map(PathBuf::from)), "{image:?}");
         }

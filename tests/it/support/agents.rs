@@ -29,9 +29,7 @@ pub(crate) fn program(kind: &'static str) -> Option<Program> {
         "opencode" => ("opencode", "opencode-linux-x64"),
         other => panic!("there is no program of {other}"),
     };
-    let lock: serde_json::Value = serde_json::from_str(LOCK).expect("because it is checked in");
-    let version = lock["packages"][format!("node_modules/{package}")]["version"].as_str();
-    let version = version.expect("because a lock file names versions").to_owned();
+    let version = pinned(package);
     let path = cache().map(|cache| cache.join("programs/bin").join(name)).filter(|path| path.exists());
     if path.is_none() {
         let hint = "install it with tests/agents/install.sh (needs Node.js and the npm registry)";
@@ -40,6 +38,12 @@ pub(crate) fn program(kind: &'static str) -> Option<Program> {
         crate::support::say(&format!("SKIPPED: the program of {kind} is not there; {hint}"));
     }
     Some(Program { kind, path: path?, version })
+}
+
+/// Returns the version of a package that the lock file names.
+fn pinned(package: &str) -> String {
+    let lock: serde_json::Value = serde_json::from_str(LOCK).unwrap();
+    lock["packages"][format!("node_modules/{package}")]["version"].as_str().unwrap().to_owned()
 }
 
 /// Tells whether what the programs print is to be recorded, and where.

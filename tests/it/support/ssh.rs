@@ -22,7 +22,10 @@ pub(crate) struct Sshd {
 impl Sshd {
     /// Starts a server whose files lie in `folder`, or says on standard error how to have one.
     pub(crate) fn start(folder: &Path) -> Option<Self> {
-        let sshd = sshd()?;
+        sshd().map(|sshd| Self::serve(&sshd, folder))
+    }
+
+    fn serve(sshd: &Path, folder: &Path) -> Self {
         std::fs::create_dir_all(folder).unwrap();
         for key in ["host", "user", "stranger"] {
             run("ssh-keygen", &["-q", "-t", "ed25519", "-N", "", "-f", folder.join(key).to_str().unwrap()]);
@@ -37,7 +40,7 @@ impl Sshd {
                 folder.display()
             );
             std::fs::write(folder.join("settings"), settings).unwrap();
-            let mut command = process::command(&sshd);
+            let mut command = process::command(sshd);
             command.env("PATH", SEARCH_PATH).args(["-D", "-e", "-f"]).arg(folder.join("settings"));
             command.stdout(Stdio::null()).stderr(std::fs::File::create(folder.join("log")).unwrap());
             let mut server = command.spawn().unwrap();
@@ -45,7 +48,7 @@ impl Sshd {
             while begun.elapsed() < Duration::from_secs(30) && server.try_wait().unwrap().is_none() {
                 if TcpStream::connect(("127.0.0.1", port)).is_ok() {
                     let user = run("id", &["-un"]);
-                    return Some(Self { server, port, user, folder: folder.to_path_buf() });
+                    return Self { server, port, user, folder: folder.to_path_buf() };
                 }
                 std::thread::sleep(Duration::from_millis(20));
             }

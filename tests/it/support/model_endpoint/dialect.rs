@@ -157,25 +157,22 @@ fn responses(
     text: &str,
 ) -> io::Result<()> {
     let number = asked.results + 1;
-    let item = match command {
-        Some((tool, command)) => {
-            let name = if tool == "exec_command" { "cmd" } else { "command" };
-            json!({
-                "type": "function_call", "id": format!("fc_{number}"), "call_id": format!("call_{number}"),
-                "name": tool, "arguments": json!({name: command}).to_string(), "status": "completed",
-            })
-        }
-        None => {
-            let content = if *turn == Turn::Refuse {
-                json!({"type": "refusal", "refusal": "No."})
-            } else {
-                json!({"type": "output_text", "text": text, "annotations": []})
-            };
-            json!({
-                "type": "message", "id": format!("msg_{number}"), "role": "assistant", "status": "completed",
-                "content": [content],
-            })
-        }
+    let item = if let Some((tool, command)) = command {
+        let name = if tool == "exec_command" { "cmd" } else { "command" };
+        json!({
+            "type": "function_call", "id": format!("fc_{number}"), "call_id": format!("call_{number}"),
+            "name": tool, "arguments": json!({name: command}).to_string(), "status": "completed",
+        })
+    } else {
+        let content = if *turn == Turn::Refuse {
+            json!({"type": "refusal", "refusal": "No."})
+        } else {
+            json!({"type": "output_text", "text": text, "annotations": []})
+        };
+        json!({
+            "type": "message", "id": format!("msg_{number}"), "role": "assistant", "status": "completed",
+            "content": [content],
+        })
     };
     let response = |status: &str, output: Value| {
         json!({

@@ -10,7 +10,7 @@ mod http;
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 use serde_json::{Value, json};
@@ -150,7 +150,7 @@ fn answer(mut connection: Connection, script: &Script, seen: &Mutex<Vec<Asked>>)
         headers: request.headers,
         body,
     };
-    seen.lock().unwrap().push(asked.clone());
+    seen.lock().unwrap_or_else(PoisonError::into_inner).push(asked.clone());
     match (dialect, request.method.as_str(), path.as_str()) {
         (Some(dialect), _, _) => {
             let turn = if asked.is_at_work { script(&asked) } else { Turn::Say("A title") };
