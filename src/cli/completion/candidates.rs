@@ -131,7 +131,7 @@ mod tests {
     fn commands_flags_kinds_and_names_are_known() {
         let commands = words("");
         assert!(commands.contains(&"validate".to_owned()) && !commands.contains(&"runner".to_owned()));
-        assert_eq!(words("create "), ["workspace", "agentconfig"]);
+        assert_eq!(words("create "), ["workspace", "agentconfig", "secret"]);
         assert!(words("run --pro").contains(&"--prompt-file".to_owned()));
         assert!(words("get tasks -n other --").contains(&"--phase".to_owned()));
         assert_eq!(words("get task --phase "), ["Waiting", "Pending", "Running", "Succeeded", "Failed"]);
