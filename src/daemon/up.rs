@@ -156,6 +156,8 @@ pub async fn up(
     let result = supervisor.run(stop).await;
     server.stop();
     in_process.finish().await;
+    // Whatever still holds a handle: without this mark the next start would count as one after a crash.
+    tokio::task::block_in_place(|| store.close());
     if let Some(folder) = &config.announcements {
         home::withdraw(folder, &data.kubeconfig());
     }

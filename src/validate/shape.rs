@@ -131,7 +131,9 @@ fn wrong_type(report: &mut Report<'_>, at: &str, kind: &TypeKind, value: &Value)
         report.add(FindingCode::WrongType, at, Side::Value, format!("{path} must be {wanted}, not {found}"));
     let hint = match (wanted, value) {
         ("text", Value::Number(_) | Value::Bool(_)) => "put the value in quotes",
-        ("a whole number" | "a number" | "true or false", Value::String(_)) => "remove the quotes",
+        ("a whole number", Value::String(text)) if text.parse::<i64>().is_ok() => "remove the quotes",
+        ("a number", Value::String(text)) if text.parse::<f64>().is_ok() => "remove the quotes",
+        ("true or false", Value::String(text)) if text.parse::<bool>().is_ok() => "remove the quotes",
         ("a list", Value::String(_) | Value::Object(_)) => "begin each item with a dash: - item",
         _ => return,
     };
