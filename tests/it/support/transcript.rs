@@ -125,6 +125,9 @@ static RULES: LazyLock<Vec<(Regex, &'static str)>> = LazyLock::new(|| {
     [
         // Whether a watch that is given up within a second is worth a word depends on the moment.
         (r"(?m)^[EWI]\d{4} [^\n]*very short watch[^\n]*\n", ""),
+        // So does whether one is given up between two of its lines.
+        (r"(?m)^[EWI]\d{4} [^\n]*watch ended with error[^\n]*context canceled[^\n]*\n", ""),
+        (r"(?m)^--- stderr\n\z", ""),
         (r"(?m)^[EWI]\d{4} \d\d:\d\d:\d\d\.\d+ +\d+ ", "[LOG] "),
         // How long ago an Event of a fixed date was.
         (r"\b\d+d \(x(\d+) over \d+d\)", "[SPAN] (x${1} over [SPAN])"),
