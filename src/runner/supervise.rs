@@ -354,7 +354,13 @@ fn judge(
     clock: &SharedClock,
 ) -> Outcome {
     let status = end.status;
-    let claims = claims.filter(|claims| claims.exit.is_some());
+    // When the side is killed, what is left of it is ended by us: the failure that it still notes is not the agent's.
+    let was_killed = end.cause.is_none() && status.is_some_and(|status| status.signal().is_some());
+    let claims = claims.filter(|claims| match claims.exit {
+        None => false,
+        Some(Exit::Succeeded) => true,
+        Some(_) => !was_killed,
+    });
     let mut outcome = match (&end.cause, &claims) {
         (Some(Cause::TimedOut), _) => {
             let seconds = plan.limits.active_deadline_seconds.unwrap_or_default();

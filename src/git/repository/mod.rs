@@ -100,21 +100,26 @@ pub(crate) fn is_untidy(path: &Path) -> bool {
     count("pack", Some("pack")) > PACK_LIMIT || count("17", None) > LOOSE_LIMIT
 }
 
+// A repository is made beside its place and moved there: what was half made when we were killed never stands in it.
 fn create(path: &Path) -> Result<(), GitError> {
     use std::os::unix::fs::DirBuilderExt as _;
-    std::fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(path)
-        .map_err(|error| GitError::storage(path, &error))?;
+    let fault = |error: std::io::Error| GitError::storage(path, &error);
+    let beside = path.with_extension("making");
+    for half_made in [path, &beside] {
+        match std::fs::remove_dir_all(half_made) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(fault(error)),
+            _ => {}
+        }
+    }
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&beside).map_err(fault)?;
     gix::ThreadSafeRepository::init_opts(
-        path,
+        &beside,
         gix::create::Kind::Bare,
         gix::create::Options::default(),
         options([]),
     )
-    .map(|_| ())
-    .map_err(|error| GitError::Storage { path: path.to_owned(), detail: chain(&error) })
+    .map_err(|error| GitError::Storage { path: path.to_owned(), detail: chain(&error) })?;
+    std::fs::rename(&beside, path).map_err(fault)
 }
 
 /// Options under which only the repository's own settings and `overrides` count.

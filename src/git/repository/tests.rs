@@ -25,6 +25,21 @@ fn signature() -> Signature {
 }
 
 #[test]
+fn what_was_half_made_is_made_anew() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("ours.git");
+    for half_made in [&path, &path.with_extension("making")] {
+        std::fs::create_dir_all(half_made.join("objects")).unwrap();
+        std::fs::write(half_made.join("config"), "[core]\n").unwrap();
+    }
+    Repository::open_or_create(&path).unwrap();
+    Repository::open_or_create(&path).unwrap();
+    let left: Vec<_> =
+        std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(left, ["ours.git"]);
+}
+
+#[test]
 fn a_branch_is_resolved_fetched_and_read() {
     let server = Server::with_files(&[("kelos.yaml", "a: 1\n"), ("tasks/b/c.yaml", "c: 1\n")]);
     let tip = server.tip("main").unwrap();
