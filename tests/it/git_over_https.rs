@@ -70,9 +70,8 @@ fn pull_report_clone_and_push_go_over_https_with_a_token() {
     });
     assert!(!reported.contains("canary"));
     env.until("the report names the Task", |env| {
-        env.git("served/acme/config.git", &["grep", "change", "kelos-status"])
-            .contains("change")
-            .then_some(())
+        let written = env.git("served/acme/config.git", &["log", "-p", "kelos-status"]);
+        written.contains("change").then_some(())
     });
     env.holds_no_canary();
     assert!(server.seen().iter().any(|asked| asked.path.ends_with("/git-receive-pack")));
