@@ -147,9 +147,15 @@ impl Peer<'_> {
             object["metadata"]["labels"]["latency"] = json!("yes");
             let begun = Instant::now();
             let create = self.ask(request(Method::POST, SPAWNERS, "", &object));
+            // The controller writes to every spawner as well, and its changes are events of their own.
+            let name = format!("\"name\":\"latency-{number}\"");
             let seen = async {
-                lines.next().await.expect("the watch goes on").expect("a line");
-                begun.elapsed()
+                loop {
+                    let line = lines.next().await.expect("the watch goes on").expect("a line");
+                    if line.starts_with("{\"type\":\"ADDED\"") && line.contains(&name) {
+                        break begun.elapsed();
+                    }
+                }
             };
             times.push(tokio::join!(create, seen).1);
         }

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use futures::{StreamExt as _, stream};
+use kelos::api::config_repository::ConfigRepository;
 use kelos::domain::plan::{Cluster as _, Desired, PruneGuard};
 use kelos::git::folder::Folder;
 use kelos::git::tree::TreeLimits;
@@ -19,7 +20,7 @@ use kelos::gitops::observed::ObservedCluster;
 use kelos::gitops::pass::{PassOutcome, carry_out};
 use kelos::gitops::render::ChildRenderer;
 use kelos::validate;
-use kube::api::{Api, ApiResource, DynamicObject, GroupVersionKind, Patch, PatchParams};
+use kube::api::{Api, ApiResource, DynamicObject, GroupVersionKind, Patch, PatchParams, PostParams};
 use serde_json::json;
 
 use shared::real_api_server::{RealApiServer, assets};
@@ -50,6 +51,7 @@ async fn measure(server: &RealApiServer, count: usize) {
     head(&format!("{count} definitions, a real API server"));
     let folder = tempfile::tempdir().expect("a temporary folder");
     let (counted, requests) = counting(server);
+    let owner = repository(server).await;
     let cluster = Arc::new(ObservedCluster::new());
     let (listed, mut observed) = tokio::sync::watch::channel(false);
     let mut follower = tokio::task::JoinSet::new();
@@ -64,19 +66,32 @@ async fn measure(server: &RealApiServer, count: usize) {
         let what = if word == "one" { "all new" } else { "all changed" };
         let bare = bare_client(server, count, word).await;
         (0..count).for_each(|number| write(number, word));
-        let ours = pass(&counted, &cluster, folder.path(), count).await;
+        let ours = pass(&counted, &cluster, &owner, folder.path(), count).await;
         let ratio = ours.as_secs_f64() / bare.as_secs_f64();
         row(&format!("{what}: a bare client"), &seconds(bare), "");
         row(&format!("{what}: a pass"), &format!("{}, {ratio:.2} times that", seconds(ours)), "1.35 times");
     }
     write(count / 2, "three");
     requests.store(0, Ordering::Relaxed);
-    let time = pass(&counted, &cluster, folder.path(), 1).await;
+    let time = pass(&counted, &cluster, &owner, folder.path(), 1).await;
     row("one changed: a pass", &seconds(time), "0.3 s");
     row("one changed: requests", &requests.swap(0, Ordering::Relaxed).to_string(), "2");
-    let time = pass(&counted, &cluster, folder.path(), 0).await;
+    let time = pass(&counted, &cluster, &owner, folder.path(), 0).await;
     row("unchanged: a pass", &seconds(time), "20 ms");
     row("unchanged: requests", &requests.load(Ordering::Relaxed).to_string(), "0");
+}
+
+/// Makes the ConfigRepository whose passes these are, and returns its uid: what nobody owns is always applied.
+async fn repository(server: &RealApiServer) -> String {
+    let api: Api<ConfigRepository> = Api::namespaced(server.client.clone(), "default");
+    let spec = json!({"url": "file:///nowhere", "suspend": true});
+    let manifest = json!({
+        "apiVersion": "gitops.kelos.dev/v1alpha1", "kind": "ConfigRepository",
+        "metadata": {"name": "bench"}, "spec": spec,
+    });
+    let made =
+        api.create(&PostParams::default(), &serde_json::from_value(manifest).expect("a manifest")).await;
+    made.expect("it is made").metadata.uid.expect("what is made has a uid")
 }
 
 /// Returns a client that counts its requests.
@@ -95,6 +110,7 @@ fn counting(server: &RealApiServer) -> (kube::Client, Arc<AtomicUsize>) {
 async fn pass(
     client: &kube::Client,
     cluster: &Arc<ObservedCluster>,
+    owner: &str,
     folder: &std::path::Path,
     expected: usize,
 ) -> Duration {
@@ -102,7 +118,7 @@ async fn pass(
         client: client.clone(),
         namespace: "default".to_owned(),
         repository: "bench".to_owned(),
-        owner: "00000000-0000-0000-0000-000000000001".to_owned(),
+        owner: owner.to_owned(),
         revision: "0000000000000000000000000000000000000001".to_owned(),
     };
     let evaluation = judged(folder);
@@ -115,8 +131,9 @@ async fn pass(
     };
     assert!(
         applied.failures.is_empty() && applied.written.len() == expected,
-        "{} written",
-        applied.written.len()
+        "{} written for {expected}, at first {:?}",
+        applied.written.len(),
+        pass.plan.actions.first()
     );
     let known = |desired: &Desired| cluster.namespace("default").get(&desired.key).is_some();
     assert!(evaluation.desired.iter().all(|desired| known(desired)), "what was written is known");
