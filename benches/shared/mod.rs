@@ -8,6 +8,8 @@
 pub(crate) mod daemon;
 pub(crate) mod real_api_server;
 pub(crate) mod repository;
+#[path = "../../tests/it/support/server_programs.rs"]
+pub(crate) mod server_programs;
 
 use std::time::Duration;
 
