@@ -228,6 +228,13 @@ pub struct Usage {
     pub output_tokens: Option<i64>,
 }
 
+impl Task {
+    /// Returns whether the Task has come to its end, by the phase in its status.
+    pub fn has_ended(&self) -> bool {
+        self.status.as_ref().and_then(|status| status.phase).is_some_and(TaskPhase::is_terminal)
+    }
+}
+
 impl TaskSpec {
     /// Returns the names of all AgentConfigs that the Task uses, in the order in which they are merged.
     pub fn agent_configs(&self) -> impl Iterator<Item = &str> {

@@ -31,6 +31,7 @@ mod up;
 mod validate;
 mod version;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
@@ -162,6 +163,17 @@ fn dispatch(arguments: Arguments, printer: Printer) -> Result<ExitCode, CommandE
         }
         Command::Version(arguments) => in_runtime(version::run(&arguments, &global, &environment, printer)),
     }
+}
+
+/// Makes a temporary folder of this name that only the user may read.
+///
+/// # Errors
+/// When it cannot be made, as when there is one of this name.
+fn temporary_folder(name: &str) -> std::io::Result<PathBuf> {
+    use std::os::unix::fs::DirBuilderExt as _;
+    let folder = std::env::temp_dir().join(name);
+    std::fs::DirBuilder::new().mode(0o700).create(&folder)?;
+    Ok(folder)
 }
 
 /// Returns five characters that make a name unlike any other.

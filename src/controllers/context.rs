@@ -1,11 +1,13 @@
 //! What every controller is given.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::runtime::events::{Event, EventType, Recorder, Reporter};
+use tokio_util::sync::CancellationToken;
 
 use crate::clock::SharedClock;
 use crate::forge::app::Tokens;
@@ -92,6 +94,17 @@ pub(crate) struct Happened<'a> {
     pub(crate) note: &'a str,
     /// Whether somebody should look.
     pub(crate) is_warning: bool,
+}
+
+/// Returns a flag for work that blocks, and what sets it when `shutdown` is cancelled.
+pub(crate) fn interruption(shutdown: CancellationToken) -> (Arc<AtomicBool>, impl Future<Output = ()>) {
+    let interrupt = Arc::new(AtomicBool::new(false));
+    let set = Arc::clone(&interrupt);
+    let interrupted = async move {
+        shutdown.cancelled().await;
+        set.store(true, Ordering::Relaxed);
+    };
+    (interrupt, interrupted)
 }
 
 /// Returns an error with its causes, as one text.

@@ -14,6 +14,7 @@ use crate::cli::command_error::CommandError;
 use crate::cli::demo::script::{ACTS, Line, NEXT};
 use crate::cli::environment::Environment;
 use crate::cli::printer::Printer;
+use crate::cli::temporary_folder;
 use crate::process;
 
 /// How long one command may take. The longest waits for the next full minute.
@@ -84,7 +85,7 @@ impl Stage {
                 })?;
                 (folder.canonicalize()?, false)
             }
-            None => (temporary_folder()?, true),
+            None => (temporary_folder(&format!("kelos-demo-{}", std::process::id()))?.canonicalize()?, true),
         };
         let programs = folder.join("bin");
         fs::create_dir(&programs)?;
@@ -169,14 +170,6 @@ fn variables(folder: &Path) -> [(&'static str, String); 8] {
         ("GIT_COMMITTER_NAME", "Demo".to_owned()),
         ("GIT_COMMITTER_EMAIL", "demo@example.com".to_owned()),
     ]
-}
-
-fn temporary_folder() -> Result<PathBuf, CommandError> {
-    let folder = std::env::temp_dir().join(format!("kelos-demo-{}", std::process::id()));
-    let mut builder = fs::DirBuilder::new();
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(&folder)?;
-    Ok(folder.canonicalize()?)
 }
 
 /// Returns the demo as a shell script: what `kelos demo` prints and runs, for an empty folder with `kelos` on the PATH.

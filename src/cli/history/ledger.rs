@@ -178,11 +178,7 @@ struct Folder(PathBuf);
 impl Folder {
     fn new() -> std::io::Result<Self> {
         let name = format!("kelos-ledger-{}-{}", std::process::id(), crate::cli::random_suffix());
-        let path = std::env::temp_dir().join(name);
-        let mut builder = std::fs::DirBuilder::new();
-        std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-        builder.create(&path)?;
-        Ok(Self(path))
+        crate::cli::temporary_folder(&name).map(Self)
     }
 }
 

@@ -6,7 +6,7 @@ mod status;
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use futures::StreamExt as _;
@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use crate::api::config_repository::ConfigRepository;
 use crate::api::duration;
 use crate::controllers::config_repository::attempt::{Asked, Memory};
-use crate::controllers::context::{Context, RETRY};
+use crate::controllers::context::{Context, RETRY, interruption};
 use crate::controllers::objects::Memories;
 use crate::gitops::observed::ObservedCluster;
 use crate::gitops::render::Renderer;
@@ -92,22 +92,10 @@ pub async fn run(
         () = shutdown.cancelled() => return Ok(()),
     }
     let api: Api<ConfigRepository> = Api::all(context.client.clone());
-    let interrupt = Arc::new(AtomicBool::new(false));
+    let (interrupt, interrupted) = interruption(shutdown.clone());
     let memories = Memories::default();
-    let controlled = Arc::new(Controlled {
-        context,
-        settings,
-        interrupt: Arc::clone(&interrupt),
-        shutdown: shutdown.clone(),
-        memories,
-    });
-    let interrupted = {
-        let shutdown = shutdown.clone();
-        async move {
-            shutdown.cancelled().await;
-            interrupt.store(true, Ordering::Relaxed);
-        }
-    };
+    let controlled =
+        Arc::new(Controlled { context, settings, interrupt, shutdown: shutdown.clone(), memories });
     let controller = Controller::new(api, watcher::Config::default())
         .with_config(Config::default().concurrency(CONCURRENCY))
         .graceful_shutdown_on(shutdown.cancelled_owned())

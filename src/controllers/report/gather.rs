@@ -10,7 +10,6 @@ use kube::api::{Api, ListParams};
 use crate::api::condition::{ConditionType, find};
 use crate::api::config_repository::{BranchRotation, ConfigRepository, ReportSpec};
 use crate::api::labels;
-use crate::api::phase::TaskPhase;
 use crate::api::run_record::RunRecord;
 use crate::api::task::Task;
 use crate::api::task_spawner::TaskSpawner;
@@ -91,8 +90,7 @@ pub(super) async fn gather(
     let every_task: Api<Task> = Api::namespaced(client.clone(), &namespace);
     let listed = objects::for_each(&every_task, |task| {
         let owner = owner_of(task.labels()).or_else(|| owner_of(task.annotations()));
-        let ended = task.status.as_ref().and_then(|status| status.phase).is_some_and(TaskPhase::is_terminal);
-        if is_ours(owner.as_deref()) && !ended {
+        if is_ours(owner.as_deref()) && !task.has_ended() {
             tasks.push(task_row(&task));
         }
     });

@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use futures::{StreamExt as _, stream};
@@ -33,7 +33,7 @@ use tokio_util::sync::CancellationToken;
 use crate::api::config_repository::{BranchRotation, ConfigRepository, ReportSpec};
 use crate::api::duration;
 use crate::controllers::config_repository::{RemoteFault, remote, report_place};
-use crate::controllers::context::{Context, RETRY, chain};
+use crate::controllers::context::{Context, RETRY, chain, interruption};
 use crate::controllers::objects::Memories;
 use crate::controllers::report::gather::Gathered;
 use crate::digest;
@@ -126,22 +126,10 @@ pub async fn run(context: Context, settings: Settings, shutdown: CancellationTok
             namespaces.iter().flat_map(|namespace| near(namespace)).collect();
         Some((repositories, (store, cluster)))
     });
-    let interrupt = Arc::new(AtomicBool::new(false));
+    let (interrupt, interrupted) = interruption(shutdown.clone());
     let memories = Memories::default();
-    let controlled = Arc::new(Controlled {
-        context,
-        settings,
-        installation: OnceCell::new(),
-        interrupt: Arc::clone(&interrupt),
-        memories,
-    });
-    let interrupted = {
-        let shutdown = shutdown.clone();
-        async move {
-            shutdown.cancelled().await;
-            interrupt.store(true, Ordering::Relaxed);
-        }
-    };
+    let controlled =
+        Arc::new(Controlled { context, settings, installation: OnceCell::new(), interrupt, memories });
     let controller = controller
         .reconcile_on(wakes.flat_map(stream::iter))
         .with_config(Config::default().concurrency(CONCURRENCY))

@@ -254,7 +254,7 @@ impl Controlled {
 
     async fn release(&self, task: &Task) -> Result<Action, TaskError> {
         let uid = task.metadata.uid.as_deref().unwrap_or_default();
-        if task.status.as_ref().and_then(|status| status.phase).is_some_and(TaskPhase::is_terminal) {
+        if task.has_ended() {
             self.note_departure(task, Departure::Deleted).await?;
         }
         let removed = self.settings.executor.remove(uid).await;

@@ -104,12 +104,10 @@ impl Controlled {
         let all = self.tasks.state();
         let mut graphs: BTreeMap<&str, graph::Dependencies<'_>> = BTreeMap::new();
         for task in &all {
-            let ended =
-                task.status.as_ref().and_then(|status| status.phase).is_some_and(TaskPhase::is_terminal);
             let (Some(namespace), Some(name)) = (&task.metadata.namespace, &task.metadata.name) else {
                 continue;
             };
-            if !ended && !task.spec.depends_on.is_empty() {
+            if !task.has_ended() && !task.spec.depends_on.is_empty() {
                 let needs = task.spec.depends_on.iter().map(String::as_str).collect();
                 graphs.entry(namespace).or_default().insert(name, needs);
             }

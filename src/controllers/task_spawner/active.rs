@@ -9,7 +9,6 @@ use kube::runtime::reflector::ObjectRef;
 use kube::runtime::watcher;
 
 use crate::api::labels;
-use crate::api::phase::TaskPhase;
 use crate::api::task::Task;
 use crate::api::task_spawner::TaskSpawner;
 
@@ -70,7 +69,7 @@ impl ActiveTasks {
             watcher::Event::InitApply(task) => {
                 if let (Some(spawner), Some(listing)) = (spawner_of(task), state.listing.as_mut()) {
                     let name = task.name_any();
-                    if is_unfinished(task) {
+                    if !task.has_ended() {
                         listing.entry(spawner.clone()).or_default().insert(name.clone());
                     }
                     state.unseen.remove(&place(&spawner, &name));
@@ -78,7 +77,7 @@ impl ActiveTasks {
                 Vec::new()
             }
             watcher::Event::InitDone => state.end_listing(),
-            watcher::Event::Apply(task) => state.change(task, is_unfinished(task)),
+            watcher::Event::Apply(task) => state.change(task, !task.has_ended()),
             watcher::Event::Delete(task) => state.change(task, false),
         })
     }
@@ -132,10 +131,6 @@ fn place(spawner: &SpawnerRef, task: &str) -> (String, String) {
 fn spawner_of(task: &Task) -> Option<SpawnerRef> {
     let name = task.labels().get(labels::TASK_SPAWNER)?;
     Some(ObjectRef::new(name).within(&task.namespace().unwrap_or_default()))
-}
-
-fn is_unfinished(task: &Task) -> bool {
-    !task.status.as_ref().and_then(|status| status.phase).is_some_and(TaskPhase::is_terminal)
 }
 
 #[cfg(test)]

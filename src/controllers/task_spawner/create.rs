@@ -7,7 +7,6 @@ use kube::api::{Api, PostParams};
 use kube::{Resource as _, ResourceExt as _};
 
 use crate::api::labels;
-use crate::api::phase::TaskPhase;
 use crate::api::task::Task;
 use crate::api::task_spawner::TaskSpawner;
 use crate::controllers::task_spawner::{Controlled, SpawnerError};
@@ -54,7 +53,7 @@ pub(super) async fn create(
         }
         Err(kube::Error::Api(status)) if status.reason == "AlreadyExists" => {
             let existing = read().await?;
-            if existing.as_ref().is_none_or(has_ended) {
+            if existing.as_ref().is_none_or(Task::has_ended) {
                 controlled.active.withdraw(spawner, &name);
             }
             let is_ours = |existing: &Task| {
@@ -78,8 +77,4 @@ pub(super) async fn create(
             }
         }
     }
-}
-
-fn has_ended(task: &Task) -> bool {
-    task.status.as_ref().and_then(|status| status.phase).is_some_and(TaskPhase::is_terminal)
 }

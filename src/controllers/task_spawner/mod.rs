@@ -28,7 +28,6 @@ use kube::runtime::{WatchStreamExt as _, watcher};
 use tokio_util::sync::CancellationToken;
 
 use crate::api::labels;
-use crate::api::phase::TaskPhase;
 use crate::api::task::Task;
 use crate::api::task_spawner::TaskSpawner;
 use crate::controllers::context::{Context, RETRY};
@@ -199,10 +198,7 @@ async fn active_of(context: &Context, spawner: &TaskSpawner) -> Result<usize, Sp
     let selector = format!("{}={}", labels::TASK_SPAWNER, spawner.name_any());
     let list = api.list(&ListParams::default().labels(&selector)).await;
     let tasks = list.map_err(SpawnerError::api("list the Tasks"))?.items;
-    let ended = |task: &Task| {
-        task.status.as_ref().and_then(|status| status.phase).is_some_and(TaskPhase::is_terminal)
-    };
-    Ok(tasks.iter().filter(|task| !ended(task)).count())
+    Ok(tasks.iter().filter(|task| !task.has_ended()).count())
 }
 
 /// Returns whether the spawner stays until we let it go.
