@@ -304,16 +304,15 @@ impl Shared {
     fn runs(&self) -> Result<Vec<String>, ExecutorError> {
         let entries = fs::read_dir(&self.runs).map_err(ExecutorError::system("list", &self.runs))?;
         let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
-        // Whatever else lies here is not ours to touch.
+        // Whatever else lies here is not ours to touch, or work of `start` or `remove`.
         Ok(names.filter(|name| self.folder(name).is_ok()).collect())
     }
 
     fn clean(&self, now: Timestamp) -> Result<(), ExecutorError> {
-        let entries = fs::read_dir(&self.runs).map_err(ExecutorError::system("list", &self.runs))?;
         let mut result = Ok(());
-        for run in entries.filter_map(Result::ok).filter_map(|entry| entry.file_name().into_string().ok()) {
-            // A name of ours that is no identity is work of `start` or `remove`. The state is held for one run at a time.
-            let Ok(folder) = self.folder(&run) else { continue };
+        for run in self.runs()? {
+            let folder = self.folder(&run)?;
+            // Held for one run at a time.
             let _state = self.state();
             let ended_at = match self.look(&run) {
                 Ok(RunState::Finished(outcome)) => outcome.finished_at,

@@ -322,28 +322,31 @@ struct Home {
 impl Home {
     // A token may be replaced while the run goes on: git reads the file each time, and gh has to be made to.
     fn wrap_gh(&self, plan: &Plan) -> io::Result<Option<PathBuf>> {
-        let gh = crate::process::find("gh", plan.search_path.as_ref());
-        let Some(gh) = gh.as_ref().and_then(|gh| gh.to_str()).filter(|gh| !gh.contains('\'')) else {
-            return Ok(None);
-        };
-        let script = format!(
-            "#!/bin/sh\nGITHUB_TOKEN=$(cat \"$KELOS_GITHUB_TOKEN_FILE\") || exit\nexport GITHUB_TOKEN\n\
-             if test -n \"${{GH_ENTERPRISE_TOKEN-}}\"; then export GH_ENTERPRISE_TOKEN=\"$GITHUB_TOKEN\"\n\
-             else export GH_TOKEN=\"$GITHUB_TOKEN\"; fi\nexec '{gh}' \"$@\"\n"
-        );
-        let path = self.write(&own("bin/gh"), &script)?;
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o700))?;
-        Ok(path.parent().map(Path::to_path_buf))
+        self.wrap("gh", plan, |gh| {
+            format!(
+                "GITHUB_TOKEN=$(cat \"$KELOS_GITHUB_TOKEN_FILE\") || exit\nexport GITHUB_TOKEN\n\
+                 if test -n \"${{GH_ENTERPRISE_TOKEN-}}\"; then export GH_ENTERPRISE_TOKEN=\"$GITHUB_TOKEN\"\n\
+                 else export GH_TOKEN=\"$GITHUB_TOKEN\"; fi\nexec '{gh}' \"$@\"\n"
+            )
+        })
     }
 
     // What is given on the command line of git counts last, so our settings are given there once more.
     fn wrap_git(&self, plan: &Plan) -> io::Result<Option<PathBuf>> {
-        let git = crate::process::find("git", plan.search_path.as_ref());
-        let Some(git) = git.as_ref().and_then(|git| git.to_str()).filter(|git| !git.contains('\'')) else {
-            return Ok(None);
-        };
-        let script = format!("#!/bin/sh\nexec '{git}' -c include.path=\"$HOME/.gitconfig\" \"$@\"\n");
-        let path = self.write(&own("bin/git"), &script)?;
+        self.wrap("git", plan, |git| format!("exec '{git}' -c include.path=\"$HOME/.gitconfig\" \"$@\"\n"))
+    }
+
+    // Puts a script in the place of a program and returns the folder with it; nothing where there is no such program.
+    fn wrap(
+        &self,
+        name: &str,
+        plan: &Plan,
+        script: impl FnOnce(&str) -> String,
+    ) -> io::Result<Option<PathBuf>> {
+        let program = crate::process::find(name, plan.search_path.as_ref());
+        let program = program.as_ref().and_then(|program| program.to_str());
+        let Some(program) = program.filter(|program| !program.contains('\'')) else { return Ok(None) };
+        let path = self.write(&own(&format!("bin/{name}")), &format!("#!/bin/sh\n{}", script(program)))?;
         fs::set_permissions(&path, fs::Permissions::from_mode(0o700))?;
         Ok(path.parent().map(Path::to_path_buf))
     }
