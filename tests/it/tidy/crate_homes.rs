@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use crate::tidy::source::{Source, library, paths, text};
 
 /// Crates, and the files or folders of `src` that alone name them.
-const HOMES: [(&str, &[&str]); 29] = [
+const HOMES: [(&str, &[&str]); 30] = [
     ("anyhow", &["cli", "controllers", "daemon"]),
     ("axum", &["apiserver", "daemon"]),
     ("chrono", &["lang/cron"]),
@@ -31,6 +31,7 @@ const HOMES: [(&str, &[&str]); 29] = [
     ("schemars", &["api"]),
     ("sha2", &["digest.rs"]),
     ("tera", &["lang/tera.rs"]),
+    ("tikv_jemallocator", &["lib.rs"]),
     ("tokio_rustls", &["apiserver"]),
     ("tower", &["apiserver"]),
     ("tracing_subscriber", &["daemon"]),
