@@ -244,7 +244,7 @@ impl Call<'_> {
         let may_create =
             subresource.is_empty() && self.resource.core.is_some_and(|core| core.creates_on_update);
         let written = write::update(self.state, &place, options.dry_run, may_create, |old, now| {
-            Ok(place.own(old, object, now))
+            Ok(place.own(old, object.clone(), now))
         })
         .await?;
         self.written(&written, form)

@@ -74,6 +74,7 @@ pub(crate) async fn patch(
     let change = Change::parse(patch_type, bytes, options.field_validation)?;
     let mut noted = Vec::new();
     let result = write::update(state, place, options.dry_run, false, |old, now| {
+        noted.clear();
         let Some(old) = old else {
             return Err(ApiError::not_found(place.resource.subject(), place.name));
         };

@@ -4,8 +4,8 @@
 //! body -> decode, prune, default -> (patch) -> ownership of fields -> what the server decides -> rules -> store
 //! ```
 //!
-//! A change is computed inside the store's decision, on the latest state, so a patch never loses against another
-//! writer, and a dry run computes the same on the published state and stores nothing.
+//! A change is computed on the latest state, and once more inside the store's decision if that changed meanwhile: a
+//! patch never loses against another writer. A dry run computes the same on the published state and stores nothing.
 
 use bytes::Bytes;
 use jiff::Timestamp;
@@ -271,59 +271,82 @@ fn already_exists(resource: &Resource, name: &str, entry: &Entry) -> ApiError {
 
 /// Changes the object at `place` to what `transform` makes of it.
 ///
-/// `transform` gets the current object, nothing when there is none, and returns the new one with its owners; it runs
-/// under the store's write lock. `may_create` says whether an absent object is made.
+/// `transform` gets the current object, nothing when there is none, and returns the new one with its owners. It runs
+/// a second time when somebody else changed the object meanwhile. `may_create` says whether an absent object is made.
 pub(crate) async fn update<F>(
     state: &State,
     place: &Place<'_>,
     dry_run: bool,
     may_create: bool,
-    transform: F,
+    mut transform: F,
 ) -> Result<Written, ApiError>
 where
-    F: FnOnce(Option<&Value>, Timestamp) -> Result<Value, ApiError> + Send,
+    F: FnMut(Option<&Value>, Timestamp) -> Result<Value, ApiError> + Send,
 {
-    let key = place.resource.key(place.namespace, place.name);
+    let resource = place.resource;
+    let key = resource.key(place.namespace, place.name);
     let now = state.clock.now();
     let namespace = namespace_key(place.namespace);
-    if dry_run {
-        let entry = state.store.get(&key);
-        let is_missing = place.resource.namespaced && entry.is_none() && may_create;
-        if is_missing {
-            check_namespace(
-                place.resource,
-                state.store.get(&namespace).as_ref(),
-                place.namespace,
-                place.name,
-            )?;
+    let mut prepare = |entry: Option<&Entry>, namespace: Option<&Entry>| {
+        if resource.namespaced && entry.is_none() && may_create {
+            check_namespace(resource, namespace, place.namespace, place.name)?;
         }
-        let (_, written) = decide(place, entry.as_ref(), None, now, may_create, transform)?;
-        return Ok(written);
+        prepare(place, entry, now, may_create, &mut transform)
+    };
+    if dry_run {
+        let (entry, namespace) = (state.store.get(&key), state.store.get(&namespace));
+        let (object, created) = match prepare(entry.as_ref(), namespace.as_ref())? {
+            Prepared::Keep(bytes) => return Ok(Written { bytes, created: false }),
+            Prepared::Create(object) => (object, true),
+            Prepared::Replace(object) | Prepared::Finish(object) => (object, false),
+        };
+        return Ok(Written { bytes: stored_form(resource, &object), created });
     }
     let committed = state
         .store
-        .mutate_seeing(&key, |view: &View<'_>, entry, revision| {
-            if place.resource.namespaced && entry.is_none() && may_create {
-                check_namespace(place.resource, view.get(&namespace), place.namespace, place.name)?;
-            }
-            decide(place, entry, Some(revision), now, may_create, transform)
+        .mutate_prepared(&key, &namespace, prepare, |prepared, entry, revision| {
+            let (mut object, created) = match prepared {
+                Prepared::Keep(bytes) => return Ok((Change::Keep, Written { bytes, created: false })),
+                Prepared::Create(object) => (object, true),
+                Prepared::Replace(object) => (object, false),
+                Prepared::Finish(object) => {
+                    let last =
+                        entry.map(|entry| with_revision(resource, &entry.value, revision)).transpose()?;
+                    let written = Written { bytes: stored_form(resource, &object), created: false };
+                    return Ok((Change::Delete { last }, written));
+                }
+            };
+            metadata::set_revision(&mut object, revision);
+            let bytes = stored_form(resource, &object);
+            Ok((Change::Put(bytes.clone()), Written { bytes, created }))
         })
         .await
         .map_err(refusal)?;
     Ok(committed.outcome)
 }
 
-/// Computes a change. `revision` is what a write will get, nothing for a dry run.
-fn decide<F>(
+/// What a change comes to, but for the version that it gets.
+enum Prepared {
+    /// The object stays as it is stored.
+    Keep(Bytes),
+    /// There was none.
+    Create(Value),
+    /// It takes the place of the stored one.
+    Replace(Value),
+    /// The last finalizer of an object on its way out went: this is the last that is seen of it.
+    Finish(Value),
+}
+
+/// Computes a change.
+fn prepare<F>(
     place: &Place<'_>,
     entry: Option<&Entry>,
-    revision: Option<u64>,
     now: Timestamp,
     may_create: bool,
-    transform: F,
-) -> Result<(Change, Written), ApiError>
+    transform: &mut F,
+) -> Result<Prepared, ApiError>
 where
-    F: FnOnce(Option<&Value>, Timestamp) -> Result<Value, ApiError>,
+    F: FnMut(Option<&Value>, Timestamp) -> Result<Value, ApiError>,
 {
     let resource = place.resource;
     let Some(entry) = entry else {
@@ -337,17 +360,13 @@ where
         metadata::of(&mut new).remove("resourceVersion");
         let mut new = begin(place, new, now)?;
         resource.read_back(&mut new);
-        if let Some(revision) = revision {
-            metadata::set_revision(&mut new, revision);
-        }
-        let bytes = stored_form(resource, &new);
-        return Ok((Change::Put(bytes.clone()), Written { bytes, created: true }));
+        return Ok(Prepared::Create(new));
     };
     let old = load(resource, &entry.value)?;
     let mut new = transform(Some(&old), now)?;
     if resource.core.is_none() && new == old && !metadata::is_terminating(&old) {
         // What is stored was judged when it was stored.
-        return Ok(keep(entry));
+        return Ok(Prepared::Keep(entry.value.clone()));
     }
     set_namespace(place, &mut new)?;
     check_name(place, &new)?;
@@ -362,12 +381,7 @@ where
         && new["metadata"]["deletionGracePeriodSeconds"].as_i64().unwrap_or(0) == 0
         && resource.core.is_none_or(|core| core.kind != "Namespace" || new["spec"]["finalizers"].is_null());
     if is_finished {
-        let written = Written { bytes: stored_form(resource, &new), created: false };
-        let last = match revision {
-            Some(revision) => Some(with_revision(resource, &entry.value, revision)?),
-            None => None,
-        };
-        return Ok((Change::Delete { last }, written));
+        return Ok(Prepared::Finish(new));
     }
     resource.read_back(&mut new);
     managed_fields::keep_times_of_unchanged(&old, &mut new);
@@ -376,19 +390,7 @@ where
         None => new == old,
         Some(_) => stored_form(resource, &new) == entry.value,
     };
-    if is_unchanged {
-        return Ok(keep(entry));
-    }
-    if let Some(revision) = revision {
-        metadata::set_revision(&mut new, revision);
-    }
-    let bytes = stored_form(resource, &new);
-    Ok((Change::Put(bytes.clone()), Written { bytes, created: false }))
-}
-
-/// Leaves an entry as it is.
-fn keep(entry: &Entry) -> (Change, Written) {
-    (Change::Keep, Written { bytes: entry.value.clone(), created: false })
+    Ok(if is_unchanged { Prepared::Keep(entry.value.clone()) } else { Prepared::Replace(new) })
 }
 
 /// Returns stored bytes with another resource version.
@@ -481,14 +483,11 @@ fn settle(place: &Place<'_>, old: &Value, new: &mut Value) -> Result<(), ApiErro
         }
         None if place.subresource == "status" => {
             let managed = new["metadata"]["managedFields"].take();
-            let status = new.get("status").cloned();
-            *new = old.clone();
+            let status = new.get_mut("status").map(Value::take);
+            *new = without_owners_and_status(old);
             set_or_remove(new, "status", status);
-            let fields = metadata::of(new);
-            if managed.is_null() {
-                fields.remove("managedFields");
-            } else {
-                fields.insert("managedFields".to_owned(), managed);
+            if !managed.is_null() {
+                metadata::of(new).insert("managedFields".to_owned(), managed);
             }
         }
         None => {
@@ -504,6 +503,20 @@ fn settle(place: &Place<'_>, old: &Value, new: &mut Value) -> Result<(), ApiErro
     metadata::carry_over(new, old);
     let causes = violations(resource, new, Some(old), place.subresource);
     if causes.is_empty() { Ok(()) } else { Err(invalid(resource, new, causes)) }
+}
+
+/// Returns a copy of an object without the two parts that are most of it.
+fn without_owners_and_status(object: &Value) -> Value {
+    let copy = |name: &String, value: &Value| (name.clone(), value.clone());
+    let fields = object.as_object().into_iter().flatten().filter(|(name, _)| *name != "status");
+    let copied = fields.map(|(name, value)| match value {
+        Value::Object(metadata) if name == "metadata" => {
+            let kept = metadata.iter().filter(|(name, _)| *name != "managedFields");
+            (name.clone(), Value::Object(kept.map(|(name, value)| copy(name, value)).collect()))
+        }
+        _ => copy(name, value),
+    });
+    Value::Object(copied.collect())
 }
 
 fn set_generation(object: &mut Value, generation: Value) {

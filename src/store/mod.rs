@@ -116,7 +116,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             history_events: 10_000,
-            history_bytes: 16 << 20,
+            history_bytes: 4 << 20,
             watch_queue: 8_192,
             value_limit: 8 << 20,
             secret_prefixes: Vec::new(),
@@ -281,6 +281,37 @@ impl Store {
         decision.map_err(MutateError::Refused)
     }
 
+    /// Decides as [`Store::mutate`] in two steps, so that the long one does not keep other writers waiting.
+    ///
+    /// `prepare` gets the latest entries of `key` and of `beside` and works without the lock. `finish` makes a change of
+    /// what came of it, under the lock, and should take microseconds. When one of the two entries changed in between,
+    /// `prepare` runs a second time, under the lock.
+    pub async fn mutate_prepared<P, T, E>(
+        &self,
+        key: &str,
+        beside: &str,
+        mut prepare: impl FnMut(Option<&Entry>, Option<&Entry>) -> Result<P, E> + Send,
+        finish: impl FnOnce(P, Option<&Entry>, u64) -> Result<(Change, T), E> + Send,
+    ) -> Result<Committed<T>, MutateError<E>>
+    where
+        P: Send,
+        E: Send,
+    {
+        let (seen, seen_beside) = self.owner.inner.glance(key, beside);
+        let prepared = prepare(seen.as_ref(), seen_beside.as_ref());
+        // A revision is given out once, so equal revisions are equal entries.
+        let is_same = |now: Option<&Entry>, then: Option<&Entry>| {
+            now.map(|entry| entry.revision) == then.map(|entry| entry.revision)
+        };
+        self.mutate_seeing(key, |view, entry, revision| {
+            let now_beside = view.get(beside);
+            let holds = is_same(entry, seen.as_ref()) && is_same(now_beside, seen_beside.as_ref());
+            let prepared = if holds { prepared } else { prepare(entry, now_beside) };
+            finish(prepared?, entry, revision)
+        })
+        .await
+    }
+
     /// Watches the keys that begin with `prefix`, from the first change after the revision `after`.
     pub fn watch(&self, prefix: &str, after: u64) -> Result<Watch, WatchError> {
         self.owner.inner.publish_lock().watch(prefix, after)
@@ -348,6 +379,14 @@ impl Inner {
 
     fn publish_lock(&self) -> RwLockWriteGuard<'_, Published> {
         self.published.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns the latest entries of two keys, durable or not.
+    fn glance(&self, key: &str, beside: &str) -> (Option<Entry>, Option<Entry>) {
+        let writes = self.lock();
+        let published = self.read();
+        let view = View::new(&writes, &published);
+        (view.get(key).cloned(), view.get(beside).cloned())
     }
 
     fn decide<T, E>(

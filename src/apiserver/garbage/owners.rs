@@ -225,7 +225,7 @@ impl Collector<'_> {
     async fn change(
         &self,
         found: &Found<'_>,
-        change: impl FnOnce(&mut serde_json::Map<String, Value>) + Send,
+        change: impl Fn(&mut serde_json::Map<String, Value>) + Send + Sync,
     ) -> Result<(), ApiError> {
         let place = Place {
             resource: found.resource,

@@ -119,7 +119,7 @@ pub fn apply(
     let live = live.unwrap_or(shape.blank());
     let mut owners = Owners::decode(live)
         .map_err(|error| ApplyError::Stored(format!("failed to decode managed fields: {error}")))?;
-    if applied.pointer("/metadata/managedFields").is_some_and(|entries| !entries.is_null()) {
+    if wire::entries(applied).is_some_and(|entries| !entries.is_null()) {
         return Err(ApplyError::BadRequest("metadata.managedFields must be nil".to_owned()));
     }
     let unfit = misfits(applied, shape.root(), Duplicates::Refused);
@@ -190,8 +190,7 @@ pub fn update(shape: &Shape, live: Option<&Value>, mut new: Value, writer: &Writ
 /// To be called with the object that would be stored, just before it is.
 pub fn keep_times_of_unchanged(old: &Value, new: &mut Value) {
     let pointer = "/metadata/managedFields";
-    let (Some(Value::Array(old_entries)), Some(slot)) = (old.pointer(pointer), new.pointer_mut(pointer))
-    else {
+    let (Some(Value::Array(old_entries)), Some(slot)) = (wire::entries(old), new.pointer_mut(pointer)) else {
         return;
     };
     let Value::Array(new_entries) = &*slot else { return };
@@ -221,7 +220,7 @@ pub fn keep_times_of_unchanged(old: &Value, new: &mut Value) {
 
 /// Returns what is wrong with the entries of an object that clients may write but the server may not store.
 pub fn entry_errors(object: &Value) -> Vec<FieldError> {
-    let entries = object.pointer("/metadata/managedFields").and_then(Value::as_array);
+    let entries = wire::entries(object).and_then(Value::as_array);
     let mut errors = Vec::new();
     for (index, entry) in entries.into_iter().flatten().enumerate() {
         let path = format!("metadata.managedFields[{index}]");

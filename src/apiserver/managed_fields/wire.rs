@@ -86,7 +86,7 @@ impl Owners {
     /// Reads the entries of an object; absent ones are none.
     pub(super) fn decode(object: &Value) -> Result<Self, WireError> {
         let mut owners = Self::default();
-        let entries = match object.pointer("/metadata/managedFields") {
+        let entries = match entries(object) {
             None | Some(Value::Null) => return Ok(owners),
             Some(Value::Array(entries)) => entries,
             Some(_) => return Err(WireError::NotAList),
@@ -164,9 +164,14 @@ impl Owners {
     }
 }
 
+/// Returns what stands in the place of the entries.
+pub(super) fn entries(object: &Value) -> Option<&Value> {
+    object.get("metadata")?.get("managedFields")
+}
+
 /// Returns whether `object` asks to forget all owners: an empty list, or a list of one empty entry.
 pub(super) fn asks_for_reset(object: &Value) -> bool {
-    match object.pointer("/metadata/managedFields").and_then(Value::as_array).map(Vec::as_slice) {
+    match entries(object).and_then(Value::as_array).map(Vec::as_slice) {
         Some([]) => true,
         Some([entry]) => entry.as_object().is_some_and(Map::is_empty),
         _ => false,

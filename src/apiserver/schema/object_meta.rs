@@ -116,13 +116,7 @@ fn structure(
     for field in fields {
         let value = match given.get(field.name) {
             None | Some(Value::Null) => None,
-            Some(value) => {
-                let place = Place {
-                    go_field: format!("{go_struct}.{go_path}{}", field.name),
-                    path: format!("{path}.{}", field.name),
-                };
-                place.read(value, *field, unknown)?
-            }
+            Some(value) => Place { go_struct, go_path, path, field: *field }.read(value, unknown)?,
         };
         match (value, field.always) {
             (Some(value), _) => drop(coerced.insert(field.name.to_owned(), value)),
@@ -133,15 +127,18 @@ fn structure(
     Ok(coerced)
 }
 
-/// Where a value stands: for Go, and for people.
-struct Place {
-    go_field: String,
-    path: String,
+/// Where a value stands: for Go, and for people. Written out only where there is something to say.
+struct Place<'a> {
+    go_struct: &'a str,
+    go_path: &'a str,
+    path: &'a str,
+    field: Field,
 }
 
-impl Place {
+impl Place<'_> {
     /// Returns the value as it is written again, or nothing when it is empty.
-    fn read(&self, value: &Value, field: Field, unknown: &mut Vec<String>) -> Result<Option<Value>, String> {
+    fn read(&self, value: &Value, unknown: &mut Vec<String>) -> Result<Option<Value>, String> {
+        let field = self.field;
         match (field.kind, value) {
             (Kind::Text, Value::String(text)) => Ok(Some(value.clone()).filter(|_| !text.is_empty())),
             (Kind::Integer, Value::Number(number)) if number.is_i64() => {
@@ -172,7 +169,8 @@ impl Place {
                             return Err(self.mistyped(spelling::json_name(other), &format!("v1.{go_struct}")));
                         }
                     };
-                    let (go_path, path) = (format!("{}.", field.name), format!("{}[{index}]", self.path));
+                    let (go_path, path) =
+                        (format!("{}.", field.name), format!("{}.{}[{index}]", self.path, field.name));
                     structure(given, fields, go_struct, &go_path, &path, unknown).map(Value::Object)
                 });
                 let items: Vec<Value> = items.collect::<Result<_, _>>()?;
@@ -191,7 +189,9 @@ impl Place {
     }
 
     fn mistyped(&self, found: &str, wanted: &str) -> String {
-        format!("json: cannot unmarshal {found} into Go struct field {} of type {wanted}", self.go_field)
+        let Self { go_struct, go_path, field, .. } = self;
+        let go_field = format!("{go_struct}.{go_path}{}", field.name);
+        format!("json: cannot unmarshal {found} into Go struct field {go_field} of type {wanted}")
     }
 }
 
