@@ -2,6 +2,7 @@
 //!
 //! The documents themselves are not kept, because ten thousand trees of values fill a machine's memory.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
@@ -12,7 +13,7 @@ use crate::git::id::BlobId;
 use crate::gitops::finding::{Lines, LocatedFinding, json_path, located};
 use crate::validate::finding::Finding;
 use crate::validate::{self, Facts, Manifest};
-use crate::yaml::{self, Limits, Locator, Position};
+use crate::yaml::{self, Limits, Locator, Position, Reading};
 
 /// The most faults of YAML, and of `$file`, that are told of one file.
 pub(super) const MOST_IN_FILE: usize = 1_000;
@@ -72,6 +73,8 @@ pub(super) struct ReadFile {
     pub(super) documents: Vec<yaml::Document>,
     /// Files that `$file` pulled in, with what they held.
     pub(super) pulled_in: Vec<(String, BlobId)>,
+    /// Scalars that YAML readers read differently: they stand as strings in the documents.
+    pub(super) ambiguities: Vec<LocatedFinding>,
 }
 
 /// Parses a file; otherwise what is wrong with its text.
@@ -80,29 +83,33 @@ pub(super) fn read(
     bytes: Vec<u8>,
     is_rendered: bool,
 ) -> Result<ReadFile, Vec<LocatedFinding>> {
-    match yaml::parse_bytes(&bytes, &Limits::default()) {
-        Ok(documents) => Ok(ReadFile {
-            path: Arc::clone(path),
-            // It is UTF-8, or it would not have been parsed.
-            text: String::from_utf8(bytes).unwrap_or_default(),
-            is_rendered,
-            documents,
-            pulled_in: Vec::new(),
-        }),
-        Err(faults) => {
-            let text = String::from_utf8_lossy(&bytes);
-            let lines = Lines::of(&text);
-            let of = |fault: yaml::Fault| {
-                located(fault.code.as_str(), path, fault.position, &lines, fault.message, fault.hint)
-            };
-            Err(faults.into_iter().take(MOST_IN_FILE).map(of).collect())
+    let Reading { documents, faults } = yaml::read_bytes(&bytes, &Limits::default());
+    let mut findings = Vec::new();
+    if !faults.is_empty() {
+        let text = String::from_utf8_lossy(&bytes);
+        let lines = Lines::of(&text);
+        let of = |fault: yaml::Fault| {
+            located(fault.code.as_str(), path, fault.position, &lines, fault.message, fault.hint)
+        };
+        findings.extend(faults.into_iter().take(MOST_IN_FILE).map(of));
+        if documents.is_empty() {
+            return Err(findings);
         }
     }
+    Ok(ReadFile {
+        path: Arc::clone(path),
+        // It is UTF-8, or it would not have been parsed.
+        text: String::from_utf8(bytes).unwrap_or_default(),
+        is_rendered,
+        documents,
+        pulled_in: Vec::new(),
+        ambiguities: findings,
+    })
 }
 
 /// Judges the documents of a file. Without `looks`, only what other objects have to know is taken from them.
 pub(super) fn judge(file: ReadFile, context: &validate::Context, looks: bool) -> JudgedFile {
-    let ReadFile { path, text, is_rendered, documents, pulled_in } = file;
+    let ReadFile { path, text, is_rendered, documents, pulled_in, ambiguities } = file;
     let mut unlocated = Vec::new();
     let mut judged = Vec::with_capacity(documents.len());
     for (index, yaml::Document { value, position }) in documents.into_iter().enumerate() {
@@ -114,7 +121,14 @@ pub(super) fn judge(file: ReadFile, context: &validate::Context, looks: bool) ->
         let desired = desired_of(value, &path, position).map(Arc::new);
         judged.push(JudgedDocument { index, facts, desired });
     }
-    let findings = locate(&text, unlocated, is_rendered);
+    let mut findings = locate(&text, unlocated, is_rendered);
+    if !ambiguities.is_empty() {
+        // That a string stands in such a place is no finding of its own.
+        let places: HashSet<(usize, usize)> =
+            ambiguities.iter().map(|finding| (finding.line, finding.column)).collect();
+        findings.retain(|finding| !places.contains(&(finding.line, finding.column)));
+        findings.extend(ambiguities);
+    }
     JudgedFile { path, documents: judged, findings, pulled_in }
 }
 

@@ -175,6 +175,10 @@ impl Loader<'_> {
                 return Layout::default();
             }
         };
+        if !read.ambiguities.is_empty() {
+            self.loaded.findings.extend(read.ambiguities);
+            return Layout::default();
+        }
         let mut documents = read.documents.into_iter();
         let layout = match (documents.next(), documents.next()) {
             (None, _) => return Layout::default(),

@@ -144,7 +144,7 @@ impl<'a> Report<'a> {
 
     /// Returns the value at a pointer, unless it is absent or null.
     fn get(&self, pointer: &str) -> Option<&'a Value> {
-        self.manifest.value.pointer(pointer).filter(|value| !value.is_null())
+        pointer::lookup(self.manifest.value, pointer).filter(|value| !value.is_null())
     }
 
     fn text(&self, pointer: &str) -> Option<&'a str> {

@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use serde_json::Value;
+
 /// Returns the pointer to a field or item of the value at `base`.
 pub(super) fn join(base: &str, key: &str) -> String {
     format!("{base}/{}", key.replace('~', "~0").replace('/', "~1"))
@@ -10,6 +12,18 @@ pub(super) fn join(base: &str, key: &str) -> String {
 /// Returns the pointer to an item of the list at `base`.
 pub(super) fn item(base: &str, index: usize) -> String {
     format!("{base}/{index}")
+}
+
+/// Returns the value at `pointer`, as [`Value::pointer`] does, which copies every part of it.
+pub(super) fn lookup<'v>(value: &'v Value, pointer: &str) -> Option<&'v Value> {
+    if pointer.contains('~') {
+        return value.pointer(pointer);
+    }
+    pointer.split('/').skip(1).try_fold(value, |value, part| match value {
+        Value::Object(fields) => fields.get(part),
+        Value::Array(_) => value.pointer(&format!("/{part}")),
+        _ => None,
+    })
 }
 
 /// Returns the path as people write it: `/spec/env/0/name` is `spec.env[0].name`.
@@ -34,6 +48,16 @@ pub fn readable(pointer: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_value_is_found_where_its_pointer_says() {
+        let value = serde_json::json!({"a": [{"b/c": 1}, null], "": {"0": 2}});
+        for pointer in
+            ["", "/a", "/a/0", "/a/0/b~1c", "/a/1", "/a/01", "/a/+1", "/a/2", "//0", "/x", "/a/0/b/c"]
+        {
+            assert_eq!(lookup(&value, pointer), value.pointer(pointer), "{pointer}");
+        }
+    }
 
     #[test]
     fn paths_are_readable() {

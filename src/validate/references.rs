@@ -104,10 +104,11 @@ fn targets(object: &Value, kind: Kind) -> Vec<Target> {
     };
     let mut targets = Vec::new();
     let mut add = |kind: Kind, pointer: String| {
-        let name = object.pointer(&pointer).and_then(Value::as_str);
+        let name = pointer::lookup(object, &pointer).and_then(Value::as_str);
         targets.extend(name.map(|name| Target { kind, name: name.to_owned(), pointer }));
     };
-    let length = |pointer: &str| object.pointer(pointer).and_then(Value::as_array).map_or(0, Vec::len);
+    let length =
+        |pointer: &str| pointer::lookup(object, pointer).and_then(Value::as_array).map_or(0, Vec::len);
     add(Kind::Workspace, format!("{base}/workspaceRef/name"));
     add(Kind::AgentConfig, format!("{base}/agentConfigRef/name"));
     let configs = format!("{base}/agentConfigRefs");

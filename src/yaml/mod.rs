@@ -21,5 +21,5 @@ mod tests;
 
 pub use fault::{Fault, FaultCode, Position};
 pub use locate::{Locator, Side};
-pub use read::{Document, Limits, parse, parse_bytes};
+pub use read::{Document, Limits, Reading, parse, parse_bytes, read_bytes};
 pub use write::write;

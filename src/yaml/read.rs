@@ -43,28 +43,54 @@ pub struct Document {
     pub position: Position,
 }
 
-/// Reads all documents of `text` in order; empty ones (nothing, or `null`) are left out.
+/// What came of reading a text.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Reading {
+    /// The documents in order; empty ones (nothing, or `null`) are left out.
+    ///
+    /// There are none when a fault is other than an ambiguous scalar. Where it is such scalars only, they stand as strings,
+    /// so that the rest can be looked at.
+    pub documents: Vec<Document>,
+    /// Every fault that could be found, in the order of the text, at most 100.
+    pub faults: Vec<Fault>,
+}
+
+impl Reading {
+    fn refused(faults: Vec<Fault>) -> Self {
+        Self { documents: Vec::new(), faults }
+    }
+}
+
+/// Reads all documents of `text`; empty ones (nothing, or `null`) are left out.
 ///
+/// # Errors
 /// Returns every fault that could be found, in the order of the text, at most 100.
 pub fn parse(text: &str, limits: &Limits) -> Result<Vec<Document>, Vec<Fault>> {
-    if text.len() > limits.bytes {
-        let message = format!("the text has {} bytes, {} are allowed", text.len(), limits.bytes);
-        let fault = Fault::new(FaultCode::TooLarge, Position::START, message);
-        return Err(vec![fault.hint("split the file")]);
-    }
-    let faults = syntax::forbidden_characters(text, MAX_FAULTS);
-    if !faults.is_empty() {
-        return Err(faults);
-    }
-    Reader::new(text, limits).read()
+    parse_bytes(text.as_bytes(), limits)
 }
 
 /// Reads bytes that should be UTF-8; otherwise as [`parse`].
 pub fn parse_bytes(bytes: &[u8], limits: &Limits) -> Result<Vec<Document>, Vec<Fault>> {
-    match std::str::from_utf8(bytes) {
-        Ok(text) => parse(text, limits),
-        Err(error) => Err(vec![syntax::not_utf8(bytes, error.valid_up_to())]),
+    let Reading { documents, faults } = read_bytes(bytes, limits);
+    if faults.is_empty() { Ok(documents) } else { Err(faults) }
+}
+
+/// Reads bytes that should be UTF-8, for those who look at what can be read beside the faults.
+pub fn read_bytes(bytes: &[u8], limits: &Limits) -> Reading {
+    let text = match std::str::from_utf8(bytes) {
+        Ok(text) => text,
+        Err(error) => return Reading::refused(vec![syntax::not_utf8(bytes, error.valid_up_to())]),
+    };
+    if text.len() > limits.bytes {
+        let message = format!("the text has {} bytes, {} are allowed", text.len(), limits.bytes);
+        let fault = Fault::new(FaultCode::TooLarge, Position::START, message);
+        return Reading::refused(vec![fault.hint("split the file")]);
     }
+    let faults = syntax::forbidden_characters(text, MAX_FAULTS);
+    if !faults.is_empty() {
+        return Reading::refused(faults);
+    }
+    Reader::new(text, limits).read()
 }
 
 /// Returns the parser that all readers of this module use, so that they see the same documents.
@@ -158,7 +184,7 @@ impl<'text> Reader<'text> {
         }
     }
 
-    fn read(mut self) -> Result<Vec<Document>, Vec<Fault>> {
+    fn read(mut self) -> Reading {
         while self.faults.len() < MAX_FAULTS {
             let step = match self.parser.next_event() {
                 None | Some(Ok((Event::StreamEnd, _))) => Err(Interrupt::Stop),
@@ -180,12 +206,12 @@ impl<'text> Reader<'text> {
                 Err(Interrupt::Stop) => break,
             }
         }
-        if self.faults.is_empty() {
-            return Ok(self.documents);
+        if self.faults.iter().any(|fault| fault.code != FaultCode::AmbiguousScalar) {
+            self.documents.clear();
         }
         self.faults.sort_by_key(|fault| fault.position);
         self.faults.truncate(MAX_FAULTS);
-        Err(self.faults)
+        Reading { documents: self.documents, faults: self.faults }
     }
 
     fn event(&mut self, event: Event<'text>, span: &Span) -> Result<(), Interrupt> {
