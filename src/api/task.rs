@@ -150,7 +150,7 @@ pub struct TaskSpec {
 
     /// Changes to the Pod or process that the agent runs in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub pod_overrides: Option<PodOverrides>,
+    pub pod_overrides: Option<Box<PodOverrides>>,
 }
 
 /// How a Task goes.

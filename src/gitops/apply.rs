@@ -17,7 +17,7 @@ use crate::domain::plan::{Action, Desired, ManagedKind, ObjectKey};
 use crate::gitops::observed::ObservedCluster;
 
 /// How many requests are under way at once.
-const CONCURRENCY: usize = 16;
+const CONCURRENCY: usize = 32;
 
 /// Where and as whom a pass writes.
 #[derive(Clone)]

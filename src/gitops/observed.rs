@@ -1,10 +1,12 @@
 //! What the cluster holds, kept up by watches, so that a pass over an unchanged tree asks the API nothing.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use futures::StreamExt as _;
 use futures::stream::SelectAll;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::{Api, ApiResource, DynamicObject, GroupVersionKind};
 use kube::runtime::{WatchStreamExt as _, watcher};
 use serde_json::{Value, json};
@@ -13,7 +15,7 @@ use tokio::sync::{Notify, watch};
 use crate::api::kind::Kind;
 use crate::api::labels;
 use crate::api::phase::TaskPhase;
-use crate::domain::plan::{Cluster, ManagedKind, ObjectKey, ObjectText, Observed};
+use crate::domain::plan::{Cluster, Drift, ManagedKind, ObjectKey, ObjectText, Observed};
 
 /// A state of one namespace of an [`ObservedCluster`]: as long as it stays the same, so do all answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -171,13 +173,13 @@ impl ObservedCluster {
     /// Takes note of what an apply of ours returned, ahead of the watch: what the server made of it is no drift.
     pub fn applied(&self, kind: ManagedKind, object: DynamicObject) {
         let (namespace, name) = name_of(&object);
-        let version = object.metadata.resource_version.clone().unwrap_or_default();
+        let applied = observe(kind, &object);
         self.write(|state| {
             state.put(Watched::Managed(kind), object);
+            // The watch may have brought it first, or a status that was written since.
             let entry = state.objects.get(&namespace).and_then(|all| all.get(&ObjectKey { kind, name }));
-            if let Some(entry) = entry.filter(|entry| entry.resource_version == version) {
-                // Somebody who compared it meanwhile knows as much.
-                drop(entry.observed.drift.set(Vec::new()));
+            if let Some(entry) = entry.filter(|entry| entry.observed.is_as(&applied)) {
+                entry.observed.drift.settle();
             }
         });
     }
@@ -213,7 +215,7 @@ impl State {
                     return;
                 }
                 let (kept, shared) = (is_kept(&object), is_shared(&object));
-                let observed = observe(kind, object);
+                let observed = observe(kind, &object);
                 // A status that changed is no change to a plan, and what was compared need not be compared again.
                 let same = known.filter(|known| {
                     known.kept == kept && known.shared == shared && known.observed.is_as(&observed)
@@ -222,7 +224,10 @@ impl State {
                 if same.is_none() {
                     *self.changes.entry(namespace).or_default() += 1;
                 }
-                let observed = same.unwrap_or_else(|| Arc::new(observed));
+                let observed = same.unwrap_or_else(|| {
+                    let drift = Arc::new(drift(kind, object));
+                    Arc::new(Observed { drift, ..observed })
+                });
                 objects.insert(key, Entry { observed, resource_version: version, kept, shared });
             }
             Watched::RunRecord => {
@@ -399,7 +404,8 @@ fn is_older(left: &str, right: &str) -> bool {
     matches!((left.parse::<u64>(), right.parse::<u64>()), (Ok(left), Ok(right)) if left < right)
 }
 
-fn observe(kind: ManagedKind, mut object: DynamicObject) -> Observed {
+/// Returns what a plan has to know of an object, but for its drift.
+fn observe(kind: ManagedKind, object: &DynamicObject) -> Observed {
     let annotation = |key: &str| object.metadata.annotations.as_ref().and_then(|all| all.get(key)).cloned();
     let label = |key: &str| object.metadata.labels.as_ref().and_then(|all| all.get(key)).cloned();
     let finished = kind == ManagedKind::Task
@@ -416,22 +422,36 @@ fn observe(kind: ManagedKind, mut object: DynamicObject) -> Observed {
         spec_digest: annotation(labels::SPEC_DIGEST),
         finished,
         deleting: object.metadata.deletion_timestamp.is_some(),
-        suspended_by_hand: kind == ManagedKind::TaskSpawner && is_suspended_by_hand(&object),
-        drift: OnceLock::new(),
-        // Tasks take no part in drift: of them the object is not kept.
-        object: ObjectText::of(&if kind == ManagedKind::Task {
-            Value::Null
-        } else {
-            json!({
-                "apiVersion": kind.in_api().api_version(), "kind": kind.as_str(),
-                "metadata": {
-                    "name": object.metadata.name.take(), "labels": object.metadata.labels.take(),
-                    "annotations": object.metadata.annotations.take(),
-                },
-                "spec": object.data["spec"].take(),
-            })
-        }),
+        suspended_by_hand: kind == ManagedKind::TaskSpawner && is_suspended_by_hand(object),
+        content: content(kind, object),
+        drift: Arc::new(Drift::none()),
     }
+}
+
+/// Returns a hash of what drift is looked for in. The generation stands for the spec.
+fn content(kind: ManagedKind, object: &DynamicObject) -> u64 {
+    if kind == ManagedKind::Task {
+        return 0;
+    }
+    let ObjectMeta { generation, labels, annotations, .. } = &object.metadata;
+    let mut hasher = DefaultHasher::new();
+    (generation, labels, annotations).hash(&mut hasher);
+    hasher.finish()
+}
+
+/// Returns the drift of an object that was not compared yet. Tasks take no part in drift.
+fn drift(kind: ManagedKind, mut object: DynamicObject) -> Drift {
+    if kind == ManagedKind::Task {
+        return Drift::none();
+    }
+    Drift::of(ObjectText::of(&json!({
+        "apiVersion": kind.in_api().api_version(), "kind": kind.as_str(),
+        "metadata": {
+            "name": object.metadata.name.take(), "labels": object.metadata.labels.take(),
+            "annotations": object.metadata.annotations.take(),
+        },
+        "spec": object.data["spec"].take(),
+    })))
 }
 
 /// Returns whether `spec.suspend` is true and held by a manager that is no config repository.

@@ -114,6 +114,18 @@ fn a_file_that_did_not_change_is_not_read_again() {
 }
 
 #[test]
+fn an_ambiguous_scalar_hides_nothing_else_of_its_file() {
+    let text = spawner("one", "a")
+        .replace("spec:", "spec:\n  suspend: yes\n  maxConcurency: 1")
+        .replace("0 9 *", "0 99 *");
+    let evaluation = evaluated(&Memory::of(&[("1.yaml", &text)]), &mut EvaluationCache::new());
+    let found: Vec<(usize, &str)> =
+        evaluation.findings.iter().map(|finding| (finding.line, finding.code.as_str())).collect();
+    // That `suspend` is no string is not said on top.
+    assert_eq!(found, [(5, "ambiguous-scalar"), (6, "unknown-field"), (7, "invalid-cron")]);
+}
+
+#[test]
 fn what_was_judged_with_other_knowledge_is_judged_again() {
     let mut cache = EvaluationCache::new();
     let text = spawner("one", "a").replace("{name: one}", "{name: one, namespace: here}");
@@ -149,8 +161,11 @@ fn templates_are_rendered_when_they_see_something_else() {
 #[test]
 fn a_status_that_changes_is_nothing_to_a_plan() {
     let cluster = ObservedCluster::new();
-    let object = |version: &str, uid: &str, spec: Value, phase: &str| -> DynamicObject {
-        let metadata = json!({"name": "s", "namespace": "n", "uid": uid, "resourceVersion": version});
+    let object = |version: &str, uid: &str, generation: i64, phase: &str| -> DynamicObject {
+        let metadata = json!({
+            "name": "s", "namespace": "n", "uid": uid, "resourceVersion": version, "generation": generation,
+        });
+        let spec = json!({"a": generation});
         serde_json::from_value(json!({"metadata": metadata, "spec": spec, "status": {"phase": phase}}))
             .unwrap()
     };
@@ -158,12 +173,12 @@ fn a_status_that_changes_is_nothing_to_a_plan() {
         cluster.applied(ManagedKind::TaskSpawner, object);
         cluster.namespace("n").stage()
     };
-    let first = stage(object("5", "u", json!({"a": 1}), "Running"));
-    assert_eq!(stage(object("6", "u", json!({"a": 1}), "Failed")), first);
-    assert_eq!(stage(object("4", "u", json!({"a": 0}), "Failed")), first, "what is older says nothing");
-    let second = stage(object("7", "u", json!({"a": 2}), "Failed"));
+    let first = stage(object("5", "u", 1, "Running"));
+    assert_eq!(stage(object("6", "u", 1, "Failed")), first);
+    assert_eq!(stage(object("4", "u", 0, "Failed")), first, "what is older says nothing");
+    let second = stage(object("7", "u", 2, "Failed"));
     assert_ne!(second, first);
-    assert_ne!(stage(object("8", "v", json!({"a": 2}), "Failed")), second, "another of the same name");
+    assert_ne!(stage(object("8", "v", 2, "Failed")), second, "another of the same name");
     assert_eq!(cluster.namespace("elsewhere").stage(), ObservedCluster::new().namespace("elsewhere").stage());
 }
 

@@ -10,32 +10,34 @@ use crate::api::reference::SecretReference;
 use crate::api::task_spawner::github::{GithubIssues, GithubPullRequests, GithubWebhook};
 
 /// Source of the work items. Exactly one field is set; when several are, the first in this order counts.
+///
+/// Thousands of spawners are kept in memory, each with one source: the large ones stand in boxes.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct When {
     /// Issues of a GitHub repository, asked on an interval.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub github_issues: Option<GithubIssues>,
+    pub github_issues: Option<Box<GithubIssues>>,
 
     /// Pull requests of a GitHub repository, asked on an interval.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub github_pull_requests: Option<GithubPullRequests>,
+    pub github_pull_requests: Option<Box<GithubPullRequests>>,
 
     /// Webhook events of GitHub.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub github_webhook: Option<GithubWebhook>,
+    pub github_webhook: Option<Box<GithubWebhook>>,
 
     /// Webhook events of Linear.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub linear_webhook: Option<LinearWebhook>,
+    pub linear_webhook: Option<Box<LinearWebhook>>,
 
     /// JSON that any program posts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub webhook: Option<GenericWebhook>,
+    pub webhook: Option<Box<GenericWebhook>>,
 
     /// Issues of a Jira project, asked on an interval.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub jira: Option<Jira>,
+    pub jira: Option<Box<Jira>>,
 
     /// Ticks of a schedule.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -43,7 +45,7 @@ pub struct When {
 
     /// Messages of Slack.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub slack: Option<Slack>,
+    pub slack: Option<Box<Slack>>,
 }
 
 closed_set! {

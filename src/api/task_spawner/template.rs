@@ -66,7 +66,7 @@ pub struct TaskTemplate {
 
     /// Changes to the Pod or process that the agents run in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub pod_overrides: Option<PodOverrides>,
+    pub pod_overrides: Option<Box<PodOverrides>>,
 
     /// Labels and annotations of the created Tasks.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -267,15 +267,15 @@ fn task(arguments: &RunArguments, wishes: &wishes::Wishes) -> Result<Task, Comma
     Ok(task)
 }
 
-fn pod_overrides(arguments: &RunArguments, wishes: &wishes::Wishes) -> Option<PodOverrides> {
+fn pod_overrides(arguments: &RunArguments, wishes: &wishes::Wishes) -> Option<Box<PodOverrides>> {
     if arguments.timeout.is_none() && wishes.env.is_empty() {
         return None;
     }
-    Some(PodOverrides {
+    Some(Box::new(PodOverrides {
         active_deadline_seconds: arguments.timeout,
         env: wishes.env.clone(),
         ..PodOverrides::default()
-    })
+    }))
 }
 
 /// Reads a text file; `-` is standard input.

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use futures::{Stream, StreamExt as _, stream};
 use jiff::Timestamp;
+use kube::ResourceExt as _;
 use kube::runtime::reflector::ObjectRef;
 use tokio::sync::Notify;
 
@@ -29,8 +30,8 @@ pub(super) struct Timer {
 #[derive(Debug, Default)]
 struct Queue {
     /// The numbers tell spawners apart that are due at one instant.
-    order: BTreeMap<(Timestamp, u64), ObjectRef<TaskSpawner>>,
-    places: HashMap<ObjectRef<TaskSpawner>, (Timestamp, u64)>,
+    order: BTreeMap<(Timestamp, u64), Arc<ObjectRef<TaskSpawner>>>,
+    places: HashMap<Arc<ObjectRef<TaskSpawner>>, (Timestamp, u64)>,
     last_number: u64,
 }
 
@@ -43,7 +44,9 @@ impl Timer {
     pub(super) fn set(&self, spawner: &TaskSpawner, instant: Option<Timestamp>) {
         let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
         let first = queue.first();
-        queue.set(ObjectRef::from_obj(spawner), instant);
+        // Without version and uid, which are no part of who is meant.
+        let named = ObjectRef::new(&spawner.name_any()).within(&spawner.namespace().unwrap_or_default());
+        queue.set(named, instant);
         if queue.first().is_some_and(|new| first.is_none_or(|old| new < old)) {
             self.sooner.notify_one();
         }
@@ -91,7 +94,8 @@ impl Queue {
         if let Some(instant) = instant {
             self.last_number += 1;
             let place = (instant, self.last_number);
-            self.order.insert(place, spawner.clone());
+            let spawner = Arc::new(spawner);
+            self.order.insert(place, Arc::clone(&spawner));
             self.places.insert(spawner, place);
         }
     }
@@ -102,7 +106,7 @@ impl Queue {
         while let Some(first) = self.order.first_entry().filter(|first| first.key().0 <= now) {
             let spawner = first.remove();
             self.places.remove(&spawner);
-            due.push(spawner);
+            due.push(Arc::unwrap_or_clone(spawner));
         }
         due
     }

@@ -4,14 +4,16 @@
 //! became of the object since. The other kinds are held at what git says. Nothing here reads a clock or a
 //! cluster; the caller brings the cluster's view and carries the actions out in the order given.
 
+mod drift;
 mod text;
 
 use std::borrow::Borrow;
 use std::collections::{BTreeMap, HashSet};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use serde_json::Value;
 
+pub use drift::{Drift, drifted_fields};
 pub use text::ObjectText;
 
 use crate::api::kind::Kind;
@@ -111,22 +113,26 @@ pub struct Observed {
     pub deleting: bool,
     /// Whether a manager other than the pass holds `spec.suspend` at true.
     pub suspended_by_hand: bool,
-    /// The live object, for finding drift.
-    pub object: ObjectText,
-    /// In which fields (JSON pointers) the live object is not as the manifest of `digest` says, once somebody asked.
-    pub drift: OnceLock<Vec<String>>,
+    /// Equal for two states of the object only if drift is the same in both; anything for Tasks, which do not drift.
+    pub content: u64,
+    /// In which fields the live object is not as the manifest of `digest` says.
+    pub drift: Arc<Drift>,
 }
 
 impl Observed {
-    /// Returns the fields of `manifest` whose live value differs; they are compared once.
-    fn drift_from(&self, manifest: &ObjectText) -> &[String] {
-        self.drift.get_or_init(|| drifted_fields(&manifest.to_value(), &self.object.to_value()))
-    }
-
     /// Returns whether a plan makes the same of both.
     pub fn is_as(&self, other: &Self) -> bool {
-        let Self { uid, owner, digest, spec_digest, finished, deleting, suspended_by_hand, object, drift: _ } =
-            self;
+        let Self {
+            uid,
+            owner,
+            digest,
+            spec_digest,
+            finished,
+            deleting,
+            suspended_by_hand,
+            content,
+            drift: _,
+        } = self;
         *uid == other.uid
             && *owner == other.owner
             && *digest == other.digest
@@ -134,7 +140,7 @@ impl Observed {
             && *finished == other.finished
             && *deleting == other.deleting
             && *suspended_by_hand == other.suspended_by_hand
-            && *object == other.object
+            && *content == other.content
     }
 }
 
@@ -275,8 +281,8 @@ fn plan_held(plan: &mut Plan, index: usize, desired: &Desired, cluster: &dyn Clu
         Some(ApplyReason::Changed)
     } else {
         let is_kept = |field: &&String| keep_suspended && *field == "/spec/suspend";
-        let drift = observed.drift_from(&desired.manifest).iter();
-        let fields: Vec<String> = drift.filter(|field| !is_kept(field)).cloned().collect();
+        let drift = observed.drift.from(&desired.manifest);
+        let fields: Vec<String> = drift.iter().filter(|field| !is_kept(field)).cloned().collect();
         (!fields.is_empty()).then_some(ApplyReason::Drifted(fields))
     };
     match reason {
@@ -365,42 +371,6 @@ fn dependency_order<D: Borrow<Desired>>(desired: &[D], tasks: &[usize]) -> Vec<u
     match graph::order(&dependencies) {
         Ok(names) => names.into_iter().filter_map(|name| by_name.get(name).copied()).collect(),
         Err(_) => tasks.to_vec(),
-    }
-}
-
-/// Returns the JSON pointers of the fields of `desired` whose live value differs.
-///
-/// Fields that git does not mention never count: defaults and other managers' fields are no drift. Lists are
-/// compared as a whole, as the API owns them as a whole. A null in git mentions nothing, nor does a mapping of nothing else.
-pub fn drifted_fields(desired: &Value, live: &Value) -> Vec<String> {
-    let mut fields = Vec::new();
-    collect_drift(desired, Some(live), &mut String::new(), &mut fields);
-    fields
-}
-
-fn collect_drift(desired: &Value, live: Option<&Value>, path: &mut String, fields: &mut Vec<String>) {
-    match (desired, live) {
-        (Value::Object(wanted), Some(Value::Object(found))) => {
-            for (name, value) in wanted {
-                let length = path.len();
-                path.push('/');
-                path.push_str(&name.replace('~', "~0").replace('/', "~1"));
-                collect_drift(value, found.get(name), path, fields);
-                path.truncate(length);
-            }
-        }
-        (Value::Null, _) => {}
-        (wanted, None) if says_nothing(wanted) => {}
-        (wanted, Some(found)) if wanted == found => {}
-        _ => fields.push(path.clone()),
-    }
-}
-
-fn says_nothing(value: &Value) -> bool {
-    match value {
-        Value::Null => true,
-        Value::Object(fields) => fields.values().all(says_nothing),
-        Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => false,
     }
 }
 

@@ -55,8 +55,8 @@ fn observed(of: &Desired) -> Observed {
         finished: false,
         deleting: false,
         suspended_by_hand: false,
-        object: of.manifest.clone(),
-        drift: OnceLock::new(),
+        content: 0,
+        drift: Arc::new(Drift::of(of.manifest.clone())),
     }
 }
 
@@ -84,7 +84,7 @@ fn missing_changed_and_drifted_objects_are_applied() {
     older.digest = Some("1".to_owned());
     let mut touched = observed(&drifted);
     let live = json!({"kind": "Workspace", "metadata": {"name": "drifted"}, "spec": {"value": "by hand"}});
-    touched.object = ObjectText::of(&live);
+    touched.drift = Arc::new(Drift::of(ObjectText::of(&live)));
     let cluster = cluster([(changed.key.clone(), older), (drifted.key.clone(), touched)]);
     let plan = plan(&[missing, changed, drifted], &cluster, OWNER, OPEN);
     let reasons: Vec<_> = plan
