@@ -41,7 +41,7 @@ impl AgentProgram for OpenCode {
     }
 
     fn reader(&self) -> Box<dyn Reader> {
-        Box::new(report::OpenCode::default())
+        Box::new(report::opencode::OpenCode::default())
     }
 
     fn home(&self, wish: &Wish<'_>) -> Vec<HomeFile> {
