@@ -13,7 +13,7 @@ use kelos::process::tree;
 use rustix::process::Signal;
 
 use crate::run_bench::{Bench, shell};
-use crate::run_keeps_within_its_limits::SmallDisk;
+use crate::support::small_disk::SmallDisk;
 use crate::support::env::TestEnv;
 use crate::support::web::{Reply, Repositories, Web};
 

@@ -96,14 +96,34 @@ impl TestEnv {
 
     /// Starts `kelos up` with more arguments, and waits until it says that it is ready.
     pub(crate) fn start(&mut self, arguments: &[&str]) {
+        if let Err(code) = self.try_start(arguments) {
+            panic!("the daemon ended with {code:?} instead of being ready; it said:\n{}", self.daemon_log());
+        }
+    }
+
+    /// Starts `kelos up` with more arguments, and waits until it says that it is ready; its exit status when it ends
+    /// instead.
+    pub(crate) fn try_start(&mut self, arguments: &[&str]) -> Result<(), Option<i32>> {
         assert!(self.daemon.is_none(), "the daemon runs already");
         self.starts += 1;
-        let log = File::create(self.log_path()).unwrap();
+        let log = self.log_path(self.starts);
         let mut command = self.command();
         command.args(["up", "--data-dir"]).arg(self.data_dir()).args(arguments);
-        command.stdout(Stdio::null()).stderr(log);
-        self.daemon = Some(command.spawn().unwrap());
-        self.until("the daemon is ready", |env| env.daemon_log().contains("kelos is ready").then_some(()));
+        command.stdout(Stdio::null()).stderr(File::create(&log).unwrap());
+        let daemon = self.daemon.insert(command.spawn().unwrap());
+        let begun = Instant::now();
+        loop {
+            let said = std::fs::read_to_string(&log).unwrap_or_default();
+            if said.contains("kelos is ready") {
+                return Ok(());
+            }
+            if let Some(status) = daemon.try_wait().unwrap() {
+                self.daemon = None;
+                return Err(status.code());
+            }
+            assert!(begun.elapsed() < PATIENCE, "the daemon is never ready; it says:\n{said}");
+            std::thread::sleep(Duration::from_millis(20));
+        }
     }
 
     /// Asks the daemon to end as Ctrl-C does, and returns its exit status.
@@ -130,11 +150,16 @@ impl TestEnv {
 
     /// Returns what the daemon wrote to standard error since its last start.
     pub(crate) fn daemon_log(&self) -> String {
-        std::fs::read_to_string(self.log_path()).unwrap_or_default()
+        std::fs::read_to_string(self.log_path(self.starts)).unwrap_or_default()
     }
 
-    fn log_path(&self) -> PathBuf {
-        self.path(&format!("daemon-{}.log", self.starts))
+    /// Returns what the daemon wrote to standard error, start by start.
+    pub(crate) fn daemon_logs(&self) -> Vec<String> {
+        (1..=self.starts).map(|start| std::fs::read_to_string(self.log_path(start)).unwrap_or_default()).collect()
+    }
+
+    fn log_path(&self, start: usize) -> PathBuf {
+        self.path(&format!("daemon-{start}.log"))
     }
 
     /// Runs `kelos` with the arguments in the user's folder.
