@@ -71,6 +71,8 @@ mod removed_manifest_is_pruned;
 #[cfg(test)]
 mod report_reaches_the_remote;
 #[cfg(test)]
+mod report_waits_for_its_remote;
+#[cfg(test)]
 mod run_bench;
 #[cfg(test)]
 mod run_ends_with_a_truthful_outcome;

@@ -104,10 +104,14 @@ impl TestEnv {
     /// Starts `kelos up` with more arguments, and waits until it says that it is ready; its exit status when it ends
     /// instead.
     pub(crate) fn try_start(&mut self, arguments: &[&str]) -> Result<(), Option<i32>> {
+        self.try_start_as(self.command(), arguments)
+    }
+
+    /// Does the same with `command` in the place of the program, which has to become the program.
+    pub(crate) fn try_start_as(&mut self, mut command: Command, arguments: &[&str]) -> Result<(), Option<i32>> {
         assert!(self.daemon.is_none(), "the daemon runs already");
         self.starts += 1;
         let log = self.log_path(self.starts);
-        let mut command = self.command();
         command.args(["up", "--data-dir"]).arg(self.data_dir()).args(arguments);
         command.stdout(Stdio::null()).stderr(File::create(&log).unwrap());
         let daemon = self.daemon.insert(command.spawn().unwrap());
