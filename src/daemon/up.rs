@@ -7,13 +7,12 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use kube::api::{Api, Patch, PatchParams};
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::api::config_repository::{ConfigRepository, ConfigRepositorySpec, GitReference, ReportSpec};
+use crate::api::config_repository::ConfigRepository;
 use crate::api::kind::Kind;
-use crate::api::reference::SecretReference;
 use crate::apiserver::{self, ApiServer, Credentials};
 use crate::clock::{self, SharedClock};
 use crate::controllers::config_repository as config_repositories;
@@ -239,20 +238,20 @@ async fn bind(config: &Config, data: &DataDir) -> anyhow::Result<TcpListener> {
 }
 
 /// Makes the ConfigRepository that the command line asks for, or changes it to what is asked for.
+///
+/// What the command line does not say is left as it is: a suspension by hand, for one, outlives a restart.
 async fn make_repository(client: &kube::Client, wanted: &RepositoryConfig) -> anyhow::Result<()> {
-    let mut spec = ConfigRepositorySpec::at(&wanted.url);
-    spec.reference =
-        wanted.branch.clone().map(|branch| GitReference { branch: Some(branch), ..GitReference::default() });
-    spec.path.clone_from(&wanted.path);
-    spec.secret_ref = wanted.secret.clone().map(|name| SecretReference { name });
-    if let Some(interval) = &wanted.interval {
-        spec.interval.clone_from(interval);
-    }
-    spec.report = Some(ReportSpec {
-        interval: wanted.interval.clone(),
-        writer: wanted.report_writer.clone(),
-        ..ReportSpec::default()
-    });
+    let text = |text: &Option<String>| text.as_deref().map(Value::from);
+    let report = said([("interval", text(&wanted.interval)), ("writer", text(&wanted.report_writer))]);
+    let spec = said([
+        ("url", Some(Value::from(wanted.url.as_str()))),
+        ("ref", wanted.branch.as_ref().map(|branch| json!({"branch": branch}))),
+        ("path", text(&wanted.path)),
+        ("secretRef", wanted.secret.as_ref().map(|name| json!({"name": name}))),
+        ("interval", text(&wanted.interval)),
+        // With nothing in it, it is a report with every default.
+        ("report", Some(report)),
+    ]);
     let api: Api<ConfigRepository> = Api::namespaced(client.clone(), DEFAULT);
     let object = json!({
         "apiVersion": Kind::ConfigRepository.api_version(), "kind": Kind::ConfigRepository.as_str(),
@@ -262,4 +261,9 @@ async fn make_repository(client: &kube::Client, wanted: &RepositoryConfig) -> an
         .await
         .context("cannot make the ConfigRepository 'default'")?;
     Ok(())
+}
+
+/// Returns an object with the fields that have a value.
+fn said<const COUNT: usize>(fields: [(&str, Option<Value>); COUNT]) -> Value {
+    fields.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect()
 }
