@@ -130,7 +130,7 @@ async fn supervise(folder: &Folder, clock: &SharedClock, since: Timestamp) -> Re
     } else if end.cause.is_none() {
         let claims: Claims = folder.read(CLAIMS_FILE).unwrap_or_default();
         let message = if claims.message.is_empty() {
-            "the workspace cannot be made".to_owned()
+            format!("the workspace cannot be made: the step ended {} without saying why", how(end.status))
         } else {
             claims.message
         };
@@ -375,12 +375,7 @@ fn judge(
             ended(exit, claims.message.clone(), since, clock)
         }
         (None, None) => {
-            let how = match status.map(|status| (status.code(), status.signal())) {
-                Some((Some(code), _)) => format!("with exit code {code}"),
-                Some((None, Some(signal))) => format!("by signal {signal}"),
-                _ => "in an unknown way".to_owned(),
-            };
-            let message = format!("the agent's side ended {how} without saying how it went");
+            let message = format!("the agent's side ended {} without saying how it went", how(status));
             Outcome {
                 exit_code: status.and_then(|status| status.code()),
                 signal: status.and_then(|status| status.signal()),
@@ -399,6 +394,14 @@ fn judge(
         outcome.network = claims.network;
     }
     outcome
+}
+
+fn how(status: Option<ExitStatus>) -> String {
+    match status.map(|status| (status.code(), status.signal())) {
+        Some((Some(code), _)) => format!("with exit code {code}"),
+        Some((None, Some(signal))) => format!("by signal {signal}"),
+        _ => "in an unknown way".to_owned(),
+    }
 }
 
 fn ended(exit: Exit, message: String, since: Timestamp, clock: &SharedClock) -> Outcome {

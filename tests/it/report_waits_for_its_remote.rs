@@ -60,7 +60,8 @@ fn more_refusals(env: &TestEnv, more: usize) {
 
 /// Returns the uids of the lines of each branch that is reported to, as often as they stand there.
 fn lines(env: &TestEnv) -> BTreeMap<String, Vec<String>> {
-    let branches = env.git(REMOTE, &["for-each-ref", "--format=%(refname:short)", "refs/heads/kelos-status*"]);
+    let branches =
+        env.git(REMOTE, &["for-each-ref", "--format=%(refname:short)", "refs/heads/kelos-status*"]);
     let on = |branch: &str| {
         let files = env.git(REMOTE, &["ls-tree", "-r", "--name-only", branch]);
         let mut uids = Vec::new();
@@ -84,7 +85,9 @@ fn wanted(records: &[Value]) -> BTreeMap<String, Vec<String>> {
         let branch = format!("kelos-status-{}", ended.to_zoned(TimeZone::UTC).year());
         wanted.entry(branch).or_default().push(record["metadata"]["name"].as_str().unwrap().to_owned());
     }
-    wanted.values_mut().for_each(|uids| uids.sort());
+    for uids in wanted.values_mut() {
+        uids.sort();
+    }
     wanted
 }
 
@@ -149,7 +152,7 @@ fn what_is_refused_for_long_and_over_the_turn_of_a_year_is_told_once() {
     refuse(&env, &format!("refs/heads/kelos-status-{year} refs/heads/kelos-status-{}", year + 1));
     env.until("the year that is over is told", |env| (!lines(env).is_empty()).then_some(()));
     more_refusals(&env, 2);
-    assert_eq!(Vec::from_iter(lines(&env).into_keys()), [last_year], "the rest waits");
+    assert_eq!(lines(&env).into_keys().collect::<Vec<_>>(), [last_year], "the rest waits");
     env.kill();
     env.start(&arguments);
 

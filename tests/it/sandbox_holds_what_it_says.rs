@@ -290,12 +290,13 @@ fn no_descriptor_of_whoever_started_kelos_reaches_an_agent() {
         for number in [7, 9] {
             assert!(Path::new(&format!("/proc/{daemon}/fd/{number}")).exists(), "the daemon has {number}");
         }
-        env.kelos(&["run", "--type", "shell", "--name", &level, "--prompt", "exec ls /proc/self/fd"]).success();
+        env.kelos(&["run", "--type", "shell", "--name", &level, "--prompt", "exec ls /proc/self/fd"])
+            .success();
         assert_eq!(env.task_ended(&level)["status"]["phase"], "Succeeded");
         let log = env.kelos(&["logs", &level]).success().stdout;
         // The last one is the folder that is listed.
         let open = log.lines().filter_map(|line| line.parse::<u32>().ok());
-        assert_eq!(Vec::from_iter(open), [0, 1, 2, 3], "{level}: {log}");
+        assert_eq!(open.collect::<Vec<_>>(), [0, 1, 2, 3], "{level}: {log}");
         assert_eq!(env.stop(), Some(0));
     }
 }

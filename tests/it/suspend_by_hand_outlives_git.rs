@@ -68,7 +68,8 @@ fn it_outlives_git_when_both_suspended() {
 fn what_was_set_by_hand_in_the_repository_of_the_command_line_outlives_a_restart() {
     let mut env = TestEnv::up_with(&[("a.yaml", &spawner(""))]);
     env.applied(&env.git("config", &["rev-parse", "HEAD"]));
-    let by_hand = json!({"suspend": true, "prune": false, "report": {"rotation": "Yearly", "enabled": false}});
+    let by_hand =
+        json!({"suspend": true, "prune": false, "report": {"rotation": "Yearly", "enabled": false}});
     env.patch("configrepositories", "default", &json!({"spec": by_hand}));
     assert_eq!(env.stop(), Some(0));
     let folder = env.path("config").display().to_string();

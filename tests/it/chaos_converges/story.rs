@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::fmt::Display;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -20,8 +19,6 @@ use crate::support::small_disk::SmallDisk;
 
 /// How long everything may take to come to rest.
 const PATIENCE: Duration = Duration::from_mins(3);
-/// The hook that refuses pushes of the report.
-const HOOK: &str = "config/.git/hooks/pre-receive";
 /// The disk of the daemon: room for all that is done, and little more than the least with which a run begins.
 const DISK: &str = "128m";
 const FLOOR: &str = "16Mi";
@@ -31,6 +28,15 @@ const FULL_EVERY: usize = 8;
 const NEAR: SignedDuration = SignedDuration::from_millis(1_500);
 /// How much of each log is shown after a failure, from its end, in bytes.
 const SHOWN: usize = 32 * 1024;
+
+/// What becomes of pushes of the report.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reports {
+    Taken,
+    Refused,
+    // They are taken, and whoever pushes is likely to be killed before he knows.
+    NotAnswered,
+}
 
 /// A time in which the disk was full.
 pub(super) struct Full {
@@ -44,6 +50,7 @@ pub(super) struct Story {
     disk: Option<SmallDisk>,
     pub(super) env: TestEnv,
     pub(super) seed: u64,
+    pub(super) daemons_killed: usize,
     pub(super) runners_killed: usize,
     pub(super) was_full: Vec<Full>,
     random: fastrand::Rng,
@@ -71,6 +78,7 @@ impl Story {
             disk: SmallDisk::at(&env.data_dir(), DISK),
             env,
             seed,
+            daemons_killed: 0,
             runners_killed: 0,
             was_full: Vec::new(),
             random: fastrand::Rng::with_seed(seed),
@@ -99,7 +107,7 @@ impl Story {
         let seconds = format!("0.{}", self.random.usize(0..8));
         // Every third works on a branch that it shares, every fourth depends on the one before, which may be gone.
         let mut more = String::new();
-        if round % 3 == 0 {
+        if round.is_multiple_of(3) {
             more.push_str(&format!("  branch: shared-{}\n", round % 2));
         }
         if round % 4 == 3 {
@@ -108,8 +116,13 @@ impl Story {
         let task = task(&format!("t{round}"), &more, &seconds);
         let note = format!("round {round}\n");
         self.env.commit("config", &[(&format!("t{round}.yaml"), &task), ("note.md", &note)]);
-        self.refuse_reports(round % 6 < 3);
-        self.note(format_args!("round {round}: a commit; reports are refused: {}", round % 6 < 3));
+        let reports = match round % 6 {
+            0..3 => Reports::Refused,
+            3 => Reports::NotAnswered,
+            _ => Reports::Taken,
+        };
+        self.treat_reports(reports);
+        self.note(format_args!("round {round}: a commit; reports: {reports:?}"));
         let is_full = round % FULL_EVERY == FULL_EVERY - 1;
         if is_full {
             self.fill_the_disk();
@@ -120,6 +133,7 @@ impl Story {
             self.kill_a_runner();
         }
         self.env.kill();
+        self.daemons_killed += 1;
         self.note("the daemon is killed");
         // Sometimes a runner dies while nobody looks.
         if self.random.usize(0..4) == 0 {
@@ -131,6 +145,12 @@ impl Story {
         }
         if is_full && self.random.bool() {
             self.clear_the_disk();
+        }
+        if self.random.usize(0..4) == 0 {
+            let after = Duration::from_millis(self.random.u64(0..200));
+            self.env.start_and_kill(&self.arguments().each_ref().map(String::as_str), after);
+            self.daemons_killed += 1;
+            self.note(format_args!("a daemon is killed {after:?} after its start"));
         }
         self.start();
         if is_full {
@@ -150,7 +170,9 @@ impl Story {
         if self.random.bool() {
             return true;
         }
-        std::thread::sleep(Duration::try_from(left).unwrap() + Duration::from_millis(self.random.u64(0..400)));
+        std::thread::sleep(
+            Duration::try_from(left).unwrap() + Duration::from_millis(self.random.u64(0..400)),
+        );
         false
     }
 
@@ -187,20 +209,26 @@ impl Story {
         self.note("the disk has room again");
     }
 
-    fn refuse_reports(&self, refuse: bool) {
-        if refuse {
-            self.env.write(HOOK, "#!/bin/sh\necho 'not now' >&2\nexit 1\n");
-            let everybody = std::fs::Permissions::from_mode(0o755);
-            std::fs::set_permissions(self.env.path(HOOK), everybody).unwrap();
-        } else if self.env.path(HOOK).exists() {
-            std::fs::remove_file(self.env.path(HOOK)).unwrap();
+    fn treat_reports(&self, how: Reports) {
+        let refuses = (how == Reports::Refused).then_some("#!/bin/sh\necho 'not now' >&2\nexit 1\n");
+        let is_silent = (how == Reports::NotAnswered).then_some("#!/bin/sh\nsleep 2\n");
+        for (hook, script) in [("pre-receive", refuses), ("post-receive", is_silent)] {
+            let hook = format!("config/.git/hooks/{hook}");
+            match script {
+                Some(script) => self.env.write_program(&hook, script),
+                None => drop(std::fs::remove_file(self.env.path(&hook))),
+            }
         }
     }
 
     /// Kills the runner of one run that goes on, if there is one.
     fn kill_a_runner(&mut self) {
         let runs = self.env.data_dir().join("runs");
-        let runners = marked(&format!("run\0{}", runs.display()));
+        let mut runners = marked(&format!("run\0{}", runs.display()));
+        // What a runner is about to start is called as the runner is until its program begins.
+        let children: Vec<i32> =
+            runners.iter().flat_map(|runner| tree::below(*runner)).map(|seen| seen.pid).collect();
+        runners.retain(|runner| !children.contains(runner));
         let Some(seen) = self.random.choice(runners).and_then(tree::look_at) else { return };
         let command = std::fs::read(format!("/proc/{}/cmdline", seen.pid)).unwrap_or_default();
         if tree::signal(seen, Signal::KILL) {
@@ -213,7 +241,7 @@ impl Story {
     /// Waits until every Task of every round ran and is gone, and every run is told.
     pub(super) fn come_to_rest(&mut self, rounds: usize) {
         self.clear_the_disk();
-        self.refuse_reports(false);
+        self.treat_reports(Reports::Taken);
         self.note("everything is as it should be from now on");
         self.env.judged(&self.env.git("config", &["rev-parse", "HEAD"]));
         for number in 0..SPAWNERS {
@@ -253,7 +281,11 @@ impl Drop for Story {
         if !std::thread::panicking() {
             return;
         }
-        eprintln!("the seed is {} (KELOS_CHAOS_SEED); what happened:\n{}", self.seed, self.timeline.join("\n"));
+        eprintln!(
+            "the seed is {} (KELOS_CHAOS_SEED); what happened:\n{}",
+            self.seed,
+            self.timeline.join("\n")
+        );
         for (start, log) in self.env.daemon_logs().iter().enumerate() {
             eprintln!("--- what the daemon said after start {}\n{}", start + 1, end_of(log));
         }
@@ -274,7 +306,9 @@ fn end_of(text: &str) -> &str {
 
 /// Returns whether a text says that the disk is full.
 pub(super) fn says_full(text: &str) -> bool {
-    ["No space left on device", "no space left", "database or disk is full"].iter().any(|word| text.contains(word))
+    ["No space left on device", "no space left", "database or disk is full"]
+        .iter()
+        .any(|word| text.contains(word))
 }
 
 /// Returns the text at a place of an object.

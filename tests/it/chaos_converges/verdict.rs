@@ -18,7 +18,8 @@ pub(super) fn judge(story: &Story, rounds: usize) {
     let records = env.list("runrecords");
     let starts = starts(env);
     println!(
-        "{rounds} daemons and {} runners killed, {} times without room, {} records, {} starts",
+        "{rounds} rounds, {} daemons and {} runners killed, {} times without room, {} records, {} starts",
+        story.daemons_killed,
         story.runners_killed,
         story.was_full.len(),
         records.len(),
@@ -38,8 +39,7 @@ pub(super) fn judge(story: &Story, rounds: usize) {
 
 /// Returns how often each run was started, by its uid, as the runs themselves told outside.
 fn starts(env: &TestEnv) -> BTreeMap<String, usize> {
-    let listed =
-        env.git("counts.git", &["for-each-ref", "--format=%(refname:lstrip=3)", "refs/heads/start"]);
+    let listed = env.git("counts.git", &["for-each-ref", "--format=%(refname:lstrip=3)", "refs/heads/start"]);
     let mut starts = BTreeMap::new();
     for line in listed.lines() {
         let uid = line.split_once('/').expect("a start is named by run and moment").0;

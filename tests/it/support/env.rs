@@ -108,26 +108,35 @@ impl TestEnv {
     }
 
     /// Does the same with `command` in the place of the program, which has to become the program.
-    pub(crate) fn try_start_as(&mut self, mut command: Command, arguments: &[&str]) -> Result<(), Option<i32>> {
-        assert!(self.daemon.is_none(), "the daemon runs already");
-        self.starts += 1;
-        let log = self.log_path(self.starts);
-        command.args(["up", "--data-dir"]).arg(self.data_dir()).args(arguments);
-        command.stdout(Stdio::null()).stderr(File::create(&log).unwrap());
-        let daemon = self.daemon.insert(command.spawn().unwrap());
+    pub(crate) fn try_start_as(&mut self, command: Command, arguments: &[&str]) -> Result<(), Option<i32>> {
+        self.spawn(command, arguments);
         let begun = Instant::now();
-        loop {
-            let said = std::fs::read_to_string(&log).unwrap_or_default();
-            if said.contains("kelos is ready") {
-                return Ok(());
-            }
+        while !self.daemon_log().contains("kelos is ready") {
+            let daemon = self.daemon.as_mut().expect("it was started");
             if let Some(status) = daemon.try_wait().unwrap() {
                 self.daemon = None;
                 return Err(status.code());
             }
-            assert!(begun.elapsed() < PATIENCE, "the daemon is never ready; it says:\n{said}");
+            let is_late = begun.elapsed() > PATIENCE;
+            assert!(!is_late, "the daemon is never ready; it says:\n{}", self.daemon_log());
             std::thread::sleep(Duration::from_millis(20));
         }
+        Ok(())
+    }
+
+    /// Starts `kelos up` and kills it so soon, whatever it does then.
+    pub(crate) fn start_and_kill(&mut self, arguments: &[&str], after: Duration) {
+        self.spawn(self.command(), arguments);
+        std::thread::sleep(after);
+        self.kill();
+    }
+
+    fn spawn(&mut self, mut command: Command, arguments: &[&str]) {
+        assert!(self.daemon.is_none(), "the daemon runs already");
+        self.starts += 1;
+        command.args(["up", "--data-dir"]).arg(self.data_dir()).args(arguments);
+        command.stdout(Stdio::null()).stderr(File::create(self.log_path(self.starts)).unwrap());
+        self.daemon = Some(command.spawn().unwrap());
     }
 
     /// Asks the daemon to end as Ctrl-C does, and returns its exit status.
@@ -159,7 +168,9 @@ impl TestEnv {
 
     /// Returns what the daemon wrote to standard error, start by start.
     pub(crate) fn daemon_logs(&self) -> Vec<String> {
-        (1..=self.starts).map(|start| std::fs::read_to_string(self.log_path(start)).unwrap_or_default()).collect()
+        (1..=self.starts)
+            .map(|start| std::fs::read_to_string(self.log_path(start)).unwrap_or_default())
+            .collect()
     }
 
     fn log_path(&self, start: usize) -> PathBuf {

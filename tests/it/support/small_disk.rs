@@ -63,7 +63,8 @@ impl Drop for SmallDisk {
 
 fn mount(folder: &Path, size: &str) -> bool {
     let options = format!("size={size},mode=0700");
-    let mounted = program("mount").args(["-t", "tmpfs", "-o", &options, "tmpfs"]).arg(folder).output().unwrap();
+    let mounted =
+        program("mount").args(["-t", "tmpfs", "-o", &options, "tmpfs"]).arg(folder).output().unwrap();
     if !mounted.status.success() {
         let why = String::from_utf8_lossy(&mounted.stderr);
         say(&format!("SKIPPED: a disk that is full: no small one can be mounted: {}", why.trim()));
