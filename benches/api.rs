@@ -25,6 +25,7 @@ use shared::daemon::{Daemon, Usage};
 use shared::real_api_server::{self, RealApiServer};
 use shared::{head, mebibytes, numbers, row, say};
 
+const CONFIG_MAPS: &str = "/api/v1/namespaces/default/configmaps";
 const SPAWNERS: &str = "/apis/kelos.dev/v1alpha1/namespaces/default/taskspawners";
 
 /// How many requests are measured one after another.
@@ -79,6 +80,14 @@ impl Peer<'_> {
                 self.creates(&name, count, clients),
             )
             .await;
+            // Of a spawner its controller writes a status as well, on the same processors.
+            self.step(
+                &format!("create of a ConfigMap, {clients} clients"),
+                count,
+                "",
+                self.creates_of(CONFIG_MAPS, clients, (0..count).map(|number| config_map(&name, number))),
+            )
+            .await;
         }
         let each = |request: fn(usize) -> Request<Body>| async move {
             for number in 0..SEQUENTIAL {
@@ -109,8 +118,12 @@ impl Peer<'_> {
     }
 
     async fn creates(&self, name: &str, count: usize, clients: usize) {
-        let create = |number| self.ask(request(Method::POST, SPAWNERS, "", &spawner(name, number)));
-        stream::iter(0..count).map(create).buffer_unordered(clients).collect::<()>().await;
+        self.creates_of(SPAWNERS, clients, (0..count).map(|number| spawner(name, number))).await;
+    }
+
+    async fn creates_of(&self, path: &str, clients: usize, objects: impl Iterator<Item = Value>) {
+        let create = |object| self.ask(request(Method::POST, path, "", &object));
+        stream::iter(objects).map(create).buffer_unordered(clients).collect::<()>().await;
     }
 
     async fn step(&self, what: &str, count: usize, budget: &str, work: impl Future<Output = ()>) {
@@ -260,6 +273,14 @@ fn applied(name: &str, number: usize, version: usize) -> Request<Body> {
 }
 
 /// Returns a spawner of about 700 bytes that never fires while it is measured.
+fn config_map(name: &str, number: usize) -> Value {
+    let text = "a line of text that says nothing\n".repeat(18);
+    json!({
+        "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": format!("{name}-{number}")},
+        "data": {"text": text},
+    })
+}
+
 fn spawner(name: &str, number: usize) -> Value {
     json!({
         "apiVersion": "kelos.dev/v1alpha1",

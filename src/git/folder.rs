@@ -77,7 +77,9 @@ impl Files for Folder {
         if (listed.dev(), listed.ino()) != (opened.dev(), opened.ino()) {
             return Err(refused("it was replaced while it was opened"));
         }
-        let mut content = Vec::new();
+        // One more than there is, so that the end is seen without growing.
+        let expected = opened.len().min(max).saturating_add(1);
+        let mut content = Vec::with_capacity(usize::try_from(expected).unwrap_or_default());
         file.take(max.saturating_add(1)).read_to_end(&mut content).map_err(|error| fail(&error))?;
         if u64::try_from(content.len()).unwrap_or(u64::MAX) > max {
             return Err(GitError::TooLarge {

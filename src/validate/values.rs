@@ -95,7 +95,7 @@ fn schedule(report: &mut Report<'_>) {
     }
     let at_zone = "/spec/when/cron/timeZone";
     if let Some(zone) = report.text(at_zone)
-        && let Err(error) = Schedule::parse(expression, Some(zone))
+        && let Err(error) = schedule.in_zone(zone)
     {
         let finding = report.add(FindingCode::UnknownTimeZone, at_zone, Side::Value, error.message);
         finding.hint(

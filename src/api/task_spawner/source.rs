@@ -10,11 +10,10 @@ use crate::api::reference::SecretReference;
 use crate::api::task_spawner::github::{GithubIssues, GithubPullRequests, GithubWebhook};
 
 /// Source of the work items. Exactly one field is set; when several are, the first in this order counts.
-///
-/// Thousands of spawners are kept in memory, each with one source: the large ones stand in boxes.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct When {
+    // Thousands of spawners are kept in memory, each with one source: the large ones stand in boxes.
     /// Issues of a GitHub repository, asked on an interval.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub github_issues: Option<Box<GithubIssues>>,

@@ -88,8 +88,7 @@ async fn run_with(context: Context, timer: Arc<Timer>, shutdown: CancellationTok
         let (spawners, writer) = reflector::store();
         let changes = watcher(Api::<TaskSpawner>::all(client.clone()), watcher::Config::default())
             .default_backoff()
-            // Who holds which field takes more room than all the rest, and nobody here asks for it.
-            .modify(|spawner| spawner.metadata.managed_fields = None)
+            .modify(lighten)
             .reflect(writer)
             .applied_objects();
         Controller::for_stream(changes, spawners)
@@ -113,6 +112,18 @@ async fn run_with(context: Context, timer: Arc<Timer>, shutdown: CancellationTok
     };
     tokio::join!(controller, feed);
     Ok(())
+}
+
+/// Takes out of a spawner what is most of it and only the creation of a Task asks for: that reads the spawner anew.
+fn lighten(spawner: &mut TaskSpawner) {
+    let metadata = &mut spawner.metadata;
+    let kept = metadata.annotations.take().and_then(|mut all| all.remove_entry(labels::ON_DELETE));
+    metadata.annotations = kept.map(|kept| [kept].into());
+    metadata.labels = None;
+    metadata.managed_fields = None;
+    let template = &mut spawner.spec.task_template;
+    template.prompt_template = None;
+    template.metadata = None;
 }
 
 /// Follows the Tasks for ever, and tells which spawners a change concerns.

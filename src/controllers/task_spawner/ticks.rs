@@ -116,10 +116,16 @@ impl Controlled {
         if next.starting_ticks.is_empty() {
             return Ok(Action::await_change());
         }
-        // Invariant: nothing is created by an old status, whose ticks may have run and gone since.
-        if stored.resource_version() == seen.resource_version() && !self.is_newest(&stored).await? {
-            return Ok(Action::requeue(BEHIND));
-        }
+        // Invariant: nothing is created by an old status, whose ticks may have run and gone since. What the cache holds
+        // lacks what Tasks are made of as well; what the server returned for a write is whole.
+        let stored = if stored.resource_version() == seen.resource_version() {
+            match self.newest(&stored).await? {
+                Some(newest) => newest,
+                None => return Ok(Action::requeue(BEHIND)),
+            }
+        } else {
+            stored
+        };
         let stored = self.hold(stored).await?;
         let now = self.context.clock.now();
         let (mut refused, mut withheld, mut fault) = (0, 0, None);
@@ -161,12 +167,12 @@ impl Controlled {
         patched.map_err(SpawnerError::api("add the finalizer"))
     }
 
-    /// Returns whether nobody wrote to the spawner since it was read.
-    async fn is_newest(&self, spawner: &TaskSpawner) -> Result<bool, SpawnerError> {
+    /// Returns the whole spawner if nobody wrote to it since it was read.
+    async fn newest(&self, spawner: &TaskSpawner) -> Result<Option<TaskSpawner>, SpawnerError> {
         let namespace = spawner.namespace().unwrap_or_default();
         let api: Api<TaskSpawner> = Api::namespaced(self.context.client.clone(), &namespace);
-        let current = api.get_metadata_opt(&spawner.name_any()).await;
+        let current = api.get_opt(&spawner.name_any()).await;
         let current = current.map_err(SpawnerError::api("read the TaskSpawner"))?;
-        Ok(current.and_then(|current| current.metadata.resource_version) == spawner.metadata.resource_version)
+        Ok(current.filter(|current| current.resource_version() == spawner.resource_version()))
     }
 }

@@ -33,18 +33,24 @@ impl Schedule {
     /// As [`Schedule::parse`], in the given dialect.
     pub fn parse_as(expression: &str, zone: Option<&str>, dialect: Dialect) -> Result<Self, CronError> {
         let expression = Expression::parse(expression, dialect)?;
-        let zone = match (zone, expression.zone) {
-            (Some(_), Some(prefix)) => {
-                let message =
-                    format!("the time zone is given twice: `{prefix}` here, and beside the schedule");
-                return Err(CronError::new(1, message).hint("remove the prefix"));
-            }
-            (Some(name), None) => expression::zone(name, 1)?,
-            (None, Some(prefix)) => prefix,
-            (None, None) => Tz::UTC,
-        };
         let dates = dates(&expression);
-        Ok(Self { expression, zone, dates })
+        let schedule = Self { zone: expression.zone.unwrap_or(Tz::UTC), expression, dates };
+        match zone {
+            Some(zone) => schedule.in_zone(zone),
+            None => Ok(schedule),
+        }
+    }
+
+    /// Returns the same schedule with times in `zone`, a name of the IANA database.
+    ///
+    /// # Errors
+    /// When there is no such zone, or when the expression names one itself.
+    pub fn in_zone(self, zone: &str) -> Result<Self, CronError> {
+        if let Some(prefix) = self.expression.zone {
+            let message = format!("the time zone is given twice: `{prefix}` here, and beside the schedule");
+            return Err(CronError::new(1, message).hint("remove the prefix"));
+        }
+        Ok(Self { zone: expression::zone(zone, 1)?, ..self })
     }
 
     /// Returns the name of the time zone.
