@@ -105,6 +105,8 @@ mod upstream_admission_verdicts;
 #[cfg(test)]
 mod upstream_pipeline_succeeds;
 #[cfg(test)]
+mod upstream_repository_urls;
+#[cfg(test)]
 mod writes_survive_everything;
 #[cfg(test)]
 mod tidy {
