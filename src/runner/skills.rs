@@ -3,9 +3,11 @@
 //! The installer, and what it downloads, is a program of others. It runs in the sandbox of the run, in a home of its own
 //! that is thrown away; only what it leaves under the names of skills goes on to the agent, as a plugin.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
@@ -17,9 +19,10 @@ use crate::file;
 use crate::process::{self, FinishError};
 use crate::runner::RunnerError;
 use crate::runner::environment::{Layout, RUN_VARIABLE, plugins_folder};
-use crate::runner::exec::{end_with_the_runner, say, shortfall, write_claims};
+use crate::runner::exec::{end_with_the_runner, read_secrets, say, shortfall, write_claims};
 use crate::runner::folder::Folder;
 use crate::runner::sandbox::{self, Grants};
+use crate::secret::Secret;
 
 /// How long one package may take; the deadline of the run may be shorter.
 const PATIENCE: Duration = Duration::from_mins(10);
@@ -51,11 +54,12 @@ enum SkillsError {
 pub(super) fn install(folder: &Folder) -> Result<u8, RunnerError> {
     end_with_the_runner()?;
     let plan = folder.plan()?;
+    let proxies = read_secrets()?.proxies;
     let layout = Layout::of(&plan, folder);
     let claims = file::create_private(&folder.join(CLAIMS_FILE))
         .map_err(RunnerError::system("make the file for the claims"))?;
     let (exit, message) = match restricted(&plan, &layout) {
-        Ok(None) => match add_all(&plan, &layout) {
+        Ok(None) => match add_all(&plan, &proxies, &layout) {
             Ok(()) => return Ok(0),
             Err(fault) => (Exit::PrepareFailed, fault.to_string()),
         },
@@ -81,7 +85,7 @@ fn restricted(plan: &Plan, layout: &Layout) -> io::Result<Option<String>> {
     Ok(shortfall(level, network, &open))
 }
 
-fn add_all(plan: &Plan, layout: &Layout) -> Result<(), SkillsError> {
+fn add_all(plan: &Plan, proxies: &BTreeMap<String, Secret>, layout: &Layout) -> Result<(), SkillsError> {
     let Some(skills) = &plan.skills else { return Ok(()) };
     let npx = process::find("npx", plan.search_path.as_ref())
         .ok_or_else(|| SkillsError::NoInstaller { search_path: plan.search_path.clone() })?;
@@ -91,7 +95,9 @@ fn add_all(plan: &Plan, layout: &Layout) -> Result<(), SkillsError> {
     for (number, package) in skills.packages.iter().enumerate() {
         let home = scratch.join(number.to_string());
         file::make_private_folder(&home)?;
-        add(&npx, plan, skills, package, &home, &scratch.join("npm"))?;
+        let mut command = process::command(&npx);
+        command.envs(proxies.iter().map(|(name, value)| (name, value.expose())));
+        add(command, plan, skills, package, &home, &scratch.join("npm"))?;
         take_over(package, &home.join(INSTALLED), &target)?;
     }
     file::remove_tree(&scratch)?;
@@ -100,7 +106,7 @@ fn add_all(plan: &Plan, layout: &Layout) -> Result<(), SkillsError> {
 
 /// Runs the installer for one package, with `home` as its home folder.
 fn add(
-    npx: &Path,
+    mut command: Command,
     plan: &Plan,
     skills: &Skills,
     package: &SkillPackage,
@@ -114,7 +120,6 @@ fn add(
             return Err(SkillsError::Source(text.to_owned()));
         }
     }
-    let mut command = process::command(npx);
     command.args(["-y", "skills", "add", source, "-a", "universal", "-y", "-g"]);
     command.args(skill.into_iter().flat_map(|skill| ["-s", skill]));
     command

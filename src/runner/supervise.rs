@@ -118,11 +118,12 @@ async fn supervise(folder: &Folder, clock: &SharedClock, since: Timestamp) -> Re
     }
     let mut steps = Steps::begin(folder, &plan)?;
     provide_token(folder, &secrets)?;
-    let mut preparing = Secrets { git: secrets.git.clone(), ..Secrets::default() };
+    let outward = Secrets { proxies: secrets.proxies.clone(), ..Secrets::default() };
+    let preparing = Secrets { git: secrets.git.clone(), ssh: secrets.ssh.clone(), ..outward.clone() };
     let mut end = steps.step("prepare", &preparing).await?;
-    preparing.git = None;
+    drop(preparing);
     if end.is_good() && plan.skills.is_some() {
-        end = steps.step("skills", &Secrets::default()).await?;
+        end = steps.step("skills", &outward).await?;
     }
     if end.is_good() {
         folder.remove(CLAIMS_FILE)?;

@@ -75,6 +75,8 @@ mod run_bench;
 #[cfg(test)]
 mod run_ends_with_a_truthful_outcome;
 #[cfg(test)]
+mod run_goes_out_through_the_proxy;
+#[cfg(test)]
 mod run_installs_skills;
 #[cfg(test)]
 mod run_keeps_within_its_limits;
