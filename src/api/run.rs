@@ -411,6 +411,9 @@ pub struct Secrets {
     /// The key for the ssh server of the workspace: for cloning, and for the agent's git.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ssh: Option<SshKey>,
+    /// Tokens for the packages of [`Plan::skills`], by their sources; only the step that installs them sees them.
+    #[serde(with = "shown", skip_serializing_if = "BTreeMap::is_empty")]
+    pub skill_tokens: BTreeMap<String, Secret>,
     /// The proxies through which this machine reaches others, by the names of the variables that say so. Cloning, the
     /// installer of skills and the proxy of an enclosure use them; the agent's side never sees them.
     #[serde(with = "shown", skip_serializing_if = "BTreeMap::is_empty")]

@@ -127,17 +127,21 @@ fn variables(names: &[&str]) -> BTreeMap<String, String> {
 
 fn for_git() -> BTreeMap<String, String> {
     let mut found = variables(&["HOME", "SSH_AUTH_SOCK", "SSL_CERT_FILE", "SSL_CERT_DIR", "GIT_SSL_CAINFO"]);
-    // The curl of git knows only its own name for it.
-    if let Some(file) = found.get("SSL_CERT_FILE").cloned() {
-        found.entry("GIT_SSL_CAINFO".to_owned()).or_insert(file);
-    }
+    name_certificates(&mut found, "GIT_SSL_CAINFO");
     found
 }
 
 fn for_installers() -> BTreeMap<String, String> {
-    let mut found = variables(&["npm_config_registry", "NODE_EXTRA_CA_CERTS", "SSL_CERT_FILE"]);
-    if let Some(file) = found.get("SSL_CERT_FILE").cloned() {
-        found.entry("NODE_EXTRA_CA_CERTS".to_owned()).or_insert(file);
-    }
+    let mut found =
+        variables(&["npm_config_registry", "NODE_EXTRA_CA_CERTS", "SSL_CERT_FILE", "GIT_SSL_CAINFO"]);
+    name_certificates(&mut found, "GIT_SSL_CAINFO");
+    name_certificates(&mut found, "NODE_EXTRA_CA_CERTS");
     found
+}
+
+// The curl of git, and Node, know only their own names for it.
+fn name_certificates(variables: &mut BTreeMap<String, String>, name: &str) {
+    if let Some(file) = variables.get("SSL_CERT_FILE").cloned() {
+        variables.entry(name.to_owned()).or_insert(file);
+    }
 }

@@ -90,7 +90,7 @@ pub fn prepare(folder: &Path) -> Result<u8, RunnerError> {
     prepare::prepare(&Folder::open(folder)?)
 }
 
-/// Installs the skills of the plan in `folder`; the proxies of this machine are read from standard input.
+/// Installs the skills of the plan in `folder`; tokens and proxies are read from standard input.
 ///
 /// The calling process is restricted for the rest of its life. Returns the exit code of the step. What went wrong is in
 /// the claims of the run and on standard error.

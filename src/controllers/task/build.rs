@@ -92,6 +92,8 @@ pub(crate) fn secret_names(
             .filter_map(|workspace| workspace.secret_ref.as_ref())
             .map(|secret| secret.name.clone()),
     );
+    let packages = agent_configs.iter().flat_map(|config| &config.skills);
+    names.extend(packages.filter_map(|package| Some(package.secret_ref.as_ref()?.name.clone())));
     for server in agent_configs.iter().flat_map(|config| &config.mcp_servers) {
         names.extend(
             [&server.headers_from, &server.env_from]
@@ -145,7 +147,7 @@ pub(crate) fn build(order: &Order<'_>, machine: &Machine) -> Result<(Plan, Secre
         upstream_repo: spec.upstream_repo.clone(),
         agents_md: agents_md(order.agent_configs),
         plugins: plugins(order.agent_configs),
-        skills: skills(order.agent_configs, machine)?,
+        skills: skills(order, machine, &mut secrets)?,
         mcp_servers: mcp_servers(order, &mut secrets),
         item: item(order),
         limits: bounds::limits(spec, &machine.bounds)?,
@@ -309,8 +311,19 @@ fn sandbox(order: &Order<'_>, machine: &Machine) -> Result<run::Sandbox, Obstacl
     Ok(sandbox)
 }
 
-/// Returns the packages of skills to install.
-fn skills(agent_configs: &[AgentConfigSpec], machine: &Machine) -> Result<Option<run::Skills>, Obstacle> {
+/// Returns the packages of skills to install, whose tokens are added to the secrets.
+fn skills(
+    order: &Order<'_>,
+    machine: &Machine,
+    secrets: &mut Secrets,
+) -> Result<Option<run::Skills>, Obstacle> {
+    let agent_configs = order.agent_configs;
+    for package in agent_configs.iter().flat_map(|config| &config.skills) {
+        if let Some(reference) = &package.secret_ref {
+            let token = secret_value(order.secrets, &reference.name, TOKEN_FILE)?;
+            secrets.skill_tokens.insert(package.source.clone(), token);
+        }
+    }
     let packages: Vec<run::SkillPackage> = agent_configs
         .iter()
         .flat_map(|config| &config.skills)
