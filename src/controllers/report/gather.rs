@@ -65,8 +65,10 @@ pub(super) async fn gather(
     let namespace = repository.namespace().unwrap_or_default();
     let client = &context.client;
     let repositories: Api<ConfigRepository> = Api::namespaced(client.clone(), &namespace);
-    let repositories =
-        repositories.list(&ListParams::default()).await.map_err(ReportError::api("list the ConfigRepositories"))?;
+    let repositories = repositories
+        .list(&ListParams::default())
+        .await
+        .map_err(ReportError::api("list the ConfigRepositories"))?;
     let Some(current) = repositories.items.iter().find(|other| other.uid() == repository.uid()) else {
         return Ok(None);
     };

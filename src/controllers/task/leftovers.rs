@@ -34,7 +34,8 @@ impl Controlled {
 
     async fn try_to_take_up(&self) -> Result<(), TaskError> {
         let workspaces: Api<Workspace> = Api::all(self.context.client.clone());
-        let workspaces = workspaces.list(&ListParams::default()).await.map_err(TaskError::api("list the Workspaces"))?;
+        let workspaces =
+            workspaces.list(&ListParams::default()).await.map_err(TaskError::api("list the Workspaces"))?;
         let workspaces: BTreeMap<(String, String), _> = workspaces
             .into_iter()
             .map(|workspace| {
