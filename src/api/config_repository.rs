@@ -373,26 +373,6 @@ pub struct BlockedPrune {
 }
 
 impl ConfigRepositorySpec {
-    /// Returns a repository with this URL and every default.
-    pub fn at(url: impl Into<String>) -> Self {
-        Self {
-            url: url.into(),
-            reference: None,
-            path: None,
-            interval: default_interval(),
-            timeout: default_timeout(),
-            suspend: false,
-            secret_ref: None,
-            allowed_secrets: None,
-            prune: true,
-            prune_limit: default_prune_limit(),
-            drift: DriftPolicy::default(),
-            dry_run_limit: default_dry_run_limit(),
-            values: None,
-            report: None,
-        }
-    }
-
     /// Returns what is reported, with every default. Reports are off when `spec.report` is absent.
     pub fn report(&self) -> Option<&ReportSpec> {
         self.report.as_ref().filter(|report| report.enabled)

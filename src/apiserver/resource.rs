@@ -203,12 +203,16 @@ impl Resource {
     /// Brings an object on its way to the store into the form in which it is read again: without empty metadata, and
     /// without nulls that mean nothing. Only an apply still has them then, and validation has seen them: an applied null
     /// is a fault where the schema names a type, and nothing where it names none.
-    pub(crate) fn read_back(&self, object: &mut Value) {
+    ///
+    /// A write of the status left the metadata as it was read before.
+    pub(crate) fn read_back(&self, object: &mut Value, subresource: &str) {
         if self.core.is_some() {
             return;
         }
         self.schema.prune_nulls(object);
-        if let Value::Object(fields) = object {
+        if let Value::Object(fields) = object
+            && subresource != "status"
+        {
             // Metadata that cannot be read was refused when it came in.
             drop(Structural::coerce_metadata(fields));
         }

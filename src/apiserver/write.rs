@@ -359,7 +359,7 @@ where
         // A version that nothing has yet is no precondition here.
         metadata::of(&mut new).remove("resourceVersion");
         let mut new = begin(place, new, now)?;
-        resource.read_back(&mut new);
+        resource.read_back(&mut new, place.subresource);
         return Ok(Prepared::Create(new));
     };
     let old = load(resource, &entry.value)?;
@@ -383,7 +383,7 @@ where
     if is_finished {
         return Ok(Prepared::Finish(new));
     }
-    resource.read_back(&mut new);
+    resource.read_back(&mut new, place.subresource);
     managed_fields::keep_times_of_unchanged(&old, &mut new);
     // Kinds of Kubernetes itself have values that are stored as if they were absent.
     let is_unchanged = match resource.core {

@@ -39,6 +39,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::cli::command_error::CommandError;
 use crate::cli::environment::Environment;
 use crate::cli::printer::Printer;
+use crate::process;
 
 /// Under this name commands write fields of objects.
 const FIELD_MANAGER: &str = "kelos-cli";
@@ -106,6 +107,7 @@ struct InstallArguments {
 
 /// Runs the program and returns its exit status.
 pub fn run() -> ExitCode {
+    process::pass_no_descriptor_on();
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => {

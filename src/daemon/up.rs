@@ -1,5 +1,6 @@
 //! Starts the whole on one machine and keeps it until it is told to end.
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -7,13 +8,12 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use kube::api::{Api, Patch, PatchParams};
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::api::config_repository::{ConfigRepository, ConfigRepositorySpec, GitReference, ReportSpec};
+use crate::api::config_repository::ConfigRepository;
 use crate::api::kind::Kind;
-use crate::api::reference::SecretReference;
 use crate::apiserver::{self, ApiServer, Credentials};
 use crate::clock::{self, SharedClock};
 use crate::controllers::config_repository as config_repositories;
@@ -138,7 +138,7 @@ pub async fn up(
         cluster,
         repositories: data.repositories(),
         search_path: config.search_path.clone(),
-        git_environment: config.git_environment.clone(),
+        git_environment: git_environment(&config),
     };
     supervisor.start("reports", report::run(context, settings, shutdown));
 
@@ -191,6 +191,12 @@ fn start_server(
     });
 }
 
+/// Returns the variables for git, with the proxies.
+fn git_environment(config: &Config) -> BTreeMap<String, String> {
+    let proxies = config.proxies.iter().map(|(name, value)| (name.clone(), value.expose().to_owned()));
+    config.git_environment.clone().into_iter().chain(proxies).collect()
+}
+
 /// Returns what is the same for all runs. Our own API, at `address`, is closed to them.
 fn machine(config: &Config, data: &DataDir, address: SocketAddr) -> Machine {
     let RunConfig { mut sandbox, host_network, limits, disk_floor: _, keep: _ } = config.runs.clone();
@@ -198,6 +204,7 @@ fn machine(config: &Config, data: &DataDir, address: SocketAddr) -> Machine {
     Machine {
         search_path: config.search_path.clone(),
         mirrors: data.mirrors(),
+        proxies: config.proxies.clone(),
         git_environment: config.git_environment.clone(),
         install_environment: config.install_environment.clone(),
         private: [Some(data.root().to_path_buf()), config.user_home.clone()].into_iter().flatten().collect(),
@@ -239,20 +246,20 @@ async fn bind(config: &Config, data: &DataDir) -> anyhow::Result<TcpListener> {
 }
 
 /// Makes the ConfigRepository that the command line asks for, or changes it to what is asked for.
+///
+/// What the command line does not say is left as it is: a suspension by hand, for one, outlives a restart.
 async fn make_repository(client: &kube::Client, wanted: &RepositoryConfig) -> anyhow::Result<()> {
-    let mut spec = ConfigRepositorySpec::at(&wanted.url);
-    spec.reference =
-        wanted.branch.clone().map(|branch| GitReference { branch: Some(branch), ..GitReference::default() });
-    spec.path.clone_from(&wanted.path);
-    spec.secret_ref = wanted.secret.clone().map(|name| SecretReference { name });
-    if let Some(interval) = &wanted.interval {
-        spec.interval.clone_from(interval);
-    }
-    spec.report = Some(ReportSpec {
-        interval: wanted.interval.clone(),
-        writer: wanted.report_writer.clone(),
-        ..ReportSpec::default()
-    });
+    let text = |text: &Option<String>| text.as_deref().map(Value::from);
+    let report = said([("interval", text(&wanted.interval)), ("writer", text(&wanted.report_writer))]);
+    let spec = said([
+        ("url", Some(Value::from(wanted.url.as_str()))),
+        ("ref", wanted.branch.as_ref().map(|branch| json!({"branch": branch}))),
+        ("path", text(&wanted.path)),
+        ("secretRef", wanted.secret.as_ref().map(|name| json!({"name": name}))),
+        ("interval", text(&wanted.interval)),
+        // With nothing in it, it is a report with every default.
+        ("report", Some(report)),
+    ]);
     let api: Api<ConfigRepository> = Api::namespaced(client.clone(), DEFAULT);
     let object = json!({
         "apiVersion": Kind::ConfigRepository.api_version(), "kind": Kind::ConfigRepository.as_str(),
@@ -262,4 +269,9 @@ async fn make_repository(client: &kube::Client, wanted: &RepositoryConfig) -> an
         .await
         .context("cannot make the ConfigRepository 'default'")?;
     Ok(())
+}
+
+/// Returns an object with the fields that have a value.
+fn said<const COUNT: usize>(fields: [(&str, Option<Value>); COUNT]) -> Value {
+    fields.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect()
 }

@@ -19,6 +19,9 @@ use std::time::{Duration, Instant};
 
 pub use exchange::{ExchangeError, exchange, limit_self};
 
+/// The first descriptor that is none of standard input, output and error.
+const FIRST_AFTER_STANDARD: i32 = 3;
+
 /// Returns a command for `program` with an empty environment, no standard input, and outputs that are captured.
 pub fn command(program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new(program);
@@ -46,6 +49,14 @@ pub fn free_room(path: &Path) -> std::io::Result<u64> {
 pub fn close_to_others() -> std::io::Result<()> {
     use rustix::process::{DumpableBehavior, set_dumpable_behavior};
     Ok(set_dumpable_behavior(DumpableBehavior::NotDumpable)?)
+}
+
+/// Keeps the descriptors that whoever started us left open from whatever we start, but standard input and outputs.
+///
+/// What we open ourselves is closed in a child anyway; what we inherited would be handed on, as far as to agents. Call it
+/// first of all.
+pub fn pass_no_descriptor_on() {
+    close_fds::set_fds_cloexec_threadsafe(FIRST_AFTER_STANDARD, &[]);
 }
 
 /// What a child left behind.

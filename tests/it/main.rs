@@ -71,9 +71,13 @@ mod removed_manifest_is_pruned;
 #[cfg(test)]
 mod report_reaches_the_remote;
 #[cfg(test)]
+mod report_waits_for_its_remote;
+#[cfg(test)]
 mod run_bench;
 #[cfg(test)]
 mod run_ends_with_a_truthful_outcome;
+#[cfg(test)]
+mod run_goes_out_through_the_proxy;
 #[cfg(test)]
 mod run_installs_skills;
 #[cfg(test)]
@@ -104,6 +108,8 @@ mod task_in_git_runs_once;
 mod upstream_admission_verdicts;
 #[cfg(test)]
 mod upstream_pipeline_succeeds;
+#[cfg(test)]
+mod upstream_repository_urls;
 #[cfg(test)]
 mod writes_survive_everything;
 #[cfg(test)]

@@ -10,6 +10,7 @@ use kelos::executor::{Executor as _, StartError};
 
 use crate::run_bench::{Bench, none_left, shell};
 use crate::support::env::TestEnv;
+use crate::support::small_disk::SmallDisk;
 
 async fn with_limits(script: &str, set: impl Fn(&mut kelos::api::run::Limits)) -> Outcome {
     let bench = Bench::new();
@@ -60,45 +61,6 @@ async fn a_run_within_its_limits_knows_nothing_of_them() {
         limits.cpu_millis = Some(500);
     });
     assert_eq!(outcome.await.exit, Exit::Succeeded);
-}
-
-/// A file system of its own, as small as it is asked for; gone when it is dropped.
-pub(crate) struct SmallDisk {
-    folder: tempfile::TempDir,
-}
-
-impl SmallDisk {
-    /// Returns one of `size`; `None`, with a note, where it cannot be had.
-    pub(crate) fn new(size: &str) -> Option<Self> {
-        let folder = tempfile::tempdir().unwrap();
-        let mounted = kelos::process::command("/usr/bin/env")
-            .args(["mount", "-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"])
-            .arg(folder.path())
-            .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
-            .output()
-            .unwrap();
-        if !mounted.status.success() {
-            let why = String::from_utf8_lossy(&mounted.stderr);
-            crate::support::say(&format!("SKIPPED: no small disk can be mounted: {why}"));
-            return None;
-        }
-        Some(Self { folder })
-    }
-
-    pub(crate) fn path(&self) -> PathBuf {
-        self.folder.path().canonicalize().unwrap()
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        let unmounted = kelos::process::command("/usr/bin/env")
-            .args(["umount", "--lazy"])
-            .arg(self.folder.path())
-            .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
-            .output();
-        assert!(unmounted.is_ok_and(|output| output.status.success()), "the disk of the test stays");
-    }
 }
 
 #[tokio::test]

@@ -13,8 +13,8 @@ use kelos::process::tree;
 use rustix::process::Signal;
 
 use crate::run_bench::{Bench, shell};
-use crate::run_keeps_within_its_limits::SmallDisk;
 use crate::support::env::TestEnv;
+use crate::support::small_disk::SmallDisk;
 use crate::support::web::{Reply, Repositories, Web};
 
 fn plan(bench: &Bench, run: &str, repository: &str, authority: Option<&str>, script: &str) -> Plan {

@@ -13,6 +13,7 @@ use kelos::executor::Executor as _;
 use kelos::process::tree;
 
 use crate::run_bench::{Bench, SEARCH_PATH, shell};
+use crate::support::env::TestEnv;
 
 const LEVELS: [SandboxLevel; 4] =
     [SandboxLevel::Limited, SandboxLevel::Files, SandboxLevel::Isolated, SandboxLevel::Enclosed];
@@ -273,4 +274,29 @@ fn the_table_names_tests_that_exist() {
     assert!(names.len() > 10, "{names:?}");
     let gone: Vec<&&str> = names.iter().filter(|name| !sources.contains(&format!("fn {name}("))).collect();
     assert!(gone.is_empty(), "{gone:?}");
+}
+
+#[test]
+fn no_descriptor_of_whoever_started_kelos_reaches_an_agent() {
+    let mut env = TestEnv::new();
+    env.write("read", "not yours");
+    for level in LEVELS.map(|level| level.as_str().to_lowercase()) {
+        // A shell has two files open, one to be read and one to be written, and becomes the daemon.
+        let mut shell = env.program(Path::new("/bin/sh"), None);
+        shell.args(["-c", "exec \"$0\" \"$@\" 7<read 9>>written", env!("CARGO_BIN_EXE_kelos")]);
+        env.try_start_as(shell, &["--maximum-sandbox", &level]).unwrap();
+        let note = std::fs::read_to_string(env.data_dir().join("process")).unwrap();
+        let daemon = note.split_once(' ').unwrap().0;
+        for number in [7, 9] {
+            assert!(Path::new(&format!("/proc/{daemon}/fd/{number}")).exists(), "the daemon has {number}");
+        }
+        env.kelos(&["run", "--type", "shell", "--name", &level, "--prompt", "exec ls /proc/self/fd"])
+            .success();
+        assert_eq!(env.task_ended(&level)["status"]["phase"], "Succeeded");
+        let log = env.kelos(&["logs", &level]).success().stdout;
+        // The last one is the folder that is listed.
+        let open = log.lines().filter_map(|line| line.parse::<u32>().ok());
+        assert_eq!(open.collect::<Vec<_>>(), [0, 1, 2, 3], "{level}: {log}");
+        assert_eq!(env.stop(), Some(0));
+    }
 }

@@ -1,6 +1,6 @@
 //! Who suspends a spawner in an emergency wins over git, until the same person resumes it.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::support::api::condition;
 use crate::support::env::TestEnv;
@@ -62,4 +62,28 @@ fn it_outlives_git_when_both_suspended() {
     env.kelos(&["resume", "taskspawner", "noisy"]).success();
     env.reconcile("after");
     assert_ne!(live(&env)["suspend"], true);
+}
+
+#[test]
+fn what_was_set_by_hand_in_the_repository_of_the_command_line_outlives_a_restart() {
+    let mut env = TestEnv::up_with(&[("a.yaml", &spawner(""))]);
+    env.applied(&env.git("config", &["rev-parse", "HEAD"]));
+    let by_hand =
+        json!({"suspend": true, "prune": false, "report": {"rotation": "Yearly", "enabled": false}});
+    env.patch("configrepositories", "default", &json!({"spec": by_hand}));
+    assert_eq!(env.stop(), Some(0));
+    let folder = env.path("config").display().to_string();
+    env.start(&["--repo", &folder, "--interval", "2s", "--path", "definitions"]);
+    let spec = env.object("configrepository", "default").unwrap()["spec"].clone();
+    let expected = json!({"suspend": true, "prune": false, "interval": "2s", "path": "definitions"});
+    for (field, value) in expected.as_object().unwrap() {
+        assert_eq!(spec[field], *value, "{spec:#}");
+    }
+    let report = json!({"rotation": "Yearly", "enabled": false, "interval": "2s", "branch": "kelos-status"});
+    assert_eq!(spec["report"], report, "{spec:#}");
+    // What the command line no longer says goes back to what it is by default.
+    assert_eq!(env.stop(), Some(0));
+    env.start(&["--repo", &folder]);
+    let spec = env.object("configrepository", "default").unwrap()["spec"].clone();
+    assert_eq!((&spec["path"], &spec["interval"]), (&Value::Null, &json!("1m")), "{spec:#}");
 }

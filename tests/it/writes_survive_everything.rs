@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -11,7 +10,6 @@ use std::time::Duration;
 use futures::StreamExt as _;
 use http::Method;
 use k8s_openapi::api::core::v1::ConfigMap;
-use kelos::process;
 use kube::ResourceExt as _;
 use kube::api::{Api, Patch, PatchParams, PostParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
@@ -19,7 +17,7 @@ use kube::runtime::{WatchStreamExt as _, watcher};
 use serde_json::{Value, json};
 
 use crate::support::env::TestEnv;
-use crate::support::say;
+use crate::support::small_disk::SmallDisk;
 
 const SETTINGS: &str = "/api/v1/namespaces/default/configmaps";
 
@@ -249,50 +247,10 @@ fn a_second_daemon_on_one_folder_is_refused() {
     assert!(env.ask(Method::GET, SETTINGS, None).is_ok(), "the first one is not disturbed");
 }
 
-/// A small disk of its own, in memory.
-struct SmallDisk {
-    folder: PathBuf,
-}
-
-impl SmallDisk {
-    /// Mounts one; `None`, with a note, where this user may not.
-    fn mount(folder: &Path) -> Option<Self> {
-        std::fs::create_dir_all(folder).unwrap();
-        let mut command = process::command("/bin/mount");
-        command.args(["-t", "tmpfs", "-o", "size=12m,mode=0700", "kelos-test"]).arg(folder);
-        let is_mounted = command.stderr(Stdio::null()).status().is_ok_and(|status| status.success());
-        if !is_mounted {
-            say("SKIPPED: a disk that is full: mounting a tmpfs needs root");
-        }
-        is_mounted.then(|| Self { folder: folder.to_owned() })
-    }
-
-    /// Leaves no byte free.
-    fn fill(&self) {
-        use std::io::Write as _;
-        let mut file = std::fs::File::create(self.folder.join("ballast")).unwrap();
-        for size in [1 << 20, 1 << 12, 1] {
-            while file.write_all(&vec![0; size]).is_ok() {}
-        }
-    }
-
-    fn clear(&self) {
-        std::fs::remove_file(self.folder.join("ballast")).unwrap();
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        // Lazily: a daemon of a failed test may still work in it.
-        let mut command = process::command("/bin/umount");
-        drop(command.arg("--lazy").arg(&self.folder).status());
-    }
-}
-
 #[test]
 fn a_full_disk_fails_writes_and_nothing_else_and_is_recovered_from() {
     let mut env = TestEnv::new();
-    let Some(disk) = SmallDisk::mount(&env.data_dir()) else { return };
+    let Some(disk) = SmallDisk::at(&env.data_dir(), "12m") else { return };
     env.start(&[]);
     let mut watch = env.wire();
     let head = format!(

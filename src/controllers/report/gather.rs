@@ -64,19 +64,26 @@ pub(super) async fn gather(
 ) -> Result<Option<Gathered>, ReportError> {
     let namespace = repository.namespace().unwrap_or_default();
     let client = &context.client;
-    let everything = ListParams::default();
     let repositories: Api<ConfigRepository> = Api::namespaced(client.clone(), &namespace);
-    let repositories =
-        repositories.list(&everything).await.map_err(ReportError::api("list the ConfigRepositories"))?;
+    let repositories = repositories
+        .list(&ListParams::default())
+        .await
+        .map_err(ReportError::api("list the ConfigRepositories"))?;
     let Some(current) = repositories.items.iter().find(|other| other.uid() == repository.uid()) else {
         return Ok(None);
     };
     let assignment = Assignment::of(&repositories.items);
     let uid = current.uid().unwrap_or_default();
     let is_ours = |defined_by: Option<&str>| assignment.reporter(defined_by) == Some(uid.as_str());
-    let records: Api<RunRecord> = Api::namespaced(client.clone(), &namespace);
-    let mut records = records.list(&everything).await.map_err(ReportError::api("list the RunRecords"))?.items;
-    records.retain(|record| is_ours(record.spec.config_repository_uid.as_deref()));
+    let mut records = Vec::new();
+    let every_record: Api<RunRecord> = Api::namespaced(client.clone(), &namespace);
+    let listed = objects::for_each(&every_record, |mut record| {
+        if is_ours(record.spec.config_repository_uid.as_deref()) {
+            record.metadata.managed_fields = None;
+            records.push(record);
+        }
+    });
+    listed.await.map_err(ReportError::api("list the RunRecords"))?;
     records.sort_by(|left, right| right.spec.completion_time.cmp(&left.spec.completion_time));
     let (mut spawners, mut tasks) = (Vec::new(), Vec::new());
     let owner_of = |labels: &BTreeMap<String, String>| labels.get(labels::OWNER_UID).cloned();

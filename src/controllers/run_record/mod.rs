@@ -137,23 +137,24 @@ impl Needed {
             tasks.extend(task.uid());
         });
         listed.await.map_err(RecordError::api("list the Tasks"))?;
-        let spawners = Api::<TaskSpawner>::all(client.clone()).list(&everything).await;
-        let spawners = spawners.map_err(RecordError::api("list the TaskSpawners"))?.items;
+        let mut spawners = HashSet::new();
+        let every_spawner: Api<TaskSpawner> = Api::all(client.clone());
+        let listed = objects::for_each(&every_spawner, |spawner| {
+            if spawner.spec.when.source() != Some(SourceKind::Cron) {
+                spawners.insert((spawner.namespace().unwrap_or_default(), spawner.name_any()));
+            }
+        });
+        listed.await.map_err(RecordError::api("list the TaskSpawners"))?;
         let mut by_namespace = HashMap::<String, Vec<&ConfigRepository>>::new();
         for repository in &repositories {
             by_namespace.entry(repository.namespace().unwrap_or_default()).or_default().push(repository);
         }
         let uids: Vec<String> = repositories.iter().filter_map(kube::ResourceExt::uid).collect();
         wanted.keep(|uid| uids.iter().any(|there| there == uid));
-        let is_polled = |spawner: &&TaskSpawner| spawner.spec.when.source() != Some(SourceKind::Cron);
         Ok(Self {
             tasks,
             dependencies,
-            spawners: spawners
-                .iter()
-                .filter(is_polled)
-                .map(|spawner| (spawner.namespace().unwrap_or_default(), spawner.name_any()))
-                .collect(),
+            spawners,
             assignments: by_namespace
                 .into_iter()
                 .map(|(namespace, repositories)| (namespace, Assignment::of(repositories)))

@@ -14,6 +14,7 @@ use crate::api::phase::TaskPhase;
 use crate::api::task::Task;
 use crate::api::workspace::Workspace;
 use crate::controllers::context::RETRY;
+use crate::controllers::objects;
 use crate::controllers::task::act::GRACE;
 use crate::controllers::task::dereference::candidate;
 use crate::controllers::task::{Controlled, TaskError, chain};
@@ -32,9 +33,9 @@ impl Controlled {
     }
 
     async fn try_to_take_up(&self) -> Result<(), TaskError> {
-        let everything = ListParams::default();
         let workspaces: Api<Workspace> = Api::all(self.context.client.clone());
-        let workspaces = workspaces.list(&everything).await.map_err(TaskError::api("list the Workspaces"))?;
+        let workspaces =
+            workspaces.list(&ListParams::default()).await.map_err(TaskError::api("list the Workspaces"))?;
         let workspaces: BTreeMap<(String, String), _> = workspaces
             .into_iter()
             .map(|workspace| {
@@ -42,8 +43,7 @@ impl Controlled {
             })
             .collect();
         let tasks: Api<Task> = Api::all(self.context.client.clone());
-        let tasks = tasks.list(&everything).await.map_err(TaskError::api("list the Tasks"))?;
-        for task in &tasks {
+        let listed = objects::for_each(&tasks, |task| {
             let status = task.status.clone().unwrap_or_default();
             let reference = task.spec.workspace_ref.as_ref();
             let workspace = reference.and_then(|reference| {
@@ -52,19 +52,19 @@ impl Controlled {
             let waits_for = |reason: Reason| status.reason.as_deref() == Some(reason.as_str());
             match status.phase {
                 Some(TaskPhase::Pending | TaskPhase::Running) => {
-                    self.wakes.adopt(candidate(task, workspace));
+                    self.wakes.adopt(candidate(&task, workspace));
                 }
                 Some(TaskPhase::Waiting)
                     if [Reason::WaitingForSlot, Reason::WaitingForBranch, Reason::WaitingForDisk]
                         .into_iter()
                         .any(waits_for) =>
                 {
-                    self.wakes.enter(candidate(task, workspace));
+                    self.wakes.enter(candidate(&task, workspace));
                 }
                 None | Some(TaskPhase::Waiting | TaskPhase::Succeeded | TaskPhase::Failed) => {}
             }
-        }
-        Ok(())
+        });
+        listed.await.map_err(TaskError::api("list the Tasks"))
     }
 
     /// Ends and removes what is left of Tasks that are gone, for ever.

@@ -21,7 +21,8 @@ impl AgentProgram for OpenCode {
     }
 
     fn oldest(&self) -> Option<Version> {
-        Some(Version(1, 18, 3))
+        // Older ones ask a provider that does not answer again and again, without an end.
+        Some(Version(1, 18, 17))
     }
 
     fn invocation(&self, call: &Call<'_>) -> Invocation {

@@ -280,6 +280,33 @@ async fn increments_by_many_at_once_are_all_counted() {
 
 /// Counted in commits, since time depends on the machine.
 #[tokio::test]
+async fn what_was_prepared_on_another_state_is_prepared_again() {
+    let store = Store::memory().unwrap();
+    put(&store, "counter", "1").await;
+    for (changed, expected) in [(None, 1), (Some("counter"), 2), (Some("beside"), 2), (Some("other"), 1)] {
+        let mut looks = Vec::new();
+        let prepare = |entry: Option<&Entry>, beside: Option<&Entry>| {
+            if let (Some(key), true) = (changed, looks.is_empty()) {
+                futures::executor::block_on(put(&store, key, "7"));
+            }
+            looks.push((entry.map(|entry| entry.revision), beside.map(|entry| entry.revision)));
+            Ok::<_, Infallible>(entry.map_or(0, |entry| entry.value.len()))
+        };
+        let finish = |size: usize, entry: Option<&Entry>, revision: u64| {
+            let seen = entry.map(|entry| entry.revision);
+            Ok((Change::Put(Bytes::from(vec![b'x'; size + 1])), (seen, revision)))
+        };
+        let before = store.get("counter").unwrap().value.len();
+        let committed = store.mutate_prepared("counter", "beside", prepare, finish).await.unwrap();
+        assert_eq!(looks.len(), expected, "{changed:?}: {looks:?}");
+        assert_eq!(looks.last().unwrap().0, committed.outcome.0, "it stands on the entry that is replaced");
+        let size = if changed == Some("counter") { 2 } else { before + 1 };
+        assert_eq!(store.get("counter").unwrap().value.len(), size, "{changed:?}");
+        assert_eq!(store.get("counter").unwrap().revision, committed.revision);
+    }
+}
+
+#[tokio::test]
 async fn writes_that_come_together_share_commits() {
     let place = Place::new();
     let store = place.open();

@@ -96,14 +96,47 @@ impl TestEnv {
 
     /// Starts `kelos up` with more arguments, and waits until it says that it is ready.
     pub(crate) fn start(&mut self, arguments: &[&str]) {
+        if let Err(code) = self.try_start(arguments) {
+            panic!("the daemon ended with {code:?} instead of being ready; it said:\n{}", self.daemon_log());
+        }
+    }
+
+    /// Starts `kelos up` with more arguments, and waits until it says that it is ready; its exit status when it ends
+    /// instead.
+    pub(crate) fn try_start(&mut self, arguments: &[&str]) -> Result<(), Option<i32>> {
+        self.try_start_as(self.command(), arguments)
+    }
+
+    /// Does the same with `command` in the place of the program, which has to become the program.
+    pub(crate) fn try_start_as(&mut self, command: Command, arguments: &[&str]) -> Result<(), Option<i32>> {
+        self.spawn(command, arguments);
+        let begun = Instant::now();
+        while !self.daemon_log().contains("kelos is ready") {
+            let daemon = self.daemon.as_mut().expect("it was started");
+            if let Some(status) = daemon.try_wait().unwrap() {
+                self.daemon = None;
+                return Err(status.code());
+            }
+            let is_late = begun.elapsed() > PATIENCE;
+            assert!(!is_late, "the daemon is never ready; it says:\n{}", self.daemon_log());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Ok(())
+    }
+
+    /// Starts `kelos up` and kills it so soon, whatever it does then.
+    pub(crate) fn start_and_kill(&mut self, arguments: &[&str], after: Duration) {
+        self.spawn(self.command(), arguments);
+        std::thread::sleep(after);
+        self.kill();
+    }
+
+    fn spawn(&mut self, mut command: Command, arguments: &[&str]) {
         assert!(self.daemon.is_none(), "the daemon runs already");
         self.starts += 1;
-        let log = File::create(self.log_path()).unwrap();
-        let mut command = self.command();
         command.args(["up", "--data-dir"]).arg(self.data_dir()).args(arguments);
-        command.stdout(Stdio::null()).stderr(log);
+        command.stdout(Stdio::null()).stderr(File::create(self.log_path(self.starts)).unwrap());
         self.daemon = Some(command.spawn().unwrap());
-        self.until("the daemon is ready", |env| env.daemon_log().contains("kelos is ready").then_some(()));
     }
 
     /// Asks the daemon to end as Ctrl-C does, and returns its exit status.
@@ -130,11 +163,18 @@ impl TestEnv {
 
     /// Returns what the daemon wrote to standard error since its last start.
     pub(crate) fn daemon_log(&self) -> String {
-        std::fs::read_to_string(self.log_path()).unwrap_or_default()
+        std::fs::read_to_string(self.log_path(self.starts)).unwrap_or_default()
     }
 
-    fn log_path(&self) -> PathBuf {
-        self.path(&format!("daemon-{}.log", self.starts))
+    /// Returns what the daemon wrote to standard error, start by start.
+    pub(crate) fn daemon_logs(&self) -> Vec<String> {
+        (1..=self.starts)
+            .map(|start| std::fs::read_to_string(self.log_path(start)).unwrap_or_default())
+            .collect()
+    }
+
+    fn log_path(&self, start: usize) -> PathBuf {
+        self.path(&format!("daemon-{start}.log"))
     }
 
     /// Runs `kelos` with the arguments in the user's folder.

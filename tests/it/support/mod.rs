@@ -11,6 +11,7 @@ pub(crate) mod github_app;
 pub(crate) mod model_endpoint;
 pub(crate) mod real_api_server;
 pub(crate) mod server_programs;
+pub(crate) mod small_disk;
 pub(crate) mod ssh;
 pub(crate) mod transcript;
 pub(crate) mod web;

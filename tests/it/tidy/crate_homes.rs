@@ -5,12 +5,13 @@ use std::collections::BTreeSet;
 use crate::tidy::source::{Source, library, paths, text};
 
 /// Crates, and the files or folders of `src` that alone name them.
-const HOMES: [(&str, &[&str]); 30] = [
+const HOMES: [(&str, &[&str]); 31] = [
     ("anyhow", &["cli", "controllers", "daemon"]),
     ("axum", &["apiserver", "daemon"]),
     ("chrono", &["lang/cron"]),
     ("chrono_tz", &["lang/cron"]),
     ("clap", &["cli"]),
+    ("close_fds", &["process"]),
     ("cron", &["lang/cron"]),
     ("gix", &["git/repository"]),
     ("granit_parser", &["yaml"]),

@@ -6,6 +6,8 @@ mod formats;
 mod outcome;
 mod scalars;
 
+use std::fmt::Write as _;
+
 use serde_json::{Map, Value};
 
 use self::outcome::Outcome;
@@ -16,7 +18,7 @@ use crate::apiserver::spelling;
 /// Checks `value`. With the object that it replaces, faults of parts that are equal in both are let pass.
 pub(super) fn check(value: &Value, old: Option<&Value>, schema: &Node, path: &str) -> Vec<FieldError> {
     let correlated = old.map(|old| Correlated { old, schema });
-    visit(value, schema, path, correlated).into_errors()
+    visit(value, schema, &mut path.to_owned(), correlated).into_errors()
 }
 
 /// The value that stood at a place before, with the schema by which parts of the two are matched.
@@ -56,13 +58,19 @@ impl Correlated<'_> {
     }
 }
 
-fn visit(value: &Value, schema: &Node, path: &str, correlated: Option<Correlated<'_>>) -> Outcome {
+/// Checks a value at `path`, which is longer while what lies below is checked and as it was after that.
+fn visit(value: &Value, schema: &Node, path: &mut String, correlated: Option<Correlated<'_>>) -> Outcome {
     let outcome = visit_fresh(value, schema, path, correlated);
     let is_unchanged = !outcome.is_valid() && correlated.is_some_and(|correlated| correlated.is_equal(value));
     if is_unchanged { outcome.forgiven() } else { outcome }
 }
 
-fn visit_fresh(value: &Value, schema: &Node, path: &str, correlated: Option<Correlated<'_>>) -> Outcome {
+fn visit_fresh(
+    value: &Value,
+    schema: &Node,
+    path: &mut String,
+    correlated: Option<Correlated<'_>>,
+) -> Outcome {
     let mut outcome = Outcome::default();
     if value.is_null() {
         outcome.merge(check_type(value, schema, path));
@@ -184,10 +192,10 @@ fn is_choice(value: &Value, choice: &Value) -> bool {
     }
 }
 
-fn check_combinations(value: &Value, schema: &Node, path: &str) -> Outcome {
+fn check_combinations(value: &Value, schema: &Node, path: &mut String) -> Outcome {
     let mut outcome = Outcome::default();
     let rules = &schema.validation;
-    let visit_all = |schemas: &[Node]| -> Vec<Outcome> {
+    let visit_all = |schemas: &[Node], path: &mut String| -> Vec<Outcome> {
         schemas.iter().map(|schema| visit(value, schema, path, None)).collect()
     };
     if !rules.any_of.is_empty() {
@@ -212,10 +220,10 @@ fn check_combinations(value: &Value, schema: &Node, path: &str) -> Outcome {
         }
     }
     if !rules.one_of.is_empty() {
-        outcome.merge(choose_one(visit_all(&rules.one_of), path));
+        outcome.merge(choose_one(visit_all(&rules.one_of, path), path));
     }
     if !rules.all_of.is_empty() {
-        let results = visit_all(&rules.all_of);
+        let results = visit_all(&rules.all_of, path);
         let (count, valid) = (results.len(), results.iter().filter(|result| result.is_valid()).count());
         for result in results {
             outcome.merge(result);
@@ -256,12 +264,20 @@ fn choose_one(results: Vec<Outcome>, path: &str) -> Outcome {
     outcome
 }
 
-fn check_items(items: &[Value], schema: &Node, path: &str, correlated: Option<Correlated<'_>>) -> Outcome {
+fn check_items(
+    items: &[Value],
+    schema: &Node,
+    path: &mut String,
+    correlated: Option<Correlated<'_>>,
+) -> Outcome {
     let mut outcome = Outcome::default();
     if let Some(schema) = &schema.items {
         for (index, item) in items.iter().enumerate() {
             let correlated = correlated.and_then(|correlated| correlated.item(item));
-            outcome.merge(visit(item, schema, &format!("{path}[{index}]"), correlated));
+            let length = path.len();
+            let _infallible = write!(path, "[{index}]");
+            outcome.merge(visit(item, schema, path, correlated));
+            path.truncate(length);
         }
     }
     let rules = &schema.validation;
@@ -283,7 +299,7 @@ fn check_items(items: &[Value], schema: &Node, path: &str, correlated: Option<Co
 fn check_fields(
     fields: &Map<String, Value>,
     schema: &Node,
-    path: &str,
+    path: &mut String,
     correlated: Option<Correlated<'_>>,
 ) -> Outcome {
     let mut outcome = Outcome::default();
@@ -295,8 +311,9 @@ fn check_fields(
     if let Some(max) = rules.max_properties.filter(|max| size > *max) {
         outcome.add(too_many(path, size, max, &format!("should have at most {max} properties")));
     }
+    let (length, is_root) = (path.len(), path.is_empty());
     let correlate = |name: &str| {
-        let is_type_meta = path.is_empty() && (name == "kind" || name == "apiVersion");
+        let is_type_meta = is_root && (name == "kind" || name == "apiVersion");
         correlated.filter(|_| !is_type_meta).and_then(|correlated| correlated.field(name))
     };
     for (name, field) in fields {
@@ -309,15 +326,22 @@ fn check_fields(
                 outcome.add((message.clone(), FieldError::invalid(trimmed(path), name.as_str(), message)));
             }
             Some(Additional::Schema(schema)) => {
-                outcome.merge(visit(field, schema, &format!("{path}.{name}"), correlate(name)));
+                path.push('.');
+                path.push_str(name);
+                outcome.merge(visit(field, schema, path, correlate(name)));
+                path.truncate(length);
             }
             Some(Additional::Any(true)) | None => {}
         }
     }
     for (name, property) in &schema.properties {
         if let Some(field) = fields.get(name) {
-            let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
-            outcome.merge(visit(field, property, &path, correlate(name)));
+            if !is_root {
+                path.push('.');
+            }
+            path.push_str(name);
+            outcome.merge(visit(field, property, path, correlate(name)));
+            path.truncate(length);
         }
     }
     for name in &rules.required {

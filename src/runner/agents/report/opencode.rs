@@ -1,8 +1,7 @@
 //! What OpenCode prints.
 
 use crate::api::run::Usage;
-use crate::domain::dollars::Dollars;
-use crate::runner::agents::report::values::{add, answer, any_event};
+use crate::runner::agents::report::values::{add, answer, any_event, dollars};
 use crate::runner::agents::report::words::{detail, http_status, with_details, word};
 use crate::runner::agents::report::{Completion, Reader, Report};
 
@@ -83,9 +82,4 @@ fn finished(reason: Option<&str>) -> Completion {
         Some(reason) => format!("finish reason {}", word(reason)),
     };
     Completion::Incomplete(format!("the agent stopped early ({reason})"))
-}
-
-// A sum of prices: more digits than nine are an artefact of adding.
-fn dollars(sum: f64) -> Option<String> {
-    Dollars::parse(&format!("{sum:.9}")).map(|sum| sum.to_string())
 }

@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use crate::api::run::Usage;
-use crate::domain::dollars::Dollars;
 
 /// The longest final answer that is kept, in bytes.
 pub(super) const LONGEST_ANSWER: usize = 16 * 1024;
@@ -71,8 +70,19 @@ pub(super) fn amount(value: &Value) -> Option<String> {
         _ => return None,
     };
     // JSON writes small numbers with an exponent, which is no way to write a price.
-    let text = if text.contains(['e', 'E']) { Dollars::parse(&text)?.to_string() } else { text };
+    if text.contains(['e', 'E'])
+        && let Ok(price) = text.parse()
+    {
+        return dollars(price);
+    }
     is_amount(&text).then_some(text)
+}
+
+/// Returns a price, or a sum of prices, as a plain decimal number: more digits than nine are an artefact of adding.
+pub(super) fn dollars(price: f64) -> Option<String> {
+    let text = format!("{price:.9}");
+    let text = text.trim_end_matches('0').trim_end_matches('.');
+    is_amount(text).then(|| text.to_owned())
 }
 
 /// Returns a text as an answer, cut to the length that is kept; nothing for an empty one.
