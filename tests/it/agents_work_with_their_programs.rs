@@ -101,8 +101,9 @@ const GEMINI: Trade = Trade {
     failures: &[
         ("limit", "IncompleteResult", "finish reason length"),
         ("refuse", "IncompleteResult", "finish reason content_filter"),
-        ("cut", "AgentFailed", "the answer was cut off"),
-        ("cut-first", "AgentFailed", "the answer was cut off"),
+        // Its oldest version does not say more.
+        ("cut", "AgentFailed", "status error"),
+        ("cut-first", "AgentFailed", "status error"),
         // After the result of a command it takes an answer without its end for a whole one, and says so nowhere.
         ("ends-early-first", "IncompleteResult", "the answer was cut off"),
         ("loop", "IncompleteResult", "the agent went in circles"),
