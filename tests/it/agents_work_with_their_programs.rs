@@ -39,7 +39,7 @@ struct Trade {
     has_sub_agents: bool,
     /// Whether it says what a run cost.
     has_cost: bool,
-    /// The reasons of failures: scenario, reason, words of the message.
+    /// The reasons of failures: scenario, reason or reasons with `|` between them, words of the message.
     failures: &'static [(&'static str, &'static str, &'static str)],
     /// Variables that point it to the endpoint and make it give up soon.
     variables: fn(&str) -> Vec<(&'static str, String)>,
@@ -101,11 +101,11 @@ const GEMINI: Trade = Trade {
     failures: &[
         ("limit", "IncompleteResult", "finish reason length"),
         ("refuse", "IncompleteResult", "finish reason content_filter"),
-        // Its oldest version does not say more.
+        // Older versions do not say more.
         ("cut", "AgentFailed", "status error"),
         ("cut-first", "AgentFailed", "status error"),
         // After the result of a command it takes an answer without its end for a whole one, and says so nowhere.
-        ("ends-early-first", "IncompleteResult", "the answer was cut off"),
+        ("ends-early-first", "IncompleteResult", "status error"),
         ("loop", "IncompleteResult", "the agent went in circles"),
         ("fail-401", "AgentFailed", "HTTP status 401"),
         ("fail-429", "AgentFailed", "HTTP status 429"),
@@ -128,8 +128,9 @@ const OPENCODE: Trade = Trade {
         ("refuse", "AgentFailed", "ContentFilterError"),
         ("cut", "AgentFailed", "the answer was cut off"),
         ("cut-first", "AgentFailed", "the answer was cut off"),
-        ("ends-early", "AgentFailed", "answers in a row were cut off"),
-        ("ends-early-first", "AgentFailed", "answers in a row were cut off"),
+        // It asks again without an end and is ended; older versions end by themselves.
+        ("ends-early", "AgentFailed|IncompleteResult", "cut off"),
+        ("ends-early-first", "AgentFailed|IncompleteResult", "cut off"),
         ("fail-401", "AgentFailed", "HTTP status 401"),
         ("fail-429", "AgentFailed", "HTTP status 429"),
         ("fail-529", "AgentFailed", "HTTP status 529"),
@@ -235,7 +236,7 @@ fn works(trade: &Trade) {
         let status = &task["status"];
         let log = env.kelos(&["logs", scenario]);
         assert_eq!(status["phase"], "Failed", "{scenario}: {status:#}\n{log}");
-        assert_eq!(status["reason"], *reason, "{scenario}: {status:#}\n{log}");
+        assert!(reason.split('|').any(|reason| status["reason"] == reason), "{scenario}: {status:#}\n{log}");
         assert!(status["message"].as_str().unwrap().contains(words), "{scenario}: {status:#}\n{log}");
     }
     nothing_is_told(&env);

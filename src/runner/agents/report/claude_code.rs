@@ -42,8 +42,8 @@ fn claude_completion(result: &Value) -> Completion {
         let status = result["api_error_status"].as_u64().map(http_status);
         let words =
             ["api_error", "terminal_reason", "stop_reason"].map(|field| result[field].as_str().map(word));
-        // Older versions explain a limit in the answer alone, which is theirs then and not the model's.
-        let said = result["result"].as_str().filter(|said| said.starts_with("API Error")).and_then(detail);
+        // Older versions explain it in the answer alone, which is theirs then and not the model's.
+        let said = result["result"].as_str().filter(|said| said.contains("API Error")).and_then(detail);
         let details: Vec<String> = status.or(said).into_iter().chain(words.into_iter().flatten()).collect();
         return Completion::Incomplete(with_details("the agent reports an error", &details));
     }

@@ -51,10 +51,11 @@ const KNOWN: &[(&str, &str)] = &[
 /// the message is known to mean.
 pub(super) fn detail(message: &str) -> Option<String> {
     let after = |mark: &str| message.find(mark).and_then(|at| message.get(at + mark.len()..));
-    let status = ["status ", "status: ", "\"code\":"].into_iter().filter_map(after).find_map(|rest| {
-        let digits: String = rest.trim_start().chars().take_while(char::is_ascii_digit).collect();
-        digits.parse().ok().filter(|code| (100..600).contains(code))
-    });
+    let status =
+        ["status ", "status: ", "API Error: ", "\"code\":"].into_iter().filter_map(after).find_map(|rest| {
+            let digits: String = rest.trim_start().chars().take_while(char::is_ascii_digit).collect();
+            digits.parse().ok().filter(|code| (100..600).contains(code))
+        });
     let known = || {
         let (_, words) = KNOWN.iter().find(|(mark, _)| message.contains(mark))?;
         Some((*words).to_owned())
