@@ -149,7 +149,7 @@ impl LedgerLine {
             source_revision: keep(&self.source_revision, is_digest),
             source_file: keep(&self.source_file, is_path),
             source_line: self.source_line,
-            cost_usd: keep(&self.cost_usd, is_decimal),
+            cost_usd: self.cost_usd.as_deref().and_then(decimal),
             input_tokens: self.input_tokens,
             output_tokens: self.output_tokens,
         }
@@ -265,6 +265,14 @@ fn is_path(text: &str) -> bool {
         && !text.chars().any(|character| character.is_control() || character == '"' || character == '\\')
 }
 
+// A cost as it is when it is a short decimal number; else, as with an exponent or many digits, to the billionth.
+fn decimal(text: &str) -> Option<String> {
+    if is_decimal(text) {
+        return Some(text.to_owned());
+    }
+    Dollars::parse(text).map(|cost| cost.to_string()).filter(|cost| is_decimal(cost))
+}
+
 fn is_decimal(text: &str) -> bool {
     text.len() <= 20
         && text.bytes().any(|byte| byte.is_ascii_digit())
@@ -356,6 +364,28 @@ mod tests {
         };
         assert_eq!(longest.closed(), longest, "nothing was left out");
         assert!(longest.to_json().len() <= LINE_LIMIT, "{}", longest.to_json().len());
+    }
+
+    #[test]
+    fn a_cost_counts_however_an_agent_writes_it() {
+        for (written, cost) in [
+            ("0.42", Some("0.42")),
+            ("1e-5", Some("0.00001")),
+            ("2.5E-3", Some("0.0025")),
+            ("1e+2", Some("100")),
+            ("10u", Some("0.00001")),
+            ("0.00010500000000000001", Some("0.000105")),
+            ("1e-300", Some("0")),
+            ("1e300", None),
+            ("1e25", None),
+            ("-1e-5", None),
+            ("e-5", None),
+            ("1e-5 USD", None),
+        ] {
+            let line = LedgerLine { cost_usd: Some(written.to_owned()), ..line() }.closed();
+            assert_eq!(line.cost_usd.as_deref(), cost, "{written}");
+            assert_eq!(line.ended_run().cost, cost.and_then(Dollars::parse), "{written}");
+        }
     }
 
     #[test]

@@ -17,7 +17,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use base64::Engine as _;
-use rustix::process::{Signal, set_parent_process_death_signal};
+use rustix::process::{
+    Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal, set_parent_process_death_signal,
+};
 
 use crate::api::run::{
     CLAIMS_FILE, Claims, Exit, FORMAT_VERSION, Network, NetworkHold, Plan, Sandbox, SandboxLevel, Secrets,
@@ -27,7 +29,8 @@ use crate::file;
 use crate::git::remote::RemoteUrl;
 use crate::process;
 use crate::runner::RunnerError;
-use crate::runner::agents::report::{Completion, Reader, Report, usage_in_results};
+use crate::runner::agents::report::values::usage_in_results;
+use crate::runner::agents::report::{Completion, Reader, Report};
 use crate::runner::agents::version::{self, Version};
 use crate::runner::agents::{self, AgentProgram, Call};
 use crate::runner::capture::{Ask as _, Commands, capture};
@@ -419,11 +422,12 @@ impl Listening {
     }
 }
 
-// Passes on what the agent prints, and shows the lines to `reader`.
+// Passes on what the agent prints, and shows the lines to `reader`. An agent that is lost is ended.
 fn listen(child: &mut Child, reader: &Arc<Mutex<Box<dyn Reader>>>) -> io::Result<Listening> {
     let mut output = child.stdout.take().ok_or(io::ErrorKind::BrokenPipe)?;
     let pipe = output.as_fd().try_clone_to_owned()?;
     let mut log = own_stdout()?;
+    let agent = pidfd_open(Pid::from_child(child), PidfdFlags::empty()).ok();
     let reader = Arc::clone(reader);
     let (sender, ended) = mpsc::channel::<()>();
     thread::spawn(move || {
@@ -435,6 +439,10 @@ fn listen(child: &mut Child, reader: &Arc<Mutex<Box<dyn Reader>>>) -> io::Result
             drop(log.write_all(bytes));
             let mut reader = reader.lock().unwrap_or_else(PoisonError::into_inner);
             lines.take(bytes, |line| reader.line(line));
+            if let Some(agent) = agent.as_ref().filter(|_| reader.is_lost()) {
+                // When this fails, it has ended by itself.
+                pidfd_send_signal(agent, Signal::KILL).ok();
+            }
         }
         lines.end(|line| reader.lock().unwrap_or_else(PoisonError::into_inner).line(line));
         drop(sender);

@@ -55,9 +55,10 @@ const CLAUDE_CODE: Trade = Trade {
     has_sub_agents: true,
     has_cost: true,
     failures: &[
-        ("limit", "AgentFailed", "max_output_tokens"),
+        ("limit", "AgentFailed", "the answer reached its limit"),
         ("refuse", "AgentFailed", "refusal"),
-        ("cut", "AgentFailed", "api_error"),
+        ("cut", "AgentFailed", "the answer was cut off"),
+        ("ends-early", "AgentFailed", "the answer was cut off"),
         ("fail-401", "AgentFailed", "HTTP status 401"),
         ("fail-429", "AgentFailed", "HTTP status 429"),
         ("fail-529", "AgentFailed", "HTTP status 529"),
@@ -79,9 +80,11 @@ const CODEX: Trade = Trade {
     failures: &[
         ("limit", "AgentFailed", "max_output_tokens"),
         ("refuse", "AgentFailed", "content_filter"),
-        ("cut", "AgentFailed", "the stream was cut off"),
+        ("cut", "AgentFailed", "the answer was cut off"),
+        ("ends-early", "AgentFailed", "the answer was cut off"),
         ("fail-401", "AgentFailed", "HTTP status 401"),
         ("fail-429", "AgentFailed", "HTTP status 429"),
+        ("fail-529", "AgentFailed", "HTTP status 529"),
     ],
     variables: |url| vec![("OPENAI_BASE_URL", format!("{url}/v1"))],
 };
@@ -98,9 +101,14 @@ const GEMINI: Trade = Trade {
     failures: &[
         ("limit", "IncompleteResult", "finish reason length"),
         ("refuse", "IncompleteResult", "finish reason content_filter"),
-        // After the result of a command it takes an answer that was cut off for a whole one, and says so nowhere.
-        ("cut-first", "IncompleteResult", "status error"),
+        ("cut", "AgentFailed", "the answer was cut off"),
+        ("cut-first", "AgentFailed", "the answer was cut off"),
+        // After the result of a command it takes an answer without its end for a whole one, and says so nowhere.
+        ("ends-early-first", "IncompleteResult", "the answer was cut off"),
+        ("loop", "IncompleteResult", "the agent went in circles"),
         ("fail-401", "AgentFailed", "HTTP status 401"),
+        ("fail-429", "AgentFailed", "HTTP status 429"),
+        ("fail-529", "AgentFailed", "HTTP status 529"),
     ],
     variables: |url| vec![("GOOGLE_GEMINI_BASE_URL", url.to_owned())],
 };
@@ -117,7 +125,13 @@ const OPENCODE: Trade = Trade {
     failures: &[
         ("limit", "IncompleteResult", "finish reason length"),
         ("refuse", "AgentFailed", "ContentFilterError"),
+        ("cut", "AgentFailed", "the answer was cut off"),
+        ("cut-first", "AgentFailed", "the answer was cut off"),
+        ("ends-early", "AgentFailed", "answers in a row were cut off"),
+        ("ends-early-first", "AgentFailed", "answers in a row were cut off"),
         ("fail-401", "AgentFailed", "HTTP status 401"),
+        ("fail-429", "AgentFailed", "HTTP status 429"),
+        ("fail-529", "AgentFailed", "HTTP status 529"),
     ],
     variables: |url| {
         let provider = json!({"anthropic": {"options": {"baseURL": format!("{url}/v1")}}});
@@ -150,18 +164,34 @@ fn opencode_works_with_its_program() {
 const WORK: &str = "for file in /proc/[0-9]*/cmdline; do tr '\\0' ' ' <$file; echo; done >seen.txt 2>/dev/null; \
                     git add seen.txt && git commit -qm 'Look around' && git push -q origin HEAD";
 
+/// What a prompt may ask for.
+const SCENARIOS: [&str; 12] = [
+    "works",
+    "exact",
+    "limit",
+    "refuse",
+    "cut",
+    "cut-first",
+    "ends-early",
+    "ends-early-first",
+    "loop",
+    "fail-401",
+    "fail-429",
+    "fail-529",
+];
+
 /// Does what the prompt asks for: it names a scenario.
 fn script(asked: &Asked) -> Turn {
-    let scenario =
-        ["works", "exact", "limit", "refuse", "cut", "cut-first", "fail-401", "fail-429", "fail-529"]
-            .into_iter()
-            .find(|scenario| asked.tells(&format!("scenario {scenario} ")));
+    let scenario = SCENARIOS.iter().copied().find(|scenario| asked.tells(&format!("scenario {scenario} ")));
     match (scenario, asked.results) {
         (Some("works"), 0) => Turn::Run(WORK.to_owned()),
-        (Some("limit" | "refuse" | "cut"), 0) => Turn::Run("true".to_owned()),
+        (Some("limit" | "refuse" | "cut" | "ends-early"), 0) | (Some("loop"), _) => {
+            Turn::Run("true".to_owned())
+        }
         (Some("limit"), _) => Turn::ReachLimit,
         (Some("refuse"), _) => Turn::Refuse,
         (Some("cut" | "cut-first"), _) => Turn::CutOff,
+        (Some("ends-early" | "ends-early-first"), _) => Turn::EndEarly,
         (Some(scenario), _) => match scenario.strip_prefix("fail-") {
             Some(status) => Turn::Fail(status.parse().unwrap()),
             None => Turn::Say("all done"),
@@ -175,10 +205,12 @@ fn works(trade: &Trade) {
     let Some(program) = program(kind) else { return };
     let endpoint = ModelEndpoint::start(script);
     let mut env = TestEnv::new();
-    env.commit("app", &[("readme", "one\n")]);
+    // Gemini CLI would ask ten times, for four minutes.
+    let few_attempts = r#"{"general": {"maxAttempts": 2}}"#;
+    env.commit("app", &[("readme", "one\n"), (".gemini/settings.json", few_attempts)]);
     env.git(".", &["clone", "--quiet", "--bare", "app", "app.git"]);
     let agent = format!("{kind}={}", program.path.display());
-    env.start(&["--slots", "3", "--agent", &agent, "--loopback-port", &endpoint.port()]);
+    env.start(&["--slots", "5", "--agent", &agent, "--loopback-port", &endpoint.port()]);
     furnish(&env, trade, &endpoint);
 
     let exact = exact_prompts();
@@ -268,11 +300,11 @@ fn create(
     let mut spec = json!({
         "type": trade.kind, "prompt": prompt, "model": trade.model,
         "credentials": {"type": "api-key", "secretRef": {"name": "model"}},
-        "podOverrides": {"env": variables},
+        "podOverrides": {"env": variables}, "workspaceRef": {"name": "app"},
     });
     if is_furnished {
         let more = json!({
-            "effort": trade.effort, "workspaceRef": {"name": "app"}, "branch": format!("kelos/{name}"),
+            "effort": trade.effort, "branch": format!("kelos/{name}"),
             "agentConfigRef": {"name": "rules"},
         });
         spec.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());

@@ -1,10 +1,10 @@
 //! What becomes of a run is written down as it was.
 
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use kelos::api::run::{Exit, RunState, SandboxLevel, Secrets};
+use kelos::api::run::{Exit, Plan, RunState, SandboxLevel, Secrets};
 use kelos::executor::{Executor as _, StartError};
 use kelos::secret::Secret;
 use serde_json::json;
@@ -108,17 +108,8 @@ async fn a_run_that_is_stopped_is_cancelled_and_may_tidy_up() {
 async fn a_model_agent_that_is_cut_off_is_incomplete_and_one_that_reports_is_not() {
     let bench = Bench::new();
     let program = bench.data.join("agent");
-    let write = |text: &str| {
-        std::fs::write(&program, format!("#!/bin/sh\n{text}\n")).unwrap();
-        std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
-    };
-    let plan = |run: &str| {
-        let mut plan = shell(run, "do it");
-        plan.agent.kind = "claude-code".to_owned();
-        plan.agent.program = Some(program.clone());
-        plan.sandbox.readable.push(program.clone());
-        plan
-    };
+    let write = |text: &str| write_program(&program, text);
+    let plan = |run: &str| plan_of(run, "claude-code", &program);
     write("echo '{\"type\":\"assistant\"}'; printf '{\"type\":\"resu'");
     let outcome = bench.outcome(plan("a")).await;
     assert_eq!(outcome.exit, Exit::AgentIncomplete, "{}", outcome.message);
@@ -136,6 +127,35 @@ async fn a_model_agent_that_is_cut_off_is_incomplete_and_one_that_reports_is_not
         (Some("0.5"), Some(3), Some(4))
     );
     assert_eq!(outcome.results["response"], "ZG9uZQ==");
+}
+
+#[tokio::test]
+async fn an_agent_that_asks_its_model_for_ever_is_ended() {
+    let bench = Bench::new();
+    let program = bench.data.join("agent");
+    // What OpenCode prints when no answer of its model ends.
+    write_program(
+        &program,
+        "trap '' TERM INT\n\
+         while :; do echo '{\"type\":\"step_finish\",\"part\":{\"reason\":\"unknown\",\"cost\":1e-5}}'; sleep 0.02; done",
+    );
+    let outcome = bench.outcome(plan_of("a", "opencode", &program)).await;
+    assert_eq!((outcome.exit, outcome.signal), (Exit::AgentFailed, Some(9)), "{}", outcome.message);
+    assert!(outcome.message.contains("the agent asks again without an end"), "{}", outcome.message);
+    assert!(outcome.usage.unwrap().cost_usd.is_some(), "what it used is known");
+}
+
+fn write_program(path: &Path, script: &str) {
+    std::fs::write(path, format!("#!/bin/sh\n{script}\n")).unwrap();
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+fn plan_of(run: &str, kind: &str, program: &Path) -> Plan {
+    let mut plan = shell(run, "do it");
+    plan.agent.kind = kind.to_owned();
+    plan.agent.program = Some(program.to_owned());
+    plan.sandbox.readable.push(program.to_owned());
+    plan
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::runner::agents::report::{Claude, Reader};
+use crate::runner::agents::report::{self, Reader};
 use crate::runner::agents::version::Version;
 use crate::runner::agents::{
     AgentProgram, Call, HomeFile, Invocation, Wish, common_servers, prompt_argument,
@@ -51,7 +51,7 @@ impl AgentProgram for ClaudeCode {
     }
 
     fn reader(&self) -> Box<dyn Reader> {
-        Box::new(Claude::default())
+        Box::new(report::claude_code::ClaudeCode::default())
     }
 
     fn home(&self, wish: &Wish<'_>) -> Vec<HomeFile> {

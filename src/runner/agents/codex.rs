@@ -45,7 +45,7 @@ impl AgentProgram for Codex {
     }
 
     fn reader(&self) -> Box<dyn Reader> {
-        Box::new(report::Codex::default())
+        Box::new(report::codex::Codex::default())
     }
 
     fn home(&self, wish: &Wish<'_>) -> Vec<HomeFile> {

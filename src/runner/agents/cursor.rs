@@ -29,7 +29,7 @@ impl AgentProgram for Cursor {
     }
 
     fn reader(&self) -> Box<dyn Reader> {
-        Box::new(report::Cursor::default())
+        Box::new(report::cursor::Cursor::default())
     }
 
     fn home(&self, wish: &Wish<'_>) -> Vec<HomeFile> {

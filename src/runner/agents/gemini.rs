@@ -25,7 +25,8 @@ impl AgentProgram for Gemini {
     }
 
     fn oldest(&self) -> Option<Version> {
-        Some(Version(0, 40, 0))
+        // Older ones send what is on the loopback to the proxy.
+        Some(Version(0, 44, 0))
     }
 
     fn invocation(&self, call: &Call<'_>) -> Invocation {
@@ -42,7 +43,7 @@ impl AgentProgram for Gemini {
     }
 
     fn reader(&self) -> Box<dyn Reader> {
-        Box::new(report::Gemini::default())
+        Box::new(report::gemini::Gemini::default())
     }
 
     fn home(&self, wish: &Wish<'_>) -> Vec<HomeFile> {

@@ -222,7 +222,7 @@ pub fn of(agent: &Agent) -> &'static dyn AgentProgram {
 pub fn reader(agent: &Agent) -> Box<dyn Reader> {
     let known = by_kind(&agent.kind);
     if agent.image.is_some() && !known.takes_item() {
-        Box::new(report::Wrapped::around(known.reader()))
+        Box::new(report::plain::Wrapped::around(known.reader()))
     } else {
         of(agent).reader()
     }

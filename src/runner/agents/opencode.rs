@@ -21,7 +21,8 @@ impl AgentProgram for OpenCode {
     }
 
     fn oldest(&self) -> Option<Version> {
-        Some(Version(1, 18, 3))
+        // Older ones ask a provider that does not answer again and again, without an end.
+        Some(Version(1, 18, 17))
     }
 
     fn invocation(&self, call: &Call<'_>) -> Invocation {
@@ -41,7 +42,7 @@ impl AgentProgram for OpenCode {
     }
 
     fn reader(&self) -> Box<dyn Reader> {
-        Box::new(report::OpenCode::default())
+        Box::new(report::opencode::OpenCode::default())
     }
 
     fn home(&self, wish: &Wish<'_>) -> Vec<HomeFile> {

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use crate::runner::agents::report::{Plain, Reader};
+use crate::runner::agents::report::Reader;
+use crate::runner::agents::report::plain::Plain;
 use crate::runner::agents::{AgentProgram, Call, Invocation, Wish, common_servers, prompt_argument};
 
 /// The prompt is the text of a script for `/bin/sh -e`: the first command that fails ends it.

@@ -2,7 +2,8 @@ use base64::Engine as _;
 
 use super::*;
 use crate::api::run::Usage;
-use crate::runner::agents::report::{Completion, Report, usage_in_results};
+use crate::runner::agents::report::values::usage_in_results;
+use crate::runner::agents::report::{Completion, Report};
 
 const RECORDED: &str = include_str!("../../../tests/testdata/upstream/usage-and-capture.jsonl");
 const RECORDED_RESULTS: &str = include_str!("../../../tests/testdata/upstream/outputs.jsonl");
@@ -77,6 +78,35 @@ fn a_report_that_is_cut_off_is_absent() {
     }
     let cut = "{\"type\":\"turn.completed\",\"usage\":{}}\n{\"type\":\"turn.started\"}";
     assert_eq!(read("codex", cut).completion, Completion::Absent);
+}
+
+#[test]
+fn a_cost_counts_however_an_agent_writes_it() {
+    let of_claude = |cost: &str| {
+        let line = format!(r#"{{"type":"result","subtype":"success","total_cost_usd":{cost}}}"#);
+        read("claude-code", &line).usage.cost_usd
+    };
+    for (written, cost) in [
+        ("0.25", Some("0.25")),
+        ("1e-5", Some("0.00001")),
+        ("1.5E-4", Some("0.00015")),
+        ("\"2e-3\"", Some("0.002")),
+        ("0.30000000000000004", Some("0.30000000000000004")),
+        ("0", Some("0")),
+        ("1e300", None),
+        ("-1e-5", None),
+        ("\"e\"", None),
+    ] {
+        assert_eq!(of_claude(written).as_deref(), cost, "{written}");
+    }
+    let of_opencode = |costs: &[&str]| {
+        let step =
+            |cost: &&str| format!(r#"{{"type":"step_finish","part":{{"cost":{cost},"reason":"stop"}}}}"#);
+        read("opencode", &costs.iter().map(step).collect::<Vec<_>>().join("\n")).usage.cost_usd
+    };
+    assert_eq!(of_opencode(&["1e-5", "2E-5", "0.1"]).as_deref(), Some("0.10003"));
+    assert_eq!(of_opencode(&["1e-12"]).as_deref(), Some("0"));
+    assert_eq!(of_opencode(&["1e300"]), None);
 }
 
 #[test]
@@ -331,20 +361,33 @@ fn transcripts_of_the_real_programs_are_read_and_what_was_not_finished_is_not_co
     for (kind, folder, scenario, words) in [
         ("claude-code", "claude-code-2.1.332", "limit", "max_output_tokens"),
         ("claude-code", "claude-code-2.1.332", "refuse", "refusal"),
-        ("claude-code", "claude-code-2.1.332", "cut", "api_error"),
+        ("claude-code", "claude-code-2.1.332", "cut", "the answer was cut off"),
+        ("claude-code", "claude-code-2.1.332", "ends-early", "the answer was cut off"),
         ("claude-code", "claude-code-2.1.332", "fail-401", "HTTP status 401"),
         ("claude-code", "claude-code-2.1.332", "fail-429", "HTTP status 429"),
         ("claude-code", "claude-code-2.1.332", "fail-529", "HTTP status 529"),
         ("codex", "codex-0.171.0", "limit", "max_output_tokens"),
         ("codex", "codex-0.171.0", "refuse", "content_filter"),
-        ("codex", "codex-0.171.0", "cut", "the stream was cut off"),
-        ("codex", "codex-0.171.0", "fail-401", "HTTP status 401"),
-        ("codex", "codex-0.171.0", "fail-429", "HTTP status 429"),
-        ("gemini", "gemini-0.61.0", "cut-first", "status error"),
-        ("gemini", "gemini-0.61.0", "fail-401", "HTTP status 401"),
+        ("codex", "codex-0.171.0", "cut", "the answer was cut off"),
+        ("codex", "codex-0.171.0", "ends-early", "the answer was cut off"),
+        ("codex", "codex-0.171.0", "fail-401", "HTTP status 401: the credential was refused"),
+        ("codex", "codex-0.171.0", "fail-429", "HTTP status 429: too many requests"),
+        ("codex", "codex-0.171.0", "fail-529", "HTTP status 529: the provider is overloaded"),
+        ("gemini", "gemini-0.61.0", "cut", "the answer was cut off"),
+        ("gemini", "gemini-0.61.0", "cut-first", "the answer was cut off"),
+        ("gemini", "gemini-0.61.0", "ends-early-first", "the answer was cut off"),
+        ("gemini", "gemini-0.61.0", "loop", "the agent went in circles"),
+        ("gemini", "gemini-0.61.0", "fail-401", "HTTP status 401: the credential was refused"),
+        ("gemini", "gemini-0.61.0", "fail-529", "HTTP status 529: the provider is overloaded"),
         ("opencode", "opencode-1.18.33", "limit", "finish reason length"),
         ("opencode", "opencode-1.18.33", "refuse", "ContentFilterError"),
-        ("opencode", "opencode-1.18.33", "fail-401", "HTTP status 401"),
+        ("opencode", "opencode-1.18.33", "cut", "the answer was cut off"),
+        ("opencode", "opencode-1.18.33", "cut-first", "the answer was cut off"),
+        ("opencode", "opencode-1.18.33", "ends-early", "answers in a row were cut off"),
+        ("opencode", "opencode-1.18.33", "ends-early-first", "answers in a row were cut off"),
+        ("opencode", "opencode-1.18.33", "fail-401", "HTTP status 401: the credential was refused"),
+        ("opencode", "opencode-1.18.33", "fail-429", "HTTP status 429: too many requests"),
+        ("opencode", "opencode-1.18.33", "fail-529", "HTTP status 529: the provider is overloaded"),
     ] {
         let (report, _) = recorded(kind, folder, scenario);
         let Completion::Incomplete(reason) = report.completion else {
@@ -374,4 +417,68 @@ fn why_the_last_answer_of_gemini_ended_stands_in_its_telemetry() {
     assert_eq!(with(&TELEMETRY.replace("length", "stop")), Completion::Complete);
     // A sub-agent, or the program itself, asked the model last.
     assert_eq!(with(&TELEMETRY.replace("main", "subagent")), Completion::Complete);
+}
+
+/// Records of the telemetry of Gemini CLI 0.61.0 about a request that was refused with the status 429.
+const TELEMETRY_429: &str = include_str!("../../../tests/testdata/agents/gemini-0.61.0-telemetry-429.txt");
+
+#[test]
+fn why_a_provider_refused_gemini_stands_in_its_telemetry_when_its_words_do_not_say_it() {
+    let (report, printed) = recorded("gemini", "gemini-0.61.0", "fail-429");
+    let failed = |details: &str| {
+        Completion::Incomplete(format!("the agent reports no success (status error{details})"))
+    };
+    assert_eq!(report.completion, failed(""), "what it prints does not say it");
+    let with = |telemetry: &[&str]| {
+        let mut reader = by_kind("gemini").reader();
+        telemetry.iter().flat_map(|text| text.lines()).for_each(|line| reader.aside(line));
+        printed.lines().for_each(|line| reader.line(line));
+        reader.report().completion
+    };
+    let limited = failed(", HTTP status 429: too many requests, or a limit of use is reached");
+    assert_eq!(with(&[TELEMETRY_429]), limited);
+    assert_eq!(with(&[TELEMETRY, TELEMETRY_429]), limited);
+    // What was refused first was answered later, and what another asked says nothing.
+    assert_eq!(with(&[TELEMETRY_429, TELEMETRY]), failed(""));
+    assert_eq!(with(&[&TELEMETRY_429.replace("main", "subagent")]), failed(""));
+}
+
+#[test]
+fn an_error_of_gemini_counts_until_the_work_goes_on() {
+    let error = r#"{"type":"error","severity":"warning","message":"Loop detected, stopping execution"}"#;
+    let unknown = r#"{"type":"error","severity":"error","message":"<b>what</b>"}"#;
+    let work = r#"{"type":"tool_use","tool_name":"run_shell_command"}"#;
+    let message = r#"{"type":"message","role":"assistant","content":"all done","delta":true}"#;
+    let end = r#"{"type":"result","status":"success"}"#;
+    let completion = |lines: &[&str]| read("gemini", &lines.join("\n")).completion;
+    let stopped = |details: &str| Completion::Incomplete(format!("the agent stopped early{details}"));
+    assert_eq!(completion(&[error, end]), stopped(" (the agent went in circles)"));
+    assert_eq!(completion(&[unknown, end]), stopped(""));
+    assert_eq!(completion(&[error, message, end]), Completion::Complete);
+    assert_eq!(completion(&[error, work, message, end]), Completion::Complete);
+    assert_eq!(completion(&[error]), Completion::Absent);
+}
+
+#[test]
+fn opencode_is_lost_when_its_model_never_ends_an_answer() {
+    let unended = r#"{"type":"step_finish","part":{"reason":"unknown"}}"#;
+    let work = r#"{"type":"tool_use","part":{"tool":"bash"}}"#;
+    let ended = r#"{"type":"step_finish","part":{"reason":"stop"}}"#;
+    let is_lost = |lines: &[&str]| {
+        let mut reader = by_kind("opencode").reader();
+        for line in lines {
+            reader.line(line);
+        }
+        reader.is_lost()
+    };
+    assert!(!is_lost(&[unended; 9]));
+    assert!(is_lost(&[unended; 10]));
+    // A provider that never says why an answer ended still has commands run.
+    let at_work = [[unended, work]; 10].concat();
+    assert!(!is_lost(&at_work));
+    assert!(!is_lost(&[[unended; 9].as_slice(), &[ended], &[unended; 9]].concat()));
+    assert_eq!(
+        read("opencode", unended).completion,
+        Completion::Incomplete("the agent stopped early (the answer was cut off)".to_owned())
+    );
 }

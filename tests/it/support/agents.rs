@@ -4,9 +4,6 @@
 
 use std::path::{Path, PathBuf};
 
-/// The programs with their versions; the installer reads the same file.
-const LOCK: &str = include_str!("../../agents/package-lock.json");
-
 /// One program.
 #[derive(Debug, Clone)]
 pub(crate) struct Program {
@@ -29,21 +26,23 @@ pub(crate) fn program(kind: &'static str) -> Option<Program> {
         "opencode" => ("opencode", "opencode-linux-x64"),
         other => panic!("there is no program of {other}"),
     };
-    let version = pinned(package);
-    let path = cache().map(|cache| cache.join("programs/bin").join(name)).filter(|path| path.exists());
-    if path.is_none() {
+    let programs = cache().map(|cache| cache.join("programs"));
+    let found = programs.filter(|programs| programs.join("bin").join(name).exists());
+    if found.is_none() {
         let hint = "install it with tests/agents/install.sh (needs Node.js and the npm registry)";
         let required = std::env::var("KELOS_REQUIRE_AGENTS").is_ok_and(|value| value == "1");
         assert!(!required, "the program of {kind} is not there; {hint}");
         crate::support::say(&format!("SKIPPED: the program of {kind} is not there; {hint}"));
     }
-    Some(Program { kind, path: path?, version })
+    let programs = found?;
+    let version = installed(&programs.join("node_modules").join(package));
+    Some(Program { kind, path: programs.join("bin").join(name), version })
 }
 
-/// Returns the version of a package that the lock file names.
-fn pinned(package: &str) -> String {
-    let lock: serde_json::Value = serde_json::from_str(LOCK).unwrap();
-    lock["packages"][format!("node_modules/{package}")]["version"].as_str().unwrap().to_owned()
+/// Returns the version that an installed package says it is.
+fn installed(package: &Path) -> String {
+    let text = std::fs::read(package.join("package.json")).unwrap();
+    serde_json::from_slice::<serde_json::Value>(&text).unwrap()["version"].as_str().unwrap().to_owned()
 }
 
 /// Tells whether what the programs print is to be recorded, and where.

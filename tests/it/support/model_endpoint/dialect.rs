@@ -116,7 +116,6 @@ fn messages(
         Turn::Refuse => "refusal",
         _ => "end_turn",
     };
-    let is_whole = *turn != Turn::CutOff;
     let mut message = json!({
         "id": format!("msg_{}", asked.results + 1), "type": "message", "role": "assistant",
         "model": asked.body["model"], "content": [], "stop_reason": null, "stop_sequence": null,
@@ -129,14 +128,14 @@ fn messages(
         message["content"] = json!([block]);
         message["stop_reason"] = json!(stop_reason);
         message["usage"]["output_tokens"] = json!(OUTPUT_TOKENS);
-        return if is_whole { connection.send(200, &message) } else { connection.send_cut(&message) };
+        return if turn.lacks_end() { connection.send_cut(&message) } else { connection.send(200, &message) };
     }
     let mut events = vec![
         json!({"type": "message_start", "message": message}),
         json!({"type": "content_block_start", "index": 0, "content_block": start}),
         json!({"type": "content_block_delta", "index": 0, "delta": delta}),
     ];
-    if is_whole {
+    if !turn.lacks_end() {
         events.extend([
             json!({"type": "content_block_stop", "index": 0}),
             json!({
@@ -146,7 +145,7 @@ fn messages(
             json!({"type": "message_stop"}),
         ]);
     }
-    connection.send_events(&named(events), is_whole)
+    connection.send_events(&named(events), *turn != Turn::CutOff)
 }
 
 fn responses(
@@ -196,7 +195,7 @@ fn responses(
         _ => None,
     };
     match (turn, reason) {
-        (Turn::CutOff, _) => {}
+        (Turn::CutOff | Turn::EndEarly, _) => {}
         (_, Some(reason)) => {
             let mut response = response("incomplete", json!([item]));
             response["incomplete_details"] = json!({"reason": reason});
@@ -223,7 +222,7 @@ fn generate_content(
     };
     let mut candidate = json!({"content": {"role": "model", "parts": [part]}, "index": 0});
     let finish = match turn {
-        Turn::CutOff => None,
+        Turn::CutOff | Turn::EndEarly => None,
         Turn::ReachLimit => Some("MAX_TOKENS"),
         Turn::Refuse => Some("SAFETY"),
         _ => Some("STOP"),
@@ -240,7 +239,7 @@ fn generate_content(
     });
     match (is_streamed, turn) {
         (true, _) => connection.send_events(&[(String::new(), answer)], *turn != Turn::CutOff),
-        (false, Turn::CutOff) => connection.send_cut(&answer),
+        (false, turn) if turn.lacks_end() => connection.send_cut(&answer),
         (false, _) => connection.send(200, &answer),
     }
 }

@@ -61,7 +61,13 @@ impl Connection {
     /// Sends a whole answer.
     pub(super) fn send(&mut self, status: u16, body: &Value) -> io::Result<()> {
         let body = if body.is_null() { String::new() } else { body.to_string() };
-        self.head(status, "application/json", &format!("content-length: {}", body.len()))?;
+        // Whoever obeys it asks again soon, however long it would wait by itself.
+        let more = if matches!(status, 429 | 503 | 529) { "\r\nretry-after: 1" } else { "" };
+        self.head(
+            status,
+            "application/json",
+            &format!("connection: close\r\ncontent-length: {}{more}", body.len()),
+        )?;
         self.stream.write_all(body.as_bytes())
     }
 
@@ -74,7 +80,9 @@ impl Connection {
 
     /// Sends events, each a name that may be empty and its data. Without `is_whole` the end of the stream is missing.
     pub(super) fn send_events(&mut self, events: &[(String, Value)], is_whole: bool) -> io::Result<()> {
-        self.head(200, "text/event-stream", "transfer-encoding: chunked")?;
+        // After the promise to close the connection, some clients take its end for the end of the stream.
+        let close = if is_whole { "connection: close\r\n" } else { "" };
+        self.head(200, "text/event-stream", &format!("{close}transfer-encoding: chunked"))?;
         for (name, data) in events {
             let name = if name.is_empty() { String::new() } else { format!("event: {name}\n") };
             let event = format!("{name}data: {data}\n\n");
@@ -83,10 +91,7 @@ impl Connection {
         if is_whole { self.stream.write_all(b"0\r\n\r\n") } else { Ok(()) }
     }
 
-    fn head(&mut self, status: u16, kind: &str, length: &str) -> io::Result<()> {
-        write!(
-            self.stream,
-            "HTTP/1.1 {status} Scripted\r\ncontent-type: {kind}\r\n{length}\r\nconnection: close\r\n\r\n"
-        )
+    fn head(&mut self, status: u16, kind: &str, more: &str) -> io::Result<()> {
+        write!(self.stream, "HTTP/1.1 {status} Scripted\r\ncontent-type: {kind}\r\n{more}\r\n\r\n")
     }
 }

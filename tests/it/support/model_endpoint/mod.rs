@@ -36,8 +36,10 @@ pub(crate) enum Turn {
     ReachLimit,
     /// It will not answer.
     Refuse,
-    /// The connection ends in the middle of the answer.
+    /// The connection breaks in the middle of the answer.
     CutOff,
+    /// The stream ends in order, but before the answer does.
+    EndEarly,
     /// The provider answers with this status of HTTP.
     Fail(u16),
 }
@@ -55,6 +57,13 @@ pub(crate) struct Asked {
     pub(crate) results: usize,
     /// Whether the model may have commands run: else it is asked for something on the side, such as a title.
     pub(crate) is_at_work: bool,
+}
+
+impl Turn {
+    /// Tells whether the answer lacks its end.
+    fn lacks_end(&self) -> bool {
+        matches!(self, Self::CutOff | Self::EndEarly)
+    }
 }
 
 impl Asked {
