@@ -81,6 +81,10 @@ pub struct SkillPackage {
     /// One skill of the package. Unset: all of them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub skill: Option<String>,
+
+    /// Secret with `GITHUB_TOKEN`, for a package that not everybody may read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret_ref: Option<SecretReference>,
 }
 
 closed_set! {

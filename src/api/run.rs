@@ -169,12 +169,19 @@ pub struct Workspace {
     /// Certificates in PEM form that are believed for the host of the repository, beside those of the system.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub authority: Option<String>,
-    /// Variables for git while it clones, and for nothing else: `HOME` and `SSH_AUTH_SOCK` for the user's keys, proxies.
+    /// Variables for git while it clones, and for nothing else: `HOME` and `SSH_AUTH_SOCK` for the user's keys, certificates.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub git_environment: BTreeMap<String, String>,
     /// A command that is run before the agent, program first; no shell is involved.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub setup_command: Vec<String>,
+}
+
+impl Workspace {
+    /// Returns the URLs of the repository and of its other remotes.
+    pub fn urls(&self) -> impl Iterator<Item = &str> {
+        std::iter::once(self.repo.as_str()).chain(self.remotes.iter().map(|remote| remote.url.as_str()))
+    }
 }
 
 /// A remote of a checkout.
@@ -210,7 +217,7 @@ pub struct Plugin {
 pub struct Skills {
     /// The packages.
     pub packages: Vec<SkillPackage>,
-    /// Variables for the installer that are not secret: proxies, certificates.
+    /// Variables for the installer that are not secret: certificates, the registry.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub environment: BTreeMap<String, String>,
 }
@@ -401,6 +408,16 @@ pub struct Secrets {
     /// What cloning needs; only the preparing step sees it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub git: Option<GitCredential>,
+    /// The key for the ssh server of the workspace: for cloning, and for the agent's git.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ssh: Option<SshKey>,
+    /// Tokens for the packages of [`Plan::skills`], by their sources; only the step that installs them sees them.
+    #[serde(with = "shown", skip_serializing_if = "BTreeMap::is_empty")]
+    pub skill_tokens: BTreeMap<String, Secret>,
+    /// The proxies through which this machine reaches others, by the names of the variables that say so. Cloning, the
+    /// installer of skills and the proxy of an enclosure use them; the agent's side never sees them.
+    #[serde(with = "shown", skip_serializing_if = "BTreeMap::is_empty")]
+    pub proxies: BTreeMap<String, Secret>,
     /// Variables for setup and agent: the model provider's key, `GITHUB_TOKEN`.
     #[serde(with = "shown")]
     pub environment: BTreeMap<String, Secret>,
@@ -416,6 +433,17 @@ pub struct GitCredential {
     /// The token or password.
     #[serde(with = "shown_one")]
     pub token: Secret,
+}
+
+/// A key for ssh, and the servers to which it may be shown.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SshKey {
+    /// A private key in OpenSSH format without a passphrase.
+    #[serde(with = "shown_one")]
+    pub identity: Secret,
+    /// The host keys that are believed, as in a file `known_hosts`.
+    pub known_hosts: String,
 }
 
 /// The secret half of a server of the Model Context Protocol.

@@ -22,7 +22,7 @@ use crate::api::reference::SecretReference;
 )]
 pub struct WorkspaceSpec {
     /// URL of the repository. `file:///` is a repository of the machine on which the daemon runs.
-    #[schemars(regex(pattern = r"^(https?://|git://|git@|file:///).*"))]
+    #[schemars(regex(pattern = r"^(https?://|git://|ssh://|git@|file:///).*"))]
     pub repo: String,
 
     /// Branch, tag or full commit id to check out. Unset: the default branch of the repository.
@@ -30,7 +30,8 @@ pub struct WorkspaceSpec {
     pub reference: Option<String>,
 
     /// Secret with `GITHUB_TOKEN`, or with `appID`, `installationID` and `privateKey` of a GitHub App. `ca.crt` holds the
-    /// certificate of the server's authority.
+    /// certificate of the server's authority. For a repository over ssh: `identity` (a private SSH key) and `known_hosts`,
+    /// with or without one of these.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret_ref: Option<SecretReference>,
 
@@ -58,7 +59,7 @@ pub struct GitRemote {
     pub name: String,
 
     /// URL of the remote.
-    #[schemars(regex(pattern = r"^(https?://|git://|git@).*"))]
+    #[schemars(regex(pattern = r"^(https?://|git://|ssh://|git@).*"))]
     pub url: String,
 }
 

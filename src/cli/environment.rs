@@ -30,7 +30,7 @@ pub(super) const VARIABLES: &[(&str, &str)] = &[
     ),
     (
         "HTTPS_PROXY",
-        "proxy for git over https, tokens of GitHub Apps and the installer of skills; so do `HTTP_PROXY`, `ALL_PROXY`, `NO_PROXY` and their lowercase forms",
+        "proxy for git over https, tokens of GitHub Apps, the installer of skills, and runs in an enclosure; so do `HTTP_PROXY`, `ALL_PROXY`, `NO_PROXY` and their lowercase forms",
     ),
     (
         "SSL_CERT_FILE",
@@ -57,9 +57,11 @@ pub(crate) struct Environment {
     pub(crate) kubeconfig: Option<OsString>,
     /// Folder of the note by which a running daemon is found: `XDG_RUNTIME_DIR`, else under the home folder.
     pub(crate) announcements: Option<PathBuf>,
-    /// What git gets: the keys of the user, proxies, certificates.
+    /// The proxies through which this machine reaches others, by the names of the variables that say so.
+    pub(crate) proxies: BTreeMap<String, Secret>,
+    /// What git gets: the keys of the user, certificates.
     pub(crate) for_git: BTreeMap<String, String>,
-    /// What the installer of skills gets: proxies, certificates, the registry.
+    /// What the installer of skills gets: certificates, the registry.
     pub(crate) for_installers: BTreeMap<String, String>,
     /// Folder for the data of `kelos up` when none is named: under `XDG_DATA_HOME`, else under the home folder.
     pub(crate) data_dir: Option<PathBuf>,
@@ -89,6 +91,10 @@ impl Environment {
             configuration: under_home(".kelos/config.yaml"),
             claude_folder: folder("CLAUDE_CONFIG_DIR").or_else(|| under_home(".claude")),
             codex_folder: folder("CODEX_HOME").or_else(|| under_home(".codex")),
+            proxies: variables(&PROXIES)
+                .into_iter()
+                .map(|(name, value)| (name, Secret::new(value)))
+                .collect(),
             for_git: for_git(),
             for_installers: for_installers(),
             home,
@@ -120,20 +126,22 @@ fn variables(names: &[&str]) -> BTreeMap<String, String> {
 }
 
 fn for_git() -> BTreeMap<String, String> {
-    let mut found = variables(&PROXIES);
-    found.extend(variables(&["HOME", "SSH_AUTH_SOCK", "SSL_CERT_FILE", "SSL_CERT_DIR", "GIT_SSL_CAINFO"]));
-    // The curl of git knows only its own name for it.
-    if let Some(file) = found.get("SSL_CERT_FILE").cloned() {
-        found.entry("GIT_SSL_CAINFO".to_owned()).or_insert(file);
-    }
+    let mut found = variables(&["HOME", "SSH_AUTH_SOCK", "SSL_CERT_FILE", "SSL_CERT_DIR", "GIT_SSL_CAINFO"]);
+    name_certificates(&mut found, "GIT_SSL_CAINFO");
     found
 }
 
 fn for_installers() -> BTreeMap<String, String> {
-    let mut found = variables(&PROXIES);
-    found.extend(variables(&["npm_config_registry", "NODE_EXTRA_CA_CERTS", "SSL_CERT_FILE"]));
-    if let Some(file) = found.get("SSL_CERT_FILE").cloned() {
-        found.entry("NODE_EXTRA_CA_CERTS".to_owned()).or_insert(file);
-    }
+    let mut found =
+        variables(&["npm_config_registry", "NODE_EXTRA_CA_CERTS", "SSL_CERT_FILE", "GIT_SSL_CAINFO"]);
+    name_certificates(&mut found, "GIT_SSL_CAINFO");
+    name_certificates(&mut found, "NODE_EXTRA_CA_CERTS");
     found
+}
+
+// The curl of git, and Node, know only their own names for it.
+fn name_certificates(variables: &mut BTreeMap<String, String>, name: &str) {
+    if let Some(file) = variables.get("SSL_CERT_FILE").cloned() {
+        variables.entry(name.to_owned()).or_insert(file);
+    }
 }

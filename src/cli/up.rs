@@ -113,6 +113,7 @@ pub(super) async fn run(
         runs: arguments.runs.config(),
         program: std::env::current_exe()?,
         search_path: environment.search_path.clone(),
+        proxies: environment.proxies.clone(),
         git_environment: environment.for_git.clone(),
         install_environment: environment.for_installers.clone(),
         agents: arguments.agents.into_iter().map(|(name, program)| (name, in_full(program))).collect(),

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use crate::api::run::{Limits, Sandbox};
 use crate::executor::age::Keep;
+use crate::secret::Secret;
 
 /// What `kelos up` runs with.
 #[derive(Debug, Clone)]
@@ -24,9 +25,12 @@ pub struct Config {
     pub program: PathBuf,
     /// Folders in which agents and git are looked up, in the form of `PATH`.
     pub search_path: String,
-    /// Variables for git: `HOME` and `SSH_AUTH_SOCK` for the user's keys, proxies, certificates.
+    /// The proxies through which this machine reaches others, by the names of the variables that say so. A URL may hold a
+    /// password.
+    pub proxies: BTreeMap<String, Secret>,
+    /// Variables for git: `HOME` and `SSH_AUTH_SOCK` for the user's keys, certificates.
     pub git_environment: BTreeMap<String, String>,
-    /// Variables for the installer of skills: proxies, certificates.
+    /// Variables for the installer of skills: certificates, the registry.
     pub install_environment: BTreeMap<String, String>,
     /// Programs that stand for images or take the place of the program of an agent type, by the name of either.
     pub agents: BTreeMap<String, PathBuf>,

@@ -1,5 +1,6 @@
 //! Starts the whole on one machine and keeps it until it is told to end.
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -137,7 +138,7 @@ pub async fn up(
         cluster,
         repositories: data.repositories(),
         search_path: config.search_path.clone(),
-        git_environment: config.git_environment.clone(),
+        git_environment: git_environment(&config),
     };
     supervisor.start("reports", report::run(context, settings, shutdown));
 
@@ -190,6 +191,12 @@ fn start_server(
     });
 }
 
+/// Returns the variables for git, with the proxies.
+fn git_environment(config: &Config) -> BTreeMap<String, String> {
+    let proxies = config.proxies.iter().map(|(name, value)| (name.clone(), value.expose().to_owned()));
+    config.git_environment.clone().into_iter().chain(proxies).collect()
+}
+
 /// Returns what is the same for all runs. Our own API, at `address`, is closed to them.
 fn machine(config: &Config, data: &DataDir, address: SocketAddr) -> Machine {
     let RunConfig { mut sandbox, host_network, limits, disk_floor: _, keep: _ } = config.runs.clone();
@@ -197,6 +204,7 @@ fn machine(config: &Config, data: &DataDir, address: SocketAddr) -> Machine {
     Machine {
         search_path: config.search_path.clone(),
         mirrors: data.mirrors(),
+        proxies: config.proxies.clone(),
         git_environment: config.git_environment.clone(),
         install_environment: config.install_environment.clone(),
         private: [Some(data.root().to_path_buf()), config.user_home.clone()].into_iter().flatten().collect(),

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use crate::git::error::GitError;
 use crate::git::private_file::PrivateFile;
-use crate::git::remote::{Credential, Place, Remote};
+use crate::git::remote::{Credential, Remote};
 use crate::git::tree::printable;
 
 /// A server that is silent for this long is given up: 15 s, four times.
@@ -61,7 +61,7 @@ impl SshCommand {
 /// Returns the command for `remote`, or `None` when it is not reached by ssh. Its files are written into
 /// `folder`, which is ours.
 pub(crate) fn command(remote: &Remote, folder: &Path) -> Result<Option<SshCommand>, GitError> {
-    if *remote.url().place() != Place::Ssh {
+    if !remote.url().is_ssh() {
         return Ok(None);
     }
     let Some(Credential::Ssh { identity, known_hosts }) = remote.credential() else {

@@ -146,9 +146,15 @@ mod tests {
         for path in ["a.yaml", "spawners/b.yml", "spawners/c.yaml.tera"] {
             assert!(everything.selects(path), "{path}");
         }
-        for path in
-            ["kelos.yaml", "README.md", ".github/workflows/ci.yaml", "prompts/fix.md", ".yaml", "x.tera"]
-        {
+        for path in [
+            "kelos.yaml",
+            "README.md",
+            "package.json",
+            ".github/workflows/ci.yaml",
+            "prompts/fix.md",
+            ".yaml",
+            "x.tera",
+        ] {
             assert!(!everything.selects(path), "{path}");
         }
         let some = Layout::from_document(

@@ -16,9 +16,11 @@ use crate::api::run::{
     TOKEN_FOLDER, WORK_FOLDER,
 };
 use crate::file;
+use crate::git::remote::RemoteUrl;
 use crate::runner::agents::{AgentProgram, Wish};
 use crate::runner::folder::Folder;
 use crate::runner::parts;
+use crate::runner::ssh::{self, SshServer};
 
 /// The variable by which what a killed runner left going is found; every child of a run has it.
 pub(super) const RUN_VARIABLE: &str = "KELOS_RUN";
@@ -113,6 +115,16 @@ pub(super) fn furnish(
         if let Some(programs) = home.wrap_gh(plan)? {
             variables.insert("PATH".to_owned(), format!("{}:{}", text(&programs), plan.search_path));
         }
+    }
+    if let (Some(key), Some(server)) = (&secrets.ssh, SshServer::of(plan)) {
+        // ssh refuses a key whose last line has no end.
+        let identity =
+            home.write(&own("ssh/identity"), &format!("{}\n", key.identity.expose().trim_end()))?;
+        let known_hosts =
+            home.write(&own("ssh/known_hosts"), &format!("{}\n", key.known_hosts.trim_end()))?;
+        let settings = server.settings(&identity, &known_hosts, proxy.is_some())?;
+        let command = ssh::command(&home.write(&own("ssh/config"), &settings)?)?;
+        git_config.push_str(&format!("[core]\n\tsshCommand = \"{command}\"\n"));
     }
     if let Some((certificates, host)) = authority(plan) {
         let file = home.write(&own("authority.pem"), certificates)?;
@@ -240,10 +252,8 @@ fn credential_helper(plan: &Plan) -> Option<String> {
 
 // `https://host:port` of the workspace.
 fn https_host(plan: &Plan) -> Option<String> {
-    let rest = plan.workspace.as_ref()?.repo.strip_prefix("https://")?;
-    let host = rest.split('/').next()?;
-    let is_host = |character: char| character.is_ascii_alphanumeric() || matches!(character, '.' | '-' | ':');
-    (!host.is_empty() && host.chars().all(is_host)).then(|| format!("https://{host}"))
+    let url = RemoteUrl::parse(&plan.workspace.as_ref()?.repo).ok()?;
+    url.origin().filter(|_| url.takes_password())
 }
 
 // The certificates that are believed for the host of the workspace, and that host.
@@ -254,10 +264,9 @@ fn authority(plan: &Plan) -> Option<(&str, String)> {
 
 // `owner/name` at the end of a URL of a forge.
 fn owner_and_name(url: &str) -> Option<String> {
-    let path = url.trim_end_matches('/').trim_end_matches(".git").replace(':', "/");
-    let mut parts = path.rsplit('/');
-    let (name, owner) = (parts.next()?, parts.next()?);
-    (!name.is_empty() && !owner.is_empty()).then(|| format!("{owner}/{name}"))
+    let url = RemoteUrl::parse(url).ok()?;
+    let (owner, name) = url.owner_and_name()?;
+    Some(format!("{owner}/{name}"))
 }
 
 fn with_secrets(servers: &[McpServer], secrets: &Secrets) -> Vec<McpServer> {
@@ -508,6 +517,7 @@ mod tests {
             ("git@github.com:kelos-dev/kelos", Some("kelos-dev/kelos")),
             ("https://host:8443/a/b.c/", Some("a/b.c")),
             ("nothing", None),
+            ("https://user:password@host/a/b", None),
         ] {
             assert_eq!(owner_and_name(url).as_deref(), expected, "{url}");
         }

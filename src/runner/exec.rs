@@ -21,6 +21,7 @@ use rustix::process::{Signal, set_parent_process_death_signal};
 
 use crate::api::run::{
     CLAIMS_FILE, Claims, Exit, FORMAT_VERSION, Network, NetworkHold, Plan, Sandbox, SandboxLevel, Secrets,
+    Workspace,
 };
 use crate::file;
 use crate::git::remote::RemoteUrl;
@@ -234,9 +235,7 @@ fn grants(plan: &Plan, layout: &Layout, program: Option<&Path>) -> Grants {
     let programs: Vec<PathBuf> = program.map(Path::to_path_buf).into_iter().collect();
     let mut grants = Grants::of(&plan.sandbox, &plan.search_path, &programs, writable);
     grants.readable.push(layout.token.clone());
-    for url in plan.workspace.iter().flat_map(|workspace| {
-        std::iter::once(&workspace.repo).chain(workspace.remotes.iter().map(|remote| &remote.url))
-    }) {
+    for url in plan.workspace.iter().flat_map(Workspace::urls) {
         if let Some(path) = RemoteUrl::parse(url).ok().as_ref().and_then(RemoteUrl::local_path) {
             grants.allow_pushes(path);
         }

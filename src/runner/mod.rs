@@ -2,7 +2,7 @@
 //!
 //! [`run`] is the runner proper. It holds the lock of the run's folder for its life, outlives whoever started it,
 //! runs the steps as child processes, ends every descendant, and writes the outcome. [`prepare`] makes the workspace
-//! and is the only step that sees the credential for cloning. [`install_skills`] restricts itself and runs the
+//! and is the only step that sees the token for cloning. [`install_skills`] restricts itself and runs the
 //! installer of skills, a program of others. [`exec`] restricts itself and then runs the setup command and the agent;
 //! whatever it says about them is a claim, which [`run`] bounds and completes. Where the host allows it, [`exec`] does so
 //! in a world of its own, of which [`enclose`] and [`enter`] are the doors.
@@ -28,6 +28,7 @@ mod prepare;
 mod sandbox;
 mod side_channel;
 mod skills;
+mod ssh;
 mod supervise;
 mod watch;
 
@@ -89,7 +90,7 @@ pub fn prepare(folder: &Path) -> Result<u8, RunnerError> {
     prepare::prepare(&Folder::open(folder)?)
 }
 
-/// Installs the skills of the plan in `folder`; no secret is read.
+/// Installs the skills of the plan in `folder`; tokens and proxies are read from standard input.
 ///
 /// The calling process is restricted for the rest of its life. Returns the exit code of the step. What went wrong is in
 /// the claims of the run and on standard error.

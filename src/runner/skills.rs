@@ -4,27 +4,34 @@
 //! that is thrown away; only what it leaves under the names of skills goes on to the agent, as a plugin.
 
 use std::fs;
-use std::io;
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use crate::api::run::{
-    CLAIMS_FILE, Claims, Exit, FORMAT_VERSION, Network, Plan, SKILLS_PLUGIN, Sandbox, SandboxLevel,
+    CLAIMS_FILE, Claims, Exit, FORMAT_VERSION, Network, Plan, SKILLS_PLUGIN, Sandbox, SandboxLevel, Secrets,
     SkillPackage, Skills,
 };
 use crate::file;
+use crate::git::remote::RemoteUrl;
 use crate::process::{self, FinishError};
 use crate::runner::RunnerError;
 use crate::runner::environment::{Layout, RUN_VARIABLE, plugins_folder};
-use crate::runner::exec::{end_with_the_runner, say, shortfall, write_claims};
+use crate::runner::exec::{end_with_the_runner, read_secrets, say, shortfall, write_claims};
 use crate::runner::folder::Folder;
 use crate::runner::sandbox::{self, Grants};
+use crate::secret::Secret;
 
 /// How long one package may take; the deadline of the run may be shorter.
 const PATIENCE: Duration = Duration::from_mins(10);
 /// How much of what the installer says is kept, in bytes.
 const OUTPUT_LIMIT: usize = 64 * 1024;
+/// Where packages lie whose source is `owner/repo`.
+const GITHUB: &str = "https://github.com";
+/// The file with the token, in the home of the installer.
+const TOKEN: &str = ".token";
 /// Where the installer puts skills for no agent in particular, in its home.
 const INSTALLED: &str = ".agents/skills";
 
@@ -37,6 +44,10 @@ enum SkillsError {
     NoInstaller { search_path: String },
     #[error("{0:?} cannot be the source of a skills package")]
     Source(String),
+    #[error(
+        "the skills package {0:?} has a token, and its source is neither OWNER/REPOSITORY nor an https:// URL to whose host the token could go"
+    )]
+    NoPlace(String),
     #[error("the skills package {source_name} was not installed: {reason}")]
     Failed { source_name: String, reason: String },
     #[error("the skills package {source_name} brings no skill{}", .skill.as_ref().map(|skill| format!(" {skill}")).unwrap_or_default())]
@@ -51,11 +62,12 @@ enum SkillsError {
 pub(super) fn install(folder: &Folder) -> Result<u8, RunnerError> {
     end_with_the_runner()?;
     let plan = folder.plan()?;
+    let secrets = read_secrets()?;
     let layout = Layout::of(&plan, folder);
     let claims = file::create_private(&folder.join(CLAIMS_FILE))
         .map_err(RunnerError::system("make the file for the claims"))?;
     let (exit, message) = match restricted(&plan, &layout) {
-        Ok(None) => match add_all(&plan, &layout) {
+        Ok(None) => match add_all(&plan, &secrets, &layout) {
             Ok(()) => return Ok(0),
             Err(fault) => (Exit::PrepareFailed, fault.to_string()),
         },
@@ -81,7 +93,7 @@ fn restricted(plan: &Plan, layout: &Layout) -> io::Result<Option<String>> {
     Ok(shortfall(level, network, &open))
 }
 
-fn add_all(plan: &Plan, layout: &Layout) -> Result<(), SkillsError> {
+fn add_all(plan: &Plan, secrets: &Secrets, layout: &Layout) -> Result<(), SkillsError> {
     let Some(skills) = &plan.skills else { return Ok(()) };
     let npx = process::find("npx", plan.search_path.as_ref())
         .ok_or_else(|| SkillsError::NoInstaller { search_path: plan.search_path.clone() })?;
@@ -91,19 +103,61 @@ fn add_all(plan: &Plan, layout: &Layout) -> Result<(), SkillsError> {
     for (number, package) in skills.packages.iter().enumerate() {
         let home = scratch.join(number.to_string());
         file::make_private_folder(&home)?;
-        add(&npx, plan, skills, package, &home, &scratch.join("npm"))?;
+        let mut command = process::command(&npx);
+        command.envs(secrets.proxies.iter().map(|(name, value)| (name, value.expose())));
+        let token = secrets.skill_tokens.get(&package.source);
+        if let Some(token) = token {
+            give_token(&mut command, &package.source, token, &home)?;
+        }
+        add(command, plan, skills, package, token, &home, &scratch.join("npm"))?;
         take_over(package, &home.join(INSTALLED), &target)?;
+        // What the next installer finds is no token of another.
+        file::remove_tree(&home)?;
     }
     file::remove_tree(&scratch)?;
     Ok(())
 }
 
+/// Lets the git of the installer, and the installer itself, have the token for the host of the package and for no other.
+fn give_token(command: &mut Command, source: &str, token: &Secret, home: &Path) -> Result<(), SkillsError> {
+    let no_place = || SkillsError::NoPlace(source.to_owned());
+    let origin = if is_short(source) {
+        GITHUB.to_owned()
+    } else {
+        let url = RemoteUrl::parse(source).map_err(|_| no_place())?;
+        url.origin().filter(|_| url.takes_password()).ok_or_else(no_place)?
+    };
+    file::create_private(&home.join(TOKEN))?.write_all(token.expose().as_bytes())?;
+    let helper = format!(
+        "!f() {{ test \\\"$1\\\" = get && echo username=x-access-token && echo \\\"password=$(cat \\\"$HOME/{TOKEN}\\\")\\\"; }}; f"
+    );
+    let settings = format!("[credential \"{origin}\"]\n\thelper = \n\thelper = \"{helper}\"\n");
+    file::create_private(&home.join(".gitconfig"))?.write_all(settings.as_bytes())?;
+    if origin == GITHUB {
+        // It asks the API of GitHub for what git does not tell.
+        command.env("GITHUB_TOKEN", token.expose());
+    }
+    Ok(())
+}
+
+// `owner/repo`, with or without more of a path, is a repository of GitHub.
+fn is_short(source: &str) -> bool {
+    let is_part = |part: &str| {
+        !part.is_empty()
+            && part
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_' | b'@' | b'#'))
+    };
+    source.contains('/') && !source.starts_with('.') && source.split('/').all(is_part)
+}
+
 /// Runs the installer for one package, with `home` as its home folder.
 fn add(
-    npx: &Path,
+    mut command: Command,
     plan: &Plan,
     skills: &Skills,
     package: &SkillPackage,
+    token: Option<&Secret>,
     home: &Path,
     cache: &Path,
 ) -> Result<(), SkillsError> {
@@ -114,7 +168,6 @@ fn add(
             return Err(SkillsError::Source(text.to_owned()));
         }
     }
-    let mut command = process::command(npx);
     command.args(["-y", "skills", "add", source, "-a", "universal", "-y", "-g"]);
     command.args(skill.into_iter().flat_map(|skill| ["-s", skill]));
     command
@@ -140,10 +193,10 @@ fn add(
         FinishError::Start(fault) => failed(format!("npx cannot be started: {fault}")),
     })?;
     for output in [&finished.stdout, &finished.stderr] {
-        let text: String = String::from_utf8_lossy(output)
-            .chars()
-            .filter(|character| *character == '\n' || !character.is_control())
-            .collect();
+        let text = String::from_utf8_lossy(output);
+        let text = token.map_or_else(|| text.to_string(), |token| text.replace(token.expose(), "<secret>"));
+        let text: String =
+            text.chars().filter(|character| *character == '\n' || !character.is_control()).collect();
         if !text.trim().is_empty() {
             say(text.trim_end());
         }

@@ -1,5 +1,6 @@
 //! The runner proper: holds the lock, runs the steps, keeps the time, ends everything, writes the outcome.
 
+use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::fd::AsFd as _;
@@ -118,15 +119,17 @@ async fn supervise(folder: &Folder, clock: &SharedClock, since: Timestamp) -> Re
     }
     let mut steps = Steps::begin(folder, &plan)?;
     provide_token(folder, &secrets)?;
-    let mut preparing = Secrets { git: secrets.git.clone(), ..Secrets::default() };
+    let outward = Secrets { proxies: secrets.proxies.clone(), ..Secrets::default() };
+    let preparing = Secrets { git: secrets.git.clone(), ssh: secrets.ssh.clone(), ..outward.clone() };
     let mut end = steps.step("prepare", &preparing).await?;
-    preparing.git = None;
+    drop(preparing);
     if end.is_good() && plan.skills.is_some() {
-        end = steps.step("skills", &Secrets::default()).await?;
+        let installing = Secrets { skill_tokens: secrets.skill_tokens.clone(), ..outward };
+        end = steps.step("skills", &installing).await?;
     }
     if end.is_good() {
         folder.remove(CLAIMS_FILE)?;
-        end = steps.step("exec", &Secrets { git: None, ..secrets }).await?;
+        end = steps.step("exec", &Secrets { git: None, skill_tokens: BTreeMap::new(), ..secrets }).await?;
     } else if end.cause.is_none() {
         let claims: Claims = folder.read(CLAIMS_FILE).unwrap_or_default();
         let message = if claims.message.is_empty() {

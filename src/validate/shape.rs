@@ -188,9 +188,11 @@ fn limit_of(kind: &ValidationErrorKind) -> Option<String> {
 /// Returns what a pattern of ours asks for, in words.
 fn form_of(pattern: &str) -> Option<&'static str> {
     Some(match pattern {
-        r"^(https?://|git://|git@).*" => "it must begin with https://, http://, git:// or git@",
-        r"^(https?://|git://|git@|file:///).*" => {
-            "it must begin with https://, http://, git:// or git@, or with file:/// for this machine"
+        r"^(https?://|git://|ssh://|git@).*" => {
+            "it must begin with https://, http://, ssh://, git:// or git@"
+        }
+        r"^(https?://|git://|ssh://|git@|file:///).*" => {
+            "it must begin with https://, http://, ssh://, git:// or git@, or with file:/// for this machine"
         }
         r"^https?://.+" => "it must begin with https:// or http://",
         r"^[^/]+/[^/]+$" => "it must be ORGANISATION/TEAM",

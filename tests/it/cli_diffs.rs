@@ -282,3 +282,92 @@ fn a_folder_is_compared_with_the_server() {
     Hint: --repository names another one; --offline compares with a revision and asks no server
     ");
 }
+
+#[test]
+fn a_part_of_a_config_repository_is_compared_by_its_path() {
+    let mut env = TestEnv::new();
+    let commit = env.commit(
+        "config",
+        &[
+            ("teams/web/site.yaml", &workspace("site")),
+            ("teams/web/old.yaml", &workspace("old")),
+            ("teams/data/lake.yaml", &workspace("lake")),
+        ],
+    );
+    env.write("config/teams/web/site.yaml", &workspace("site").replace("example.com", "example.org"));
+    env.write("config/teams/web/shop/shop.yaml", &workspace("shop"));
+    env.write("config/teams/data/pond.yaml", &workspace("pond"));
+    std::fs::remove_file(env.path("config/teams/web/old.yaml")).unwrap();
+    insta::assert_snapshot!(env.kelos(&["diff", "config", "--offline"]), @r#"
+    exit: 1
+    --- stdout
+    + Workspace/pond   (teams/data/pond.yaml:1)
+    + Workspace/shop   (teams/web/shop/shop.yaml:1)
+    ~ Workspace/site   (teams/web/site.yaml:1)
+        $.spec.repo: "https://example.com/site.git" -> "https://example.org/site.git"
+    - Workspace/old
+    --- stderr
+    2 added, 1 changed, 1 removed
+    "#);
+    insta::assert_snapshot!(env.kelos(&["diff", "config", "--path", "teams/web", "--offline"]), @r#"
+    exit: 1
+    --- stdout
+    + Workspace/shop   (shop/shop.yaml:1)
+    ~ Workspace/site   (site.yaml:1)
+        $.spec.repo: "https://example.com/site.git" -> "https://example.org/site.git"
+    - Workspace/old
+    --- stderr
+    1 added, 1 changed, 1 removed
+    "#);
+    insta::assert_snapshot!(env.kelos(&["diff", "config", "--path", "teams/data/", "--from", "main"]), @"
+    exit: 1
+    --- stdout
+    + Workspace/pond   (pond.yaml:1)
+    --- stderr
+    1 added
+    ");
+    insta::assert_snapshot!(env.kelos(&["diff", "config", "--path", "teams/none", "--offline"]), @"
+    exit: 2
+    --- stderr
+    Error: cannot read config/teams/none
+    Caused by: config/teams/none: No such file or directory (os error 2)
+    ");
+    insta::assert_snapshot!(env.kelos(&["diff", "config", "--path", "../home", "--offline"]), @"
+    exit: 2
+    --- stderr
+    Error: --path ../home leads out of the folder
+    ");
+
+    let repository = env.path("config").display().to_string();
+    env.start(&["--repo", &repository, "--path", "teams/web", "--interval", "1s"]);
+    env.applied(&commit);
+    // The server knows which folder is meant.
+    insta::assert_snapshot!(env.kelos(&["diff", "config"]), @r#"
+    exit: 1
+    --- stdout
+    + Workspace/shop   (shop/shop.yaml:1)
+    ~ Workspace/site   (site.yaml:1)
+        $.spec.repo: "https://example.com/site.git" -> "https://example.org/site.git"
+    - Workspace/old
+    --- stderr
+    against [SERVER] (from the running 'kelos up')
+    1 added, 1 changed, 1 removed
+    "#);
+    insta::assert_snapshot!(env.kelos(&["diff", "config", "--path", "teams/web", "--to", "HEAD"]), @"
+    exit: 0
+    --- stderr
+    against [SERVER] (from the running 'kelos up')
+    no changes
+    ");
+    insta::assert_snapshot!(env.kelos(&["diff", "config", "--path", "teams/data"]), @"
+    exit: 1
+    --- stdout
+    + Workspace/lake   (lake.yaml:1)
+    + Workspace/pond   (pond.yaml:1)
+    - Workspace/old would be removed with so many others that it waits for a confirmation
+    - Workspace/site would be removed with so many others that it waits for a confirmation
+    --- stderr
+    against [SERVER] (from the running 'kelos up')
+    2 added, 2 removed
+    ");
+}

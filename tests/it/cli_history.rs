@@ -133,3 +133,78 @@ fn runs_are_there_before_they_have_ended_and_are_filtered() {
     Error: a taskspawner and a task have a history, and nothing else has
     ");
 }
+
+fn spawner(schedule: &str, prompt: &str) -> String {
+    format!(
+        "apiVersion: kelos.dev/v1alpha1\nkind: TaskSpawner\nmetadata:\n  name: checker\nspec:\n  when:\n    cron:\n      \
+         schedule: {schedule}\n  taskTemplate:\n    type: shell\n    promptTemplate: {prompt}\n"
+    )
+}
+
+/// Lets the last tick of the schedule be due, as after a long pause of the daemon.
+fn fire(env: &TestEnv, schedule: &str) {
+    env.until("the schedule is known", |env| {
+        let spawner = env.object("taskspawner", "checker")?;
+        (spawner.pointer("/status/observedSchedule/schedule")? == schedule).then_some(())
+    });
+    let long_ago = "2020-06-01T00:00:00Z";
+    let observed = serde_json::json!({"schedule": schedule, "since": long_ago});
+    let status = serde_json::json!({"status": {"lastScheduleTime": long_ago, "observedSchedule": observed}});
+    env.patch("taskspawners", "checker/status", &status);
+}
+
+#[test]
+fn a_spawner_has_its_runs_and_the_history_of_its_prompt() {
+    // Ticks that come by themselves are far away.
+    let (first, second) = ("0 0 1 1 *", "0 0 1 2 *");
+    let env = TestEnv::up_with(&[("checker.yaml", &spawner(first, "echo fine {{.Time}}"))]);
+    let earlier = env.git("config", &["rev-parse", "main"]);
+    env.applied(&earlier);
+    fire(&env, first);
+    reported(&env, 1);
+    env.kelos(&["run", "-t", "shell", "--name", "by-hand", "-p", "true", "-w"]).success();
+    reported(&env, 2);
+    let later = env.commit("config", &[("checker.yaml", &format!("---\n{}", spawner(second, "exit 4")))]);
+    env.applied(&later);
+    fire(&env, second);
+    reported(&env, 3);
+
+    let runs = json(&env, &["get", "runs", "--spawner", "checker"]);
+    let names: Vec<&str> = runs.as_array().unwrap().iter().map(|run| run["task"].as_str().unwrap()).collect();
+    assert_eq!(names.len(), 2, "{runs:#}");
+    let shown = |arguments: &[&str]| {
+        let text = env.kelos(arguments).to_string();
+        text.replace(names[0], "[SECOND]").replace(names[1], "[FIRST]")
+    };
+    insta::assert_snapshot!(shown(&["get", "runs", "--spawner", "checker"]), @"
+    exit: 0
+    --- stdout
+    TASK   SPAWNER   STATE   DURATION   COST   TOKENS   PROMPT   DEFINED AT   ENDED
+    [SECOND]   checker   Failed (AgentFailed)   [SPAN]   -   -   [SHORT]   checker.yaml:2@[SHORT]   [SPAN] ago
+    [FIRST]   checker   Succeeded   [SPAN]   -   -   [SHORT]   checker.yaml:1@[SHORT]   [SPAN] ago
+    ");
+    insta::assert_snapshot!(shown(&["get", "runs", names[1]]), @"
+    exit: 0
+    --- stdout
+    TASK   SPAWNER   STATE   DURATION   COST   TOKENS   PROMPT   DEFINED AT   ENDED
+    [FIRST]   checker   Succeeded   [SPAN]   -   -   [SHORT]   checker.yaml:1@[SHORT]   [SPAN] ago
+    ");
+    insta::assert_snapshot!(shown(&["history", "checker"]), @"
+    exit: 0
+    --- stdout
+    PROMPT   RUNS   SUCCESS   COST   COST/RUN   TOKENS   MEDIAN   LAST OUTCOME   LAST RUN   DEFINED AT
+    [SHORT]   1   0% (0 of 1)   -   -   -   [SPAN]   Failed   [SPAN] ago   checker.yaml:2@[SHORT]
+    [SHORT]   1   100% (1 of 1)   -   -   -   [SPAN]   Succeeded   [SPAN] ago   checker.yaml:1@[SHORT]
+    ");
+    insta::assert_snapshot!(shown(&["history", "taskspawner", "nobody"]), @"
+    exit: 1
+    --- stderr
+    Error: no run of a TaskSpawner or Task nobody is known in default
+    Hint: 'kelos get runs' shows what ran; -n chooses the namespace
+    ");
+    let history = json(&env, &["history", "taskspawner", "checker"]);
+    assert_eq!((&history["kind"], &history["name"]), (&"TaskSpawner".into(), &"checker".into()));
+    let sources: Vec<&Value> =
+        history["revisions"].as_array().unwrap().iter().map(|revision| &revision["sourceRevision"]).collect();
+    assert_eq!(sources, [later.as_str(), earlier.as_str()]);
+}

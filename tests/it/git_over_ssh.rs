@@ -1,5 +1,5 @@
-//! Config repositories, reports and runs reach a server over ssh: with a key from a Secret, and with the keys of the
-//! user; and a server that is not the one that it should be is told nothing.
+//! Config repositories, reports and runs reach a server over ssh: with a key from a Secret, which the agent's git has as well,
+//! and with the keys of the user; and a server that is not the one that it should be is told nothing.
 
 use std::net::TcpListener;
 use std::time::{Duration, Instant};
@@ -91,6 +91,62 @@ fn the_keys_and_the_agent_of_the_user_serve_pulls_reports_and_clones() {
     assert!(log.contains("one\n") && log.contains("GITHUB_TOKEN=t0ken-canary"), "{log}");
     assert!(!log.contains("SSH_AUTH_SOCK"), "the agent of a run has no keys of the user: {log}");
     is_reported(&env);
+}
+
+#[test]
+fn the_key_of_a_workspace_serves_its_clone_and_the_pushes_of_its_runs() {
+    let mut env = TestEnv::new();
+    let Some(server) = Sshd::start(&env.path("sshd")) else { return };
+    env.serve("acme/code.git", "code", &[("readme", "one\n")]);
+    let url = server.url(&env.path("served/acme/code.git"));
+    let key = server.key("user");
+    for (round, arguments) in [("enclosed", [].as_slice()), ("isolated", &["--maximum-sandbox", "isolated"])]
+    {
+        env.start(arguments);
+        for (name, hosts) in [("code", "host"), ("changed", "stranger")] {
+            let name = format!("{round}-{name}");
+            env.secret(&name, &[("identity", &key), ("known_hosts", &server.known_hosts(hosts))]);
+            let object = json!({
+                "apiVersion": "kelos.dev/v1alpha1", "kind": "Workspace", "metadata": {"name": name},
+                "spec": {"repo": url, "ref": "main", "secretRef": {"name": name}},
+            });
+            env.create("workspaces", &object);
+            let script = "cat readme; echo two >two; git add two; git commit --quiet -m two; git push --quiet origin HEAD\n\
+                          stat -c '%a %n' ~/.kelos/ssh/*; env";
+            let task = json!({
+                "apiVersion": "kelos.dev/v1alpha1", "kind": "Task", "metadata": {"name": name},
+                "spec": {
+                    "type": "shell", "prompt": script, "workspaceRef": {"name": name}, "branch": format!("work-{round}"),
+                },
+            });
+            env.create("tasks", &task);
+        }
+        let changed = env.task_ended(&format!("{round}-changed"));
+        let message = changed["status"]["message"].as_str().unwrap();
+        assert!(
+            message.contains("cannot be verified"),
+            "a server that is another is told nothing: {changed:#}"
+        );
+        let task = env.task_ended(&format!("{round}-code"));
+        let log = env.kelos(&["logs", &format!("{round}-code")]).success().stdout;
+        assert_eq!(task["status"]["phase"], "Succeeded", "{log}");
+        let pushed = env.git("served/acme/code.git", &["show", &format!("work-{round}:two")]);
+        assert_eq!(pushed, "two", "{log}");
+        for file in ["identity", "known_hosts", "config"] {
+            let is_private = |line: &str| line.starts_with("600 ") && line.ends_with(&format!("/ssh/{file}"));
+            assert!(log.lines().any(is_private), "{file}: {log}");
+        }
+        // The middle of the key: its lines are wrapped.
+        let part = key.lines().nth(2).unwrap();
+        assert!(!log.contains(part), "no variable holds it: {log}");
+        // The home of a run goes a moment after its result is there.
+        env.until("the homes of the runs are gone", |env| {
+            let mut runs = std::fs::read_dir(env.data_dir().join("runs")).unwrap().flatten();
+            (!runs.any(|run| run.path().join("home").exists())).then_some(())
+        });
+        env.holds_nowhere(part);
+        env.stop();
+    }
 }
 
 #[test]

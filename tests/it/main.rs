@@ -77,6 +77,8 @@ mod run_bench;
 #[cfg(test)]
 mod run_ends_with_a_truthful_outcome;
 #[cfg(test)]
+mod run_goes_out_through_the_proxy;
+#[cfg(test)]
 mod run_installs_skills;
 #[cfg(test)]
 mod run_keeps_within_its_limits;
@@ -106,6 +108,8 @@ mod task_in_git_runs_once;
 mod upstream_admission_verdicts;
 #[cfg(test)]
 mod upstream_pipeline_succeeds;
+#[cfg(test)]
+mod upstream_repository_urls;
 #[cfg(test)]
 mod writes_survive_everything;
 #[cfg(test)]

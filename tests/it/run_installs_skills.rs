@@ -3,10 +3,15 @@
 
 use std::path::{Path, PathBuf};
 
-use kelos::api::run::{Exit, Plan, SandboxLevel, SkillPackage, Skills};
+use kelos::api::run::{Exit, Plan, SandboxLevel, Secrets, SkillPackage, Skills};
+use kelos::executor::Executor as _;
+use kelos::secret::Secret;
+use serde_json::json;
 
 use crate::run_bench::{Bench, SEARCH_PATH, shell};
+use crate::support::env::TestEnv;
 use crate::support::ssh::write_script;
+use crate::support::web::{Reply, Repositories, Web};
 
 /// An npx that notes what it is given, and installs as `skills add` 1.7.4 does for no agent in particular: a folder for
 /// each skill below `.agents/skills` of the home folder.
@@ -113,22 +118,135 @@ async fn the_installer_is_kept_in_the_sandbox_of_the_run() {
 }
 
 #[tokio::test]
-async fn the_real_installer_is_understood() {
+async fn a_token_is_for_its_package_and_its_host_alone() {
+    let bench = Bench::new();
+    // One that asks git, as a clone does, and says what it got.
+    let npx = "#!/bin/sh\n\
+        for host in github.com forge.example; do\n\
+        printf 'protocol=https\\nhost=%s\\n\\n' $host | git credential fill >\"$HOME/answer\" 2>/dev/null\n\
+        echo \"$4 asks $host: $(grep -c password=t0ken- \"$HOME/answer\")\"; cat \"$HOME/answer\"\n\
+        done\n\
+        echo \"$4 has ${GITHUB_TOKEN:-none}\"; cat \"$HOME\"/../*/.token 2>/dev/null\n\
+        mkdir -p \"$HOME/.agents/skills/${4##*/}\"\n\
+        echo x >\"$HOME/.agents/skills/${4##*/}/SKILL.md\"\n";
+    let programs = tempfile::Builder::new().prefix("npx").tempdir().unwrap();
+    write_script(&programs.path().join("npx"), npx);
+    let sources = ["acme/private", "https://forge.example/acme/own.git", "acme/open"];
+    let mut plan = plan(&bench, "a", sources.iter().map(|source| package(source, None)).collect());
+    plan.search_path = format!("{}:{SEARCH_PATH}", programs.path().display());
+    let mut secrets = Secrets::default();
+    for (source, token) in sources.iter().zip(["t0ken-github", "t0ken-forge"]) {
+        secrets.skill_tokens.insert((*source).to_owned(), Secret::new(token));
+    }
+    bench.executor.start(plan, secrets).await.unwrap();
+    let outcome = bench.end("a").await;
+    let log = bench.log("a").await;
+    assert_eq!(outcome.exit, Exit::Succeeded, "{}: {log}", outcome.message);
+    for (source, github, forge, has) in [
+        ("acme/private", 1, 0, "<secret>"),
+        ("https://forge.example/acme/own.git", 0, 1, "none"),
+        ("acme/open", 0, 0, "none"),
+    ] {
+        for line in [
+            format!("{source} asks github.com: {github}\n"),
+            format!("{source} asks forge.example: {forge}\n"),
+            format!("{source} has {has}\n"),
+        ] {
+            assert!(log.contains(&line), "{line}: {log}");
+        }
+    }
+    assert!(!log.contains("t0ken-github") && !log.contains("t0ken-forge"), "{log}");
+
+    let mut plan = self::plan(&bench, "b", vec![package("git@forge.example:acme/private", None)]);
+    plan.search_path = format!("{}:{SEARCH_PATH}", programs.path().display());
+    let mut secrets = Secrets::default();
+    secrets.skill_tokens.insert("git@forge.example:acme/private".to_owned(), Secret::new("t0ken"));
+    bench.executor.start(plan, secrets).await.unwrap();
+    let outcome = bench.end("b").await;
+    assert!(outcome.message.contains("nor an https:// URL"), "{}", outcome.message);
+}
+
+/// Says whether the real installer may be fetched from the registry and asked.
+fn may_ask_the_real_one() -> bool {
     #[expect(clippy::disallowed_methods, reason = "the test reads here whether it may ask the npm registry")]
     let may_ask = std::env::var("KELOS_REAL_SKILLS").is_ok_and(|value| value == "1");
-    let npx = kelos::process::find("npx", SEARCH_PATH.as_ref());
-    if !may_ask || npx.is_none() {
+    let may_ask = may_ask && kelos::process::find("npx", SEARCH_PATH.as_ref()).is_some();
+    if !may_ask {
         let hint = "set KELOS_REAL_SKILLS=1 on a machine with Node.js that reaches the npm registry";
-        return crate::support::say(&format!("SKIPPED: the real installer of skills is not asked; {hint}"));
+        crate::support::say(&format!("SKIPPED: the real installer of skills is not asked; {hint}"));
+    }
+    may_ask
+}
+
+fn write_skill(package: &Path, name: &str) {
+    let folder = package.join("skills").join(name);
+    std::fs::create_dir_all(&folder).unwrap();
+    let text = format!("---\nname: {name}\ndescription: Skill {name} of a test.\n---\nDo {name}.\n");
+    std::fs::write(folder.join("SKILL.md"), text).unwrap();
+}
+
+#[test]
+fn the_real_installer_takes_a_private_package_with_its_token() {
+    if !may_ask_the_real_one() {
+        return;
+    }
+    let mut env = TestEnv::new();
+    env.commit("package", &[]);
+    write_skill(&env.path("package"), "one");
+    env.serve("acme/private.git", "package", &[]);
+    let repositories = Repositories::below(&env.path("served"));
+    let server = Web::start(move |asked| match asked.basic() {
+        Some((user, password))
+            if (user.as_str(), password.as_str()) == ("x-access-token", "t0ken-canary") =>
+        {
+            repositories.serve(asked)
+        }
+        _ => Reply::unauthorized(),
+    });
+    env.write("authority/ca.crt", server.authority());
+    env.set_variable("SSL_CERT_FILE", &env.path("authority/ca.crt").display().to_string());
+    env.start(&["--readable", &env.path("authority").display().to_string()]);
+    env.secret("skills", &[("GITHUB_TOKEN", "t0ken-canary")]);
+    let source = server.url("/acme/private.git");
+    for (name, secret) in [("with", json!({"name": "skills"})), ("without", serde_json::Value::Null)] {
+        let mut package = json!({"source": source});
+        if !secret.is_null() {
+            package["secretRef"] = secret;
+        }
+        let config = json!({
+            "apiVersion": "kelos.dev/v1alpha1", "kind": "AgentConfig", "metadata": {"name": name},
+            "spec": {"skills": [package]},
+        });
+        env.create("agentconfigs", &config);
+        let task = json!({
+            "apiVersion": "kelos.dev/v1alpha1", "kind": "Task", "metadata": {"name": name},
+            "spec": {
+                "type": "shell", "agentConfigRef": {"name": name},
+                "prompt": "cat \"$KELOS_PLUGIN_DIR\"/skills-sh/skills/one/SKILL.md; env; find ~ -type f | xargs grep -l can[a]ry || :",
+            },
+        });
+        env.create("tasks", &task);
+    }
+    let with = env.task_ended("with");
+    let log = env.kelos(&["logs", "with"]).success().stdout;
+    assert_eq!(with["status"]["phase"], "Succeeded", "{log}");
+    assert!(log.contains("Do one.") && !log.contains("canary"), "{log}");
+    let without = env.task_ended("without");
+    let message = without["status"]["message"].as_str().unwrap();
+    assert!(message.contains("was not installed"), "{without:#} {}", env.kelos(&["logs", "without"]));
+    env.holds_no_canary();
+}
+
+#[tokio::test]
+async fn the_real_installer_is_understood() {
+    if !may_ask_the_real_one() {
+        return;
     }
     let bench = Bench::new();
     // A package of this machine; the sandbox lets it be read.
     let package_folder = tempfile::Builder::new().prefix("skills").tempdir().unwrap();
     for name in ["one", "two"] {
-        let folder = package_folder.path().join("skills").join(name);
-        std::fs::create_dir_all(&folder).unwrap();
-        let text = format!("---\nname: {name}\ndescription: Skill {name} of a test.\n---\nDo {name}.\n");
-        std::fs::write(folder.join("SKILL.md"), text).unwrap();
+        write_skill(package_folder.path(), name);
     }
     let source = package_folder.path().to_str().unwrap();
     let mut plan = plan(&bench, "a", vec![package(source, Some("two"))]);

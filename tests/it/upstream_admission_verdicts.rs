@@ -54,12 +54,13 @@ fn verdicts_defaults_and_pruning_are_upstreams() {
     assert!(seen.iter().all(|count| *count > 0), "cases of the table that are not recorded: {seen:?}");
 }
 
-/// Upstream's text with our differences: the agent type `shell`, credentials that only other agents need, and
-/// repositories of the machine itself.
+/// Upstream's text with our differences: the agent type `shell`, credentials that only other agents need,
+/// repositories over ssh on any port, and of the machine itself.
 fn as_we_say_it(text: &Value) -> String {
     let text = text.as_str().unwrap();
     let text = text.replace("\"opencode\", \"cursor\"", "\"opencode\", \"cursor\", \"shell\"");
     let is_repository = text.starts_with("spec.repo:");
+    let text = text.replace("git://|git@", "git://|ssh://|git@");
     let text = if is_repository { text.replace("|git@).*", "|git@|file:///).*") } else { text };
     if text.ends_with(".credentials: Required value") {
         return format!("{text}: credentials are required unless the type is shell");

@@ -169,6 +169,7 @@ mod tests {
         Machine {
             search_path: String::new(),
             mirrors: PathBuf::new(),
+            proxies: BTreeMap::new(),
             git_environment: BTreeMap::new(),
             install_environment: BTreeMap::new(),
             private: Vec::new(),

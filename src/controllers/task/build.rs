@@ -20,6 +20,11 @@ use crate::git::remote::RemoteUrl;
 use crate::lang::gotemplate::{Missing, Template};
 use crate::secret::Secret;
 
+/// The key of a Secret with a private key for ssh.
+const SSH_IDENTITY: &str = "identity";
+/// The key of a Secret with the host keys that are believed then.
+const SSH_KNOWN_HOSTS: &str = "known_hosts";
+
 /// What is the same for all runs of this machine.
 #[derive(Debug, Clone)]
 pub struct Machine {
@@ -27,9 +32,11 @@ pub struct Machine {
     pub search_path: String,
     /// Folder for the mirrors of repositories.
     pub mirrors: PathBuf,
-    /// Variables for git while it clones: the user's keys, proxies, certificates.
+    /// The proxies through which this machine reaches others, by the names of the variables that say so.
+    pub proxies: BTreeMap<String, Secret>,
+    /// Variables for git while it clones: the user's keys, certificates.
     pub git_environment: BTreeMap<String, String>,
-    /// Variables for the installer of skills: proxies, certificates.
+    /// Variables for the installer of skills: certificates, the registry.
     pub install_environment: BTreeMap<String, String>,
     /// Files and folders that no agent may see.
     pub private: Vec<PathBuf>,
@@ -85,6 +92,8 @@ pub(crate) fn secret_names(
             .filter_map(|workspace| workspace.secret_ref.as_ref())
             .map(|secret| secret.name.clone()),
     );
+    let packages = agent_configs.iter().flat_map(|config| &config.skills);
+    names.extend(packages.filter_map(|package| Some(package.secret_ref.as_ref()?.name.clone())));
     for server in agent_configs.iter().flat_map(|config| &config.mcp_servers) {
         names.extend(
             [&server.headers_from, &server.env_from]
@@ -108,7 +117,7 @@ pub(crate) fn build(order: &Order<'_>, machine: &Machine) -> Result<(Plan, Secre
     let spec = &order.task.spec;
     let metadata = &order.task.metadata;
     let program = program(spec, machine)?;
-    let mut secrets = Secrets::default();
+    let mut secrets = Secrets { proxies: machine.proxies.clone(), ..Secrets::default() };
     let mut environment = BTreeMap::new();
     add_variables(order, &mut environment, &mut secrets)?;
     add_credentials(order, &mut secrets)?;
@@ -138,7 +147,7 @@ pub(crate) fn build(order: &Order<'_>, machine: &Machine) -> Result<(Plan, Secre
         upstream_repo: spec.upstream_repo.clone(),
         agents_md: agents_md(order.agent_configs),
         plugins: plugins(order.agent_configs),
-        skills: skills(order.agent_configs, machine)?,
+        skills: skills(order, machine, &mut secrets)?,
         mcp_servers: mcp_servers(order, &mut secrets),
         item: item(order),
         limits: bounds::limits(spec, &machine.bounds)?,
@@ -255,13 +264,19 @@ fn add_credentials(order: &Order<'_>, secrets: &mut Secrets) -> Result<(), Obsta
 }
 
 fn add_git_credential(order: &Order<'_>, secrets: &mut Secrets) -> Result<(), Obstacle> {
-    let Some(reference) = order.workspace.and_then(|workspace| workspace.secret_ref.as_ref()) else {
-        return Ok(());
-    };
+    let Some(workspace) = order.workspace else { return Ok(()) };
+    let Some(reference) = &workspace.secret_ref else { return Ok(()) };
     let has = |key: &str| has_key(order.secrets, &reference.name, key);
+    if has(SSH_IDENTITY) && RemoteUrl::parse(&workspace.repo).is_ok_and(|url| url.is_ssh()) {
+        secrets.ssh = Some(run::SshKey {
+            identity: secret_value(order.secrets, &reference.name, SSH_IDENTITY)?,
+            known_hosts: secret_value(order.secrets, &reference.name, SSH_KNOWN_HOSTS)?.expose().to_owned(),
+        });
+    }
     let token = match order.minted {
         Some(token) => token.clone(),
-        None if !has(TOKEN_FILE) && has(app_secret::AUTHORITY) => return Ok(()),
+        // With a key, or for a repository that everybody may read, a token is for the agent's calls of the forge.
+        None if !has(TOKEN_FILE) && (secrets.ssh.is_some() || has(app_secret::AUTHORITY)) => return Ok(()),
         None if !has(TOKEN_FILE) && app_secret::KEYS.into_iter().any(has) => {
             let missing = app_secret::KEYS.into_iter().find(|key| !has(key)).unwrap_or_default();
             secret_value(order.secrets, &reference.name, missing)?
@@ -296,8 +311,19 @@ fn sandbox(order: &Order<'_>, machine: &Machine) -> Result<run::Sandbox, Obstacl
     Ok(sandbox)
 }
 
-/// Returns the packages of skills to install.
-fn skills(agent_configs: &[AgentConfigSpec], machine: &Machine) -> Result<Option<run::Skills>, Obstacle> {
+/// Returns the packages of skills to install, whose tokens are added to the secrets.
+fn skills(
+    order: &Order<'_>,
+    machine: &Machine,
+    secrets: &mut Secrets,
+) -> Result<Option<run::Skills>, Obstacle> {
+    let agent_configs = order.agent_configs;
+    for package in agent_configs.iter().flat_map(|config| &config.skills) {
+        if let Some(reference) = &package.secret_ref {
+            let token = secret_value(order.secrets, &reference.name, TOKEN_FILE)?;
+            secrets.skill_tokens.insert(package.source.clone(), token);
+        }
+    }
     let packages: Vec<run::SkillPackage> = agent_configs
         .iter()
         .flat_map(|config| &config.skills)
@@ -433,6 +459,7 @@ mod tests {
         let machine = Machine {
             search_path: String::new(),
             mirrors: PathBuf::new(),
+            proxies: BTreeMap::new(),
             git_environment: BTreeMap::new(),
             install_environment: BTreeMap::new(),
             private: Vec::new(),

@@ -20,9 +20,10 @@ use crate::api::workspace::{Workspace, WorkspaceSpec};
 use crate::controllers::task::build::{self, Order};
 use crate::controllers::task::wakes::{Awaited, name_of};
 use crate::controllers::task::{Controlled, TaskError, token};
-use crate::domain::admission::{self, BranchKey, Candidate, Obstacle};
+use crate::domain::admission::{BranchKey, Candidate, Obstacle};
 use crate::domain::phase::{Dependencies, MissingObject, Refusal, TaskFacts};
 use crate::forge::app::AppError;
+use crate::git::remote::RemoteUrl;
 
 /// A Task with what is known about it.
 #[derive(Debug)]
@@ -208,7 +209,9 @@ impl Controlled {
 pub(super) fn candidate(task: &Task, workspace: Option<&WorkspaceSpec>) -> Candidate {
     let branch = workspace.zip(task.spec.branch.as_ref()).map(|(workspace, branch)| BranchKey {
         namespace: task.namespace().unwrap_or_default(),
-        repository: admission::repository_identity(&workspace.repo),
+        // One that cannot be read cannot be cloned either.
+        repository: RemoteUrl::parse(&workspace.repo)
+            .map_or_else(|_| workspace.repo.clone(), |url| url.identity()),
         branch: branch.clone(),
     });
     Candidate {

@@ -33,7 +33,7 @@ pub struct TaskName {
 pub struct BranchKey {
     /// Namespace of the Task.
     pub namespace: String,
-    /// The repository, as [`repository_identity`] names it.
+    /// The repository, by a name that is the same for all ways of writing its URL.
     pub repository: String,
     /// Name of the branch.
     pub branch: String,
@@ -61,33 +61,6 @@ pub enum Obstacle {
     Branch(String),
     /// All slots are taken, or others have their turn first.
     Slots,
-}
-
-/// Returns what tells one repository from another: the same for all ways of writing its URL that people use.
-///
-/// Scheme, user, the usual port, case and a trailing `.git` make no difference. Paths of this machine keep their case.
-pub fn repository_identity(url: &str) -> String {
-    let bare =
-        |path: &str| path.trim_end_matches('/').trim_end_matches(".git").trim_end_matches('/').to_owned();
-    if let Some(path) = url.strip_prefix("file://") {
-        let path = path.strip_prefix("localhost").unwrap_or(path);
-        return bare(path);
-    }
-    if url.starts_with('/') {
-        return bare(url);
-    }
-    let (usual_port, rest) = match url.split_once("://") {
-        Some(("https", rest)) => (":443", rest.to_owned()),
-        Some(("http", rest)) => (":80", rest.to_owned()),
-        Some(("ssh", rest)) => (":22", rest.to_owned()),
-        Some((_, rest)) => (":9418", rest.to_owned()),
-        // The short form of ssh: what follows the first colon is the path.
-        None => (":22", url.replacen(':', "/", 1)),
-    };
-    let (host, path) = rest.split_once('/').unwrap_or((&rest, ""));
-    let host = host.rsplit_once('@').map_or(host, |(_, host)| host);
-    let host = host.strip_suffix(usual_port).unwrap_or(host);
-    format!("{host}/{}", bare(path.trim_start_matches('/'))).to_lowercase()
 }
 
 /// Orders Tasks by their creation, which is known to the second, and by their coming into the queue.

@@ -216,32 +216,3 @@ fn a_thousand_times_more_tasks_cost_about_a_thousand_times_more() {
     // Each end tells at most the one that is admitted and a bounded number of others.
     assert!(steps(5_000) <= 5_000 * (1 + TOLD));
 }
-
-#[test]
-fn a_repository_is_the_same_however_its_url_is_written() {
-    let same = [
-        "https://github.com/Acme/Tools.git",
-        "https://github.com/acme/tools",
-        "https://github.com:443/acme/tools/",
-        "https://user@github.com/acme/tools",
-        "http://github.com/acme/tools",
-        "git@github.com:acme/tools.git",
-        "ssh://git@github.com/acme/tools.git",
-        "ssh://git@github.com:22/acme/tools.git/",
-        "git://GitHub.com/acme/tools",
-    ];
-    for url in same {
-        assert_eq!(repository_identity(url), "github.com/acme/tools", "{url}");
-    }
-    for (url, identity) in [
-        ("https://git.example.com:8443/a/b.git", "git.example.com:8443/a/b"),
-        ("file:///srv/Repo.git", "/srv/Repo"),
-        ("file://localhost/srv/Repo/.git", "/srv/Repo"),
-        ("/srv/repo/", "/srv/repo"),
-        ("", "/"),
-        ("https://", "/"),
-        ("nonsense", "nonsense/"),
-    ] {
-        assert_eq!(repository_identity(url), identity, "{url}");
-    }
-}

@@ -103,13 +103,18 @@ impl App {
         // A key that cannot sign is found before anything is asked.
         jwt::assertion(id, &key, Timestamp::UNIX_EPOCH)
             .map_err(|reason| AppError::Malformed(format!("`privateKey`: {reason}")))?;
-        let api = if host.eq_ignore_ascii_case("github.com") {
-            "https://api.github.com".to_owned()
-        } else {
-            format!("https://{host}/api/v3")
-        };
-        let endpoint = format!("{api}/app/installations/{installation}/access_tokens");
+        let endpoint = format!("{}/app/installations/{installation}/access_tokens", api_base(host));
         Ok(Self { endpoint, id: id.to_owned(), key, authority })
+    }
+}
+
+/// Returns where the API of the forge begins whose pages are on `host`: github.com, or GitHub Enterprise on a host of its
+/// own.
+pub fn api_base(host: &str) -> String {
+    if host.eq_ignore_ascii_case("github.com") {
+        "https://api.github.com".to_owned()
+    } else {
+        format!("https://{host}/api/v3")
     }
 }
 

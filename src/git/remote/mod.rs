@@ -72,7 +72,7 @@ impl Remote {
                 }
                 check_header_text(password.expose())?;
             }
-            (Some(Credential::Ssh { identity, known_hosts }), Place::Ssh) => {
+            (Some(Credential::Ssh { identity, known_hosts }), Place::Ssh { .. }) => {
                 if identity.expose().trim().is_empty() || identity.expose().contains('\0') {
                     return Err(CredentialError::Malformed);
                 }

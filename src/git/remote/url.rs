@@ -23,11 +23,20 @@ pub(crate) enum Place {
     /// An absolute path of this machine.
     File { path: PathBuf },
     /// A server that is asked over http or https.
-    Http { secure: bool, host: String, port: Option<u16> },
+    Http { secure: bool, server: Server },
     /// A server that is reached by ssh.
-    Ssh,
+    Ssh { server: Server },
     /// A server that is asked over git's own protocol, without encryption and credentials.
-    Git,
+    Git { server: Server },
+}
+
+/// The server of a URL.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Server {
+    /// A name in lower case, or an address; one of version 6 stands in brackets.
+    host: String,
+    /// The port that the URL names.
+    port: Option<u16>,
 }
 
 /// A text is not the URL of a repository that we would talk to.
@@ -86,12 +95,12 @@ impl RemoteUrl {
         }
         let place = match text.split_once("://") {
             Some(("file", rest)) => return Self::file(text, &decode(file_path(rest)?)?),
-            Some(("https", rest)) => http(true, rest)?,
-            Some(("http", rest)) => http(false, rest)?,
-            Some(("ssh", rest)) => ssh(rest)?,
-            Some(("git", rest)) => http(false, rest).map(|_| Place::Git)?,
+            Some(("https", rest)) => Place::Http { secure: true, server: http_server(rest)? },
+            Some(("http", rest)) => Place::Http { secure: false, server: http_server(rest)? },
+            Some(("ssh", rest)) => Place::Ssh { server: ssh(rest)? },
+            Some(("git", rest)) => Place::Git { server: http_server(rest)? },
             Some((scheme, _)) => return Err(unknown_scheme(scheme)),
-            None => short_ssh(text)?,
+            None => Place::Ssh { server: short_ssh(text)? },
         };
         Ok(Self { text: text.to_owned(), place })
     }
@@ -100,8 +109,25 @@ impl RemoteUrl {
     pub fn local_path(&self) -> Option<&Path> {
         match &self.place {
             Place::File { path } => Some(path),
-            Place::Http { .. } | Place::Ssh | Place::Git => None,
+            Place::Http { .. } | Place::Ssh { .. } | Place::Git { .. } => None,
         }
+    }
+
+    /// Returns the server and its port, named or usual; a name is in lower case, an address of version 6 in brackets.
+    /// `None` for a repository of this machine.
+    pub fn server(&self) -> Option<(&str, u16)> {
+        let (server, usual) = self.place.server_and_usual_port()?;
+        Some((&server.host, server.port.unwrap_or(usual)))
+    }
+
+    /// Returns whether it is reached by ssh.
+    pub fn is_ssh(&self) -> bool {
+        matches!(self.place, Place::Ssh { .. })
+    }
+
+    /// Returns whether it is asked over http or https.
+    pub fn is_http(&self) -> bool {
+        matches!(self.place, Place::Http { .. })
     }
 
     /// Returns whether a user and a password may be sent there: it is asked over https.
@@ -113,7 +139,7 @@ impl RemoteUrl {
     pub(crate) fn for_git(&self) -> &OsStr {
         match &self.place {
             Place::File { path } => path.as_os_str(),
-            Place::Http { .. } | Place::Ssh | Place::Git => self.text.as_ref(),
+            Place::Http { .. } | Place::Ssh { .. } | Place::Git { .. } => self.text.as_ref(),
         }
     }
 
@@ -121,40 +147,64 @@ impl RemoteUrl {
     /// `None` for a repository of this machine.
     pub fn web_host(&self) -> Option<String> {
         match &self.place {
-            Place::File { .. } | Place::Git => None,
-            Place::Http { host, .. } => {
-                let origin = self.place.origin()?;
-                let with_port = origin.rsplit("//").next()?.trim_end_matches('/');
-                Some(if with_port.is_empty() { host.clone() } else { with_port.to_owned() })
-            }
-            Place::Ssh => {
-                let server = match self.text.strip_prefix("ssh://") {
-                    Some(rest) => rest.split('/').next()?,
-                    None => self.text.rsplit_once(':').map(|(server, _)| server)?,
-                };
-                let host = server.rsplit('@').next()?;
-                // The port is that of ssh.
-                let (host, _) = host_and_port(host).ok()?;
-                Some(host)
-            }
+            Place::File { .. } | Place::Git { .. } => None,
+            Place::Http { server, .. } => Some(server.with_port_beside(self.place.usual_port())),
+            // The port is that of ssh.
+            Place::Ssh { server } => Some(server.host.clone()),
         }
     }
 
-    /// Returns the port of a server on the loopback of this machine that is asked over http or https.
+    /// Returns `scheme://host[:port]`, to which a credential is bound; `None` unless it is asked over http or https.
+    pub fn origin(&self) -> Option<String> {
+        self.place.origin().map(|origin| origin.trim_end_matches('/').to_owned())
+    }
+
+    /// Returns the port of a server on the loopback of this machine that is asked over http, https or ssh.
     pub fn loopback_port(&self) -> Option<u16> {
-        let Place::Http { secure, host, port } = &self.place else { return None };
+        let (host, port) = self.server().filter(|_| !matches!(self.place, Place::Git { .. }))?;
         let address = host.trim_start_matches('[').trim_end_matches(']').parse::<std::net::IpAddr>();
         let is_loopback = host == "localhost" || address.is_ok_and(|address| address.is_loopback());
-        is_loopback.then(|| port.unwrap_or(if *secure { 443 } else { 80 }))
+        is_loopback.then_some(port)
+    }
+
+    /// Returns what tells one repository from another: the same for all ways of writing its URL that people use.
+    ///
+    /// Scheme, user, the usual port, case and a trailing `.git` make no difference. Paths of this machine keep their case.
+    pub fn identity(&self) -> String {
+        let bare = |path: &str| {
+            let path = path.trim_end_matches('/');
+            path.strip_suffix(".git").unwrap_or(path).trim_end_matches('/').to_owned()
+        };
+        match (&self.place, self.place.server_and_usual_port()) {
+            (Place::File { path }, _) => bare(&path.to_string_lossy()),
+            (_, Some((server, usual))) => {
+                let path = self.path().trim_start_matches('/');
+                format!("{}/{}", server.with_port_beside(Some(usual)), bare(path)).to_lowercase()
+            }
+            (_, None) => self.text.clone(),
+        }
     }
 
     /// Returns the last two parts of the path, `owner` and `name` on a forge, without `.git`.
     pub fn owner_and_name(&self) -> Option<(&str, &str)> {
-        let path = self.text.trim_end_matches('/');
+        let path = self.path().trim_end_matches('/');
         let path = path.strip_suffix(".git").unwrap_or(path);
         let (rest, name) = path.rsplit_once('/')?;
-        let owner = rest.rsplit(['/', ':']).next()?;
+        let owner = rest.rsplit('/').next()?;
         (!name.is_empty() && !owner.is_empty()).then_some((owner, name))
+    }
+
+    /// Returns what stands behind the server; the whole path for a repository of this machine.
+    fn path(&self) -> &str {
+        match (&self.place, self.text.split_once("://")) {
+            (Place::File { path }, _) => path.to_str().unwrap_or(&self.text),
+            (_, Some((_, rest))) => rest.split_once('/').map_or("", |(_, path)| path),
+            // The short form of ssh: what follows the server and a colon.
+            (_, None) => {
+                let behind = self.text.split_once("]:").or_else(|| self.text.split_once(':'));
+                behind.map_or("", |(_, path)| path)
+            }
+        }
     }
 
     pub(crate) fn place(&self) -> &Place {
@@ -178,26 +228,41 @@ impl fmt::Display for RemoteUrl {
 impl Place {
     /// Returns whether `url` leads to the same server by the same protocol.
     pub(crate) fn is_origin_of(&self, url: &str) -> bool {
-        let Self::Http { secure, .. } = self else {
-            return false;
-        };
-        let Some((scheme, rest)) = url.split_once("://") else {
-            return false;
-        };
-        scheme == if *secure { "https" } else { "http" }
-            && http(*secure, rest).is_ok_and(|other| other.origin() == self.origin())
+        let origin = self.origin();
+        origin.is_some() && RemoteUrl::parse(url).is_ok_and(|other| other.place.origin() == origin)
     }
 
     /// Returns `scheme://host[:port]/`, to which a credential is bound.
     pub(crate) fn origin(&self) -> Option<String> {
-        let Self::Http { secure, host, port } = self else {
+        let Self::Http { secure, server } = self else {
             return None;
         };
-        let (scheme, usual) = if *secure { ("https", 443) } else { ("http", 80) };
-        Some(match port {
-            Some(port) if *port != usual => format!("{scheme}://{host}:{port}/"),
-            Some(_) | None => format!("{scheme}://{host}/"),
-        })
+        let scheme = if *secure { "https" } else { "http" };
+        Some(format!("{scheme}://{}/", server.with_port_beside(self.usual_port())))
+    }
+
+    fn usual_port(&self) -> Option<u16> {
+        self.server_and_usual_port().map(|(_, usual)| usual)
+    }
+
+    fn server_and_usual_port(&self) -> Option<(&Server, u16)> {
+        match self {
+            Self::File { .. } => None,
+            Self::Http { secure: true, server } => Some((server, 443)),
+            Self::Http { secure: false, server } => Some((server, 80)),
+            Self::Ssh { server } => Some((server, 22)),
+            Self::Git { server } => Some((server, 9418)),
+        }
+    }
+}
+
+impl Server {
+    /// Returns the host, with the port unless that is the usual one.
+    fn with_port_beside(&self, usual: Option<u16>) -> String {
+        match self.port.filter(|port| Some(*port) != usual) {
+            Some(port) => format!("{}:{port}", self.host),
+            None => self.host.clone(),
+        }
     }
 }
 
@@ -231,7 +296,7 @@ fn decode(text: &str) -> Result<String, RemoteUrlError> {
     String::from_utf8(bytes).map_err(|_| RemoteUrlError::Path)
 }
 
-fn http(secure: bool, rest: &str) -> Result<Place, RemoteUrlError> {
+fn http_server(rest: &str) -> Result<Server, RemoteUrlError> {
     let (authority, path) = rest.split_once('/').ok_or(RemoteUrlError::Path)?;
     if authority.contains('@') {
         return Err(RemoteUrlError::Credential);
@@ -242,53 +307,51 @@ fn http(secure: bool, rest: &str) -> Result<Place, RemoteUrlError> {
     if path.is_empty() || path.contains('\\') {
         return Err(RemoteUrlError::Path);
     }
-    let (host, port) = host_and_port(authority)?;
-    Ok(Place::Http { secure, host, port })
+    server(authority)
 }
 
-fn ssh(rest: &str) -> Result<Place, RemoteUrlError> {
+fn ssh(rest: &str) -> Result<Server, RemoteUrlError> {
     let (authority, path) = rest.split_once('/').ok_or(RemoteUrlError::Path)?;
-    let server = match authority.rsplit_once('@') {
-        Some((user, server)) => {
-            check_user(user)?;
-            server
-        }
-        None => authority,
-    };
-    host_and_port(server)?;
-    check_ssh_path(path)?;
-    Ok(Place::Ssh)
-}
-
-/// Reads `user@host:path`, which git takes for ssh when no slash stands before the first colon.
-fn short_ssh(text: &str) -> Result<Place, RemoteUrlError> {
-    let (server, path) = match text.split_once('[') {
-        // An IPv6 address stands in brackets because of its colons.
-        Some((before, _)) if !before.contains([':', '/']) => {
-            let (server, path) = text.split_once("]:").ok_or(RemoteUrlError::Host)?;
-            (format!("{server}]"), path)
-        }
-        _ => {
-            let (server, path) = text.split_once(':').ok_or(RemoteUrlError::Relative)?;
-            (server.to_owned(), path)
-        }
-    };
-    if server.contains('/') {
-        return Err(RemoteUrlError::Relative);
-    }
-    if path.starts_with(':') {
-        // `ext::…` and its like make git run a program of that name.
-        return Err(unknown_scheme(&server));
-    }
-    let host = match server.rsplit_once('@') {
+    let host = match authority.rsplit_once('@') {
         Some((user, host)) => {
             check_user(user)?;
             host
         }
-        None => &server,
+        None => authority,
     };
-    let (_, port) = host_and_port(host)?;
-    if port.is_some() {
+    check_ssh_path(path)?;
+    server(host)
+}
+
+/// Reads `user@host:path`, which git takes for ssh when no slash stands before the first colon.
+fn short_ssh(text: &str) -> Result<Server, RemoteUrlError> {
+    let (authority, path) = match text.split_once('[') {
+        // An IPv6 address stands in brackets because of its colons.
+        Some((before, _)) if !before.contains([':', '/']) => {
+            let (authority, path) = text.split_once("]:").ok_or(RemoteUrlError::Host)?;
+            (format!("{authority}]"), path)
+        }
+        _ => {
+            let (authority, path) = text.split_once(':').ok_or(RemoteUrlError::Relative)?;
+            (authority.to_owned(), path)
+        }
+    };
+    if authority.contains('/') {
+        return Err(RemoteUrlError::Relative);
+    }
+    if path.starts_with(':') {
+        // `ext::…` and its like make git run a program of that name.
+        return Err(unknown_scheme(&authority));
+    }
+    let host = match authority.rsplit_once('@') {
+        Some((user, host)) => {
+            check_user(user)?;
+            host
+        }
+        None => &authority,
+    };
+    let server = server(host)?;
+    if server.port.is_some() {
         return Err(RemoteUrlError::Host);
     }
     if path.is_empty() {
@@ -298,7 +361,7 @@ fn short_ssh(text: &str) -> Result<Place, RemoteUrlError> {
         return Err(RemoteUrlError::Dash { part: "path" });
     }
     check_ssh_path(path)?;
-    Ok(Place::Ssh)
+    Ok(server)
 }
 
 fn check_user(user: &str) -> Result<(), RemoteUrlError> {
@@ -323,7 +386,7 @@ fn check_ssh_path(path: &str) -> Result<(), RemoteUrlError> {
     Ok(())
 }
 
-fn host_and_port(text: &str) -> Result<(String, Option<u16>), RemoteUrlError> {
+fn server(text: &str) -> Result<Server, RemoteUrlError> {
     if text.starts_with('-') {
         return Err(RemoteUrlError::Dash { part: "host" });
     }
@@ -354,7 +417,7 @@ fn host_and_port(text: &str) -> Result<(String, Option<u16>), RemoteUrlError> {
         }
         Some(_) => return Err(RemoteUrlError::Port),
     };
-    Ok((host, port))
+    Ok(Server { host, port })
 }
 
 #[cfg(test)]
@@ -454,9 +517,55 @@ mod tests {
             ("http://127.0.0.1/a", Some(80)),
             ("https://[::1]/a", Some(443)),
             ("https://localhost.example/a", None),
-            ("git@localhost:a", None),
+            ("git@localhost:a", Some(22)),
+            ("ssh://git@127.0.0.1:2222/a", Some(2222)),
+            ("git://localhost/a", None),
         ] {
             assert_eq!(url(text).loopback_port(), port, "{text}");
+        }
+    }
+
+    #[test]
+    fn the_server_of_a_repository_is_read_from_its_url() {
+        for (text, expected) in [
+            ("https://GitHub.com/o/n.git", Some(("github.com", 443))),
+            ("https://git.corp:8443/o/n", Some(("git.corp", 8443))),
+            ("http://[fd00::1]:3000/o", Some(("[fd00::1]", 3000))),
+            ("http://[fd00::1]/o", Some(("[fd00::1]", 80))),
+            ("git@github.com:o/n", Some(("github.com", 22))),
+            ("git@[fd00::1]:o/n", Some(("[fd00::1]", 22))),
+            ("ssh://git@host:2222/o", Some(("host", 2222))),
+            ("git://host/o", Some(("host", 9418))),
+            ("file:///o", None),
+            ("/o", None),
+        ] {
+            assert_eq!(url(text).server(), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_repository_is_the_same_however_its_url_is_written() {
+        for text in [
+            "https://github.com/Acme/Tools.git",
+            "https://github.com/acme/tools",
+            "https://github.com:443/acme/tools/",
+            "http://github.com/acme/tools",
+            "git@github.com:acme/tools.git",
+            "git@github.com:/acme/tools",
+            "ssh://git@github.com/acme/tools.git",
+            "ssh://git@github.com:22/acme/tools.git/",
+            "git://GitHub.com/acme/tools",
+        ] {
+            assert_eq!(url(text).identity(), "github.com/acme/tools", "{text}");
+        }
+        for (text, identity) in [
+            ("https://git.example.com:8443/a/b.git", "git.example.com:8443/a/b"),
+            ("git@[::1]:a/b", "[::1]/a/b"),
+            ("file:///srv/Repo.git", "/srv/Repo"),
+            ("file://localhost/srv/Repo/.git", "/srv/Repo"),
+            ("/srv/repo/", "/srv/repo"),
+        ] {
+            assert_eq!(url(text).identity(), identity, "{text}");
         }
     }
 

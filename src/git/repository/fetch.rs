@@ -129,7 +129,7 @@ impl Repository {
                 .with_refspecs([refspec], Direction::Fetch)?;
             let mut connection = gix_remote.connect(Direction::Fetch)?;
             connection.set_credentials(|action| Ok(answer(remote, action)));
-            if matches!(remote.url().place(), Place::Http { .. }) {
+            if remote.url().is_http() {
                 connection.set_transport_options(Box::new(http_options(remote)));
             }
             work(connection)

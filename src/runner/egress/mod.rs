@@ -3,14 +3,17 @@
 //! It runs outside of the enclosure and takes connections from listeners that were made inside, so that nobody but the
 //! run can use it. It speaks what programs know as an HTTP proxy: `CONNECT` for everything with TLS, and requests with a
 //! whole URL for plain HTTP, one for each connection. A name is looked up here, its addresses are judged, and the one that
-//! was judged is connected to: a name that changes its mind in between gains nothing.
+//! was judged is connected to: a name that changes its mind in between gains nothing. Where the environment of the daemon names
+//! a proxy, whoever was judged is asked of that one.
 
+mod connect;
 mod request;
 pub mod rules;
+mod upstream;
 
 use std::collections::BTreeSet;
-use std::net::{IpAddr, SocketAddr};
-use std::sync::{Mutex, PoisonError};
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -18,15 +21,16 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
+use crate::runner::egress::connect::{Closed, Opened};
 use crate::runner::egress::request::{Request, RequestError};
-use crate::runner::egress::rules::{Host, Rules};
+use crate::runner::egress::rules::Host;
+
+pub(super) use crate::runner::egress::connect::Reach;
 
 /// Connections at once; more wait.
 const MOST_CONNECTIONS: usize = 512;
 /// How long a request may take to arrive.
 const REQUEST_PATIENCE: Duration = Duration::from_secs(30);
-/// How long one address may take to answer.
-const CONNECT_PATIENCE: Duration = Duration::from_secs(20);
 /// Refusals that are told in the log, each once; the client is told each time.
 const MOST_TOLD: usize = 50;
 
@@ -35,6 +39,8 @@ const MOST_TOLD: usize = 50;
 pub(super) enum Exit {
     /// The proxy.
     Proxy(TcpListener),
+    /// One server, by its host and port: that of git over ssh, which speaks to no proxy.
+    Server(TcpListener, Host, u16),
     /// A port of this machine's loopback.
     Loopback(TcpListener, u16),
 }
@@ -42,7 +48,7 @@ pub(super) enum Exit {
 /// Serves the ways out for ever.
 ///
 /// `tell` gets a line for the log about what is refused; a text of the agent in it is quoted.
-pub(super) async fn serve(exits: Vec<Exit>, rules: &Rules, tell: impl Fn(&str)) {
+pub(super) async fn serve(exits: Vec<Exit>, reach: Reach, tell: impl Fn(&str)) {
     let told = Mutex::new(BTreeSet::new());
     let tell = |line: &str| {
         let mut told = told.lock().unwrap_or_else(PoisonError::into_inner);
@@ -54,30 +60,30 @@ pub(super) async fn serve(exits: Vec<Exit>, rules: &Rules, tell: impl Fn(&str)) 
             }
         }
     };
-    let all = exits.into_iter().map(|exit| serve_one(exit, rules, &tell));
+    let reach = Arc::new(reach);
+    let all = exits.into_iter().map(|exit| serve_one(exit, &reach, &tell));
     futures::future::join_all(all).await;
     // Without a way out there is nothing to do, and still the run goes on.
     std::future::pending::<()>().await;
 }
 
-async fn serve_one(exit: Exit, rules: &Rules, tell: &impl Fn(&str)) {
-    let (listener, port) = match &exit {
-        Exit::Proxy(listener) => (listener, None),
-        Exit::Loopback(listener, port) => (listener, Some(*port)),
-    };
+async fn serve_one(exit: Exit, reach: &Arc<Reach>, tell: &impl Fn(&str)) {
     let mut connections = JoinSet::new();
     let (refusals, mut refused) = tokio::sync::mpsc::channel::<String>(MOST_TOLD);
+    let exit = Arc::new(exit);
+    let (Exit::Proxy(listener) | Exit::Server(listener, ..) | Exit::Loopback(listener, _)) = &*exit;
     loop {
         tokio::select! {
             Some(line) = refused.recv() => tell(&line),
             Some(_) = connections.join_next(), if !connections.is_empty() => {}
             accepted = listener.accept(), if connections.len() < MOST_CONNECTIONS => match accepted {
                 Ok((client, _)) => {
-                    let (rules, refusals) = (rules.clone(), refusals.clone());
+                    let (reach, refusals, exit) = (Arc::clone(reach), refusals.clone(), Arc::clone(&exit));
                     connections.spawn(async move {
-                        let refusal = match port {
-                            Some(port) => forward(client, port).await,
-                            None => connect(client, &rules).await,
+                        let refusal = match &*exit {
+                            Exit::Proxy(_) => connect(client, &reach).await,
+                            Exit::Server(_, host, port) => lead(client, host, *port, &reach).await,
+                            Exit::Loopback(_, port) => forward(client, *port).await,
                         };
                         if let Err(line) = refusal {
                             // When too many are on their way already, this one is not told.
@@ -90,6 +96,13 @@ async fn serve_one(exit: Exit, rules: &Rules, tell: &impl Fn(&str)) {
             },
         }
     }
+}
+
+// As the repository was cloned: no proxy takes part, because ssh looks at none.
+async fn lead(mut client: TcpStream, host: &Host, port: u16, reach: &Reach) -> Result<(), String> {
+    let mut opened = reach.open_directly(host, port).await.map_err(|closed| closed.to_string())?;
+    join(&mut client, &mut opened.stream).await;
+    Ok(())
 }
 
 async fn forward(mut client: TcpStream, port: u16) -> Result<(), String> {
@@ -107,9 +120,9 @@ async fn forward(mut client: TcpStream, port: u16) -> Result<(), String> {
     Err(format!("port {port} of this machine's loopback cannot be reached: {fault}"))
 }
 
-async fn connect(mut client: TcpStream, rules: &Rules) -> Result<(), String> {
+async fn connect(mut client: TcpStream, reach: &Reach) -> Result<(), String> {
     let Some(request) = ask(&mut client).await else { return Ok(()) };
-    let opened = open(&request.host, request.port, rules).await;
+    let opened = reach.open(&request.host, request.port, request.plain.is_none()).await;
     pass(client, request, opened).await
 }
 
@@ -126,31 +139,43 @@ async fn ask(client: &mut TcpStream) -> Option<Request> {
     }
 }
 
-async fn pass(
-    mut client: TcpStream,
-    request: Request,
-    opened: Result<TcpStream, Closed>,
-) -> Result<(), String> {
-    let (host, port) = (&request.host, request.port);
-    let mut server = match opened {
-        Ok(server) => server,
-        Err(Closed::Refused(why)) => {
-            let line = format!("the connection to {host}:{port} is refused: {why}");
-            answer(&mut client, "403 Forbidden", &line).await;
-            return Err(line);
-        }
-        Err(Closed::Unreachable(why)) => {
-            let line = format!("{host}:{port} cannot be reached: {why}");
-            answer(&mut client, "502 Bad Gateway", &line).await;
-            return Ok(());
+async fn pass(mut client: TcpStream, request: Request, opened: Result<Opened, Closed>) -> Result<(), String> {
+    let Opened { stream: mut server, early, proxy } = match opened {
+        Ok(opened) => opened,
+        Err(closed) => {
+            let line = closed.to_string();
+            let is_refused = matches!(closed, Closed::Refused { .. });
+            let status = if is_refused { "403 Forbidden" } else { "502 Bad Gateway" };
+            answer(&mut client, status, &line).await;
+            return if matches!(closed, Closed::Unreachable { .. }) { Ok(()) } else { Err(line) };
         }
     };
-    let begun = match &request.forwarded {
-        Some(head) => server.write_all(head).await,
-        None => client.write_all(b"HTTP/1.1 200 Connection established\r\n\r\n").await,
+    let Request { plain, mut rest, .. } = request;
+    let head = match (&plain, &proxy) {
+        (None, _) => None,
+        (Some(plain), None) => Some((plain.for_server(), None)),
+        (Some(plain), Some(proxy)) => {
+            let Some(length) = plain.length else {
+                let why = "through the proxy of this machine, a plain request needs one Content-Length";
+                answer(&mut client, "411 Length Required", why).await;
+                return Ok(());
+            };
+            Some((plain.for_proxy(proxy.authorization.as_ref()), Some(length)))
+        }
     };
-    if begun.is_ok() && server.write_all(&request.rest).await.is_ok() {
-        join(&mut client, &mut server).await;
+    let (begun, length) = match &head {
+        Some((head, length)) => (server.write_all(head).await, *length),
+        None => (client.write_all(b"HTTP/1.1 200 Connection established\r\n\r\n").await, None),
+    };
+    if let Some(length) = length {
+        rest.truncate(usize::try_from(length).unwrap_or(usize::MAX));
+    }
+    let left = length.map(|length| length.saturating_sub(rest.len() as u64));
+    if begun.is_ok() && client.write_all(&early).await.is_ok() && server.write_all(&rest).await.is_ok() {
+        match left {
+            None => join(&mut client, &mut server).await,
+            Some(left) => join_bounded(&mut client, &mut server, left).await,
+        }
     }
     Ok(())
 }
@@ -160,48 +185,17 @@ async fn join(client: &mut TcpStream, server: &mut TcpStream) {
     drop(tokio::io::copy_bidirectional(client, server).await);
 }
 
-enum Closed {
-    Refused(String),
-    Unreachable(String),
-}
-
-async fn open(host: &Host, port: u16, rules: &Rules) -> Result<TcpStream, Closed> {
-    let refused = |refusal: rules::Refusal| Closed::Refused(refusal.to_string());
-    rules.judge_host(host, port).map_err(refused)?;
-    let addresses: Vec<SocketAddr> = match host {
-        Host::Address(address) => vec![SocketAddr::new(*address, port)],
-        Host::Name(name) => tokio::net::lookup_host((name.as_str(), port))
-            .await
-            .map_err(|fault| Closed::Unreachable(fault.to_string()))?
-            .collect(),
-    };
-    let mut why = Closed::Unreachable("it has no address".to_owned());
-    for address in addresses {
-        if let Err(refusal) = rules.judge_address(host, address.ip(), port) {
-            why = refused(refusal);
-        } else if is_own(address.ip()) {
-            why = refused(rules::Refusal::Loopback);
-        } else {
-            match timeout(CONNECT_PATIENCE, TcpStream::connect(address)).await {
-                Ok(Ok(stream)) => return Ok(stream),
-                Ok(Err(fault)) => why = Closed::Unreachable(fault.to_string()),
-                Err(_) => why = Closed::Unreachable("it does not answer".to_owned()),
-            }
-        }
+// Passes `left` bytes of the client on and no more: what follows would be a second request, for anybody.
+async fn join_bounded(client: &mut TcpStream, server: &mut TcpStream, left: u64) {
+    let (from_client, mut to_client) = client.split();
+    let (mut from_server, mut to_server) = server.split();
+    let mut from_client = from_client.take(left);
+    let mut up = std::pin::pin!(tokio::io::copy(&mut from_client, &mut to_server));
+    let mut down = std::pin::pin!(tokio::io::copy(&mut from_server, &mut to_client));
+    tokio::select! {
+        _ = &mut down => {}
+        _ = &mut up => drop(down.await),
     }
-    Err(why)
-}
-
-// Whoever connects to an address of this machine reaches what listens on all of its addresses, without leaving it. An
-// address is ours when we can take a port of it, unless this host lets anybody take ports of any address, as one does that
-// no host has.
-fn is_own(address: IpAddr) -> bool {
-    let can_be_taken = |address: IpAddr| std::net::UdpSocket::bind((address, 0)).is_ok();
-    let of_nobody = match address {
-        IpAddr::V4(_) => IpAddr::from([192, 0, 2, 1]),
-        IpAddr::V6(_) => IpAddr::from([0x2001, 0xdb8, 0, 0, 0, 0, 0, 1]),
-    };
-    can_be_taken(address) && !can_be_taken(of_nobody)
 }
 
 async fn answer(client: &mut TcpStream, status: &str, text: &str) {
@@ -219,48 +213,106 @@ async fn answer(client: &mut TcpStream, status: &str, text: &str) {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::collections::BTreeMap;
+    use std::net::SocketAddr;
 
-    /// Sends `request` through the proxy, whose every peer is a server that answers what it was sent after a dash, and
-    /// returns what comes back.
-    async fn through(request: &str, is_open: bool) -> String {
-        let server = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = server.local_addr().unwrap();
-        let proxy = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let mut client = TcpStream::connect(proxy.local_addr().unwrap()).await.unwrap();
-        let (mut accepted, _) = proxy.accept().await.unwrap();
-        let rules = Rules::parse(["public"]).unwrap();
-        let serve = async {
-            let (mut peer, _) = server.accept().await.unwrap();
+    use super::*;
+    use crate::runner::egress::rules::Rules;
+    use crate::secret::Secret;
+
+    fn reach(egress: &str, proxies: &[(&str, String)]) -> Reach {
+        let proxies = proxies.iter().map(|(name, value)| ((*name).to_owned(), Secret::new(value.as_str())));
+        Reach::new(Rules::parse([egress]).unwrap(), &proxies.collect())
+    }
+
+    /// Starts a server that takes one connection, reads up to `end`, answers what it was sent after a dash, and returns what
+    /// still came afterwards.
+    async fn echo(end: &'static str) -> (SocketAddr, impl Future<Output = Vec<u8>>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let serve = async move {
+            let (mut peer, _) = listener.accept().await.unwrap();
             let mut bytes = Vec::new();
-            peer.read_to_end(&mut bytes).await.unwrap();
+            while !bytes.ends_with(end.as_bytes()) {
+                assert_ne!(
+                    peer.read_buf(&mut bytes).await.unwrap(),
+                    0,
+                    "{}",
+                    String::from_utf8_lossy(&bytes)
+                );
+            }
             peer.write_all(b"-").await.unwrap();
             peer.write_all(&bytes).await.unwrap();
+            peer.shutdown().await.unwrap();
+            let mut rest = Vec::new();
+            peer.read_to_end(&mut rest).await.unwrap();
+            rest
         };
-        let ask = async {
+        (address, serve)
+    }
+
+    /// Sends `request` to what `serve` does with a connection, and returns what comes back.
+    async fn answered<Served: Future>(request: &str, serve: impl FnOnce(TcpStream) -> Served) -> String {
+        let proxy = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut client = TcpStream::connect(proxy.local_addr().unwrap()).await.unwrap();
+        let (accepted, _) = proxy.accept().await.unwrap();
+        let ask = async move {
             client.write_all(request.as_bytes()).await.unwrap();
-            client.shutdown().await.unwrap();
             let mut answer = String::new();
             client.read_to_string(&mut answer).await.unwrap();
             answer
         };
-        if is_open {
-            let proxied = async {
-                let request = super::ask(&mut accepted).await.unwrap();
-                pass(accepted, request, Ok(TcpStream::connect(address).await.unwrap())).await.unwrap();
-            };
-            tokio::join!(proxied, serve, ask).2
-        } else {
-            tokio::join!(connect(accepted, &rules), ask).1
-        }
+        tokio::join!(serve(accepted), ask).1
     }
 
     #[tokio::test]
     async fn a_tunnel_passes_bytes_both_ways_and_a_plain_request_its_head() {
-        let answer = through("CONNECT example.com:443 HTTP/1.1\r\n\r\nhello", true).await;
-        assert_eq!(answer, "HTTP/1.1 200 Connection established\r\n\r\n-hello");
-        let answer = through("GET http://example.com/a HTTP/1.1\r\nHost: example.com\r\n\r\n", true).await;
-        assert_eq!(answer, "-GET /a HTTP/1.1\r\nHost: example.com\r\nConnection: close\r\n\r\n");
+        for (request, end, expected) in [
+            (
+                "CONNECT example.com:443 HTTP/1.1\r\n\r\nhello",
+                "hello",
+                "HTTP/1.1 200 Connection established\r\n\r\n-hello",
+            ),
+            (
+                "GET http://example.com/a HTTP/1.1\r\nHost: example.com\r\n\r\n",
+                "\r\n\r\n",
+                "-GET /a HTTP/1.1\r\nHost: example.com\r\nConnection: close\r\n\r\n",
+            ),
+        ] {
+            let (address, server) = echo(end).await;
+            let serve = |mut client: TcpStream| async move {
+                let request = ask(&mut client).await.unwrap();
+                let stream = TcpStream::connect(address).await.unwrap();
+                pass(client, request, Ok(Opened { stream, early: Vec::new(), proxy: None })).await.unwrap();
+            };
+            let (answer, rest) = tokio::join!(answered(request, serve), server);
+            assert_eq!((answer.as_str(), rest.as_slice()), (expected, b"".as_slice()));
+        }
+    }
+
+    #[tokio::test]
+    async fn through_a_proxy_a_plain_request_is_one_and_for_whom_it_was_judged() {
+        let request = "POST http://git.kelos.invalid/a HTTP/1.1\r\nHost: evil.example\r\nContent-Length: 2\r\n\r\n\
+                       okGET http://evil.example/ HTTP/1.1\r\n\r\n";
+        let (address, server) = echo("ok").await;
+        let reach = reach("git.kelos.invalid", &[("http_proxy", format!("http://user:pass@{address}"))]);
+        let (answer, rest) = tokio::join!(
+            answered(request, |client| async { connect(client, &reach).await.unwrap() }),
+            server
+        );
+        assert!(rest.is_empty(), "{}", String::from_utf8_lossy(&rest));
+        assert_eq!(
+            answer,
+            "-POST http://git.kelos.invalid/a HTTP/1.1\r\nHost: git.kelos.invalid\r\nConnection: close\r\n\
+             Proxy-Authorization: Basic dXNlcjpwYXNz\r\nContent-Length: 2\r\n\r\nok"
+        );
+        let request =
+            "POST http://git.kelos.invalid/a HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n";
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let reach =
+            self::reach("git.kelos.invalid", &[("http_proxy", listener.local_addr().unwrap().to_string())]);
+        let answer = answered(request, |client| async { connect(client, &reach).await.unwrap() }).await;
+        assert!(answer.starts_with("HTTP/1.1 411 Length Required\r\n"), "{answer}");
     }
 
     #[tokio::test]
@@ -272,19 +324,30 @@ mod tests {
             ("169.254.169.254:80", "the metadata of the cloud is closed"),
             ("10.0.0.1:80", "it has a private address"),
         ] {
-            let answer = through(&format!("CONNECT {target} HTTP/1.1\r\n\r\n"), false).await;
+            let request = format!("CONNECT {target} HTTP/1.1\r\n\r\n");
+            let reach = Reach::new(Rules::parse(["public"]).unwrap(), &BTreeMap::new());
+            let answer =
+                answered(&request, |client| async { connect(client, &reach).await.unwrap_err() }).await;
             assert!(
                 answer.starts_with("HTTP/1.1 403 Forbidden\r\n") && answer.contains(expected),
                 "{answer}"
             );
         }
-        let answer = through("GET / HTTP/1.1\r\n\r\n", false).await;
+        let serve = |client| async { connect(client, &reach("public", &[])).await.unwrap() };
+        let answer = answered("GET / HTTP/1.1\r\n\r\n", serve).await;
         assert!(answer.starts_with("HTTP/1.1 400 Bad Request\r\n"), "{answer}");
     }
 
-    #[test]
-    fn an_address_of_this_machine_is_known() {
-        assert!(is_own("127.0.0.1".parse().unwrap()));
-        assert!(!is_own("192.0.2.1".parse().unwrap()));
+    #[tokio::test]
+    async fn the_server_of_an_exit_is_judged_as_others_are() {
+        let host = Host::parse("10.0.0.1").unwrap();
+        let refused = std::sync::Mutex::new(String::new());
+        let serve = |client| async {
+            let reach = reach("public", &[]);
+            *refused.lock().unwrap() = lead(client, &host, 22, &reach).await.unwrap_err();
+        };
+        assert_eq!(answered("SSH-2.0-x\r\n", serve).await, "");
+        let refused = refused.lock().unwrap();
+        assert!(refused.contains("10.0.0.1:22 is refused: it has a private address"), "{refused}");
     }
 }

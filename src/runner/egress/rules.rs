@@ -161,6 +161,9 @@ pub enum Refusal {
     /// No rule allows it.
     #[error("no rule of the daemon (--egress) allows it")]
     NotListed,
+    /// Its addresses cannot be judged.
+    #[error("its address is not known here, and no rule of the daemon (--egress) names it")]
+    Unknown,
     /// Nobody can be reached under such an address.
     #[error("nobody has such an address")]
     NoPeer,
@@ -208,6 +211,11 @@ impl Rules {
         self.rules.iter().find(may_be).map(|_| ()).ok_or(Refusal::NotListed)
     }
 
+    /// Tells whether a rule names the host, whatever its addresses are.
+    pub fn name(&self, host: &Host, port: u16) -> bool {
+        self.rules.iter().any(|rule| rule.is_for(port) && rule.names(host))
+    }
+
     /// Judges one address of a host; what is connected to is this address and no other.
     pub fn judge_address(&self, host: &Host, address: IpAddr, port: u16) -> Result<(), Refusal> {
         let address = address.to_canonical();
@@ -234,6 +242,18 @@ impl Rules {
 }
 
 impl Rule {
+    /// Tells whether the host is what is named or lies in it: the name or one below it, the address or one of the range.
+    pub(super) fn covers(&self, host: &Host, port: u16) -> bool {
+        self.is_for(port)
+            && match (&self.peer, host) {
+                (Peer::Name(own) | Peer::Below(own), Host::Name(name)) => {
+                    name.strip_suffix(own.as_str()).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+                }
+                (Peer::Range(start, length), Host::Address(address)) => contains(*start, *length, *address),
+                _ => false,
+            }
+    }
+
     fn is_for(&self, port: u16) -> bool {
         self.port.is_none_or(|own| own == port)
     }

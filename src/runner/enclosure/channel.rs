@@ -18,8 +18,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::api::run::Secrets;
 
-/// Listeners that can be handed over: the proxy's and those of ports.
-pub(super) const MOST_LISTENERS: usize = 33;
+/// Listeners that can be handed over: the proxy's, that of an ssh server, and those of ports.
+pub(super) const MOST_LISTENERS: usize = 34;
 /// The longest word of the inside, in bytes.
 const LONGEST_WORD: usize = 4096;
 

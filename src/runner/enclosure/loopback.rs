@@ -42,12 +42,12 @@ pub(super) fn up() -> io::Result<()> {
     }
 }
 
-/// Listens on a port of the loopback; 0 takes any.
-pub(super) fn listen(port: u16) -> io::Result<TcpListener> {
+/// Listens on a port of an address of the loopback; 0 takes any.
+pub(super) fn listen(address: Ipv4Addr, port: u16) -> io::Result<TcpListener> {
     // The address comes with the loopback, a moment later.
     let until = Instant::now() + Duration::from_secs(2);
     loop {
-        match TcpListener::bind((Ipv4Addr::LOCALHOST, port)) {
+        match TcpListener::bind((address, port)) {
             Err(fault) if fault.kind() == io::ErrorKind::AddrNotAvailable && Instant::now() < until => {
                 std::thread::sleep(Duration::from_millis(5));
             }

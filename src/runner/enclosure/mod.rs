@@ -13,9 +13,10 @@ mod channel;
 mod loopback;
 mod root;
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
-use std::net::TcpListener;
+use std::net::{Ipv4Addr, TcpListener};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt as _;
@@ -27,15 +28,17 @@ use rustix::thread::{
     CapabilitySet, CapabilitySets, UnshareFlags, configure_capability_in_ambient_set, set_capabilities,
 };
 
-use crate::api::run::{Network, Plan, Sandbox, Secrets};
+use crate::api::run::{Network, Plan, Sandbox, Secrets, Workspace};
+use crate::git::remote::RemoteUrl;
 use crate::process;
 use crate::runner::egress::rules::{Host, Rules};
-use crate::runner::egress::{self, Exit};
+use crate::runner::egress::{self, Exit, Reach};
 use crate::runner::enclosure::channel::{MOST_LISTENERS, Word};
 use crate::runner::environment::Layout;
 use crate::runner::exec::{own_stdout, say};
 use crate::runner::folder::Folder;
 use crate::runner::sandbox::{self, Grants};
+use crate::runner::ssh::{STAND_IN, SshServer};
 
 pub(super) use root::links_on_the_way;
 
@@ -79,27 +82,24 @@ pub(super) fn make(folder: &Folder) -> io::Result<Result<Enclosure, String>> {
 impl Enclosure {
     /// Lets the agent's side begin, serves its ways out, and returns how it ended.
     pub(super) fn run(mut self, plan: &Plan, secrets: &Secrets) -> io::Result<ExitStatus> {
-        channel::give(&self.socket, secrets)?;
-        let rules = rules(plan).map_err(io::Error::other)?;
+        // The way through the proxies of this machine may need a password, which is none of the agent's business.
+        channel::give(&self.socket, &Secrets { proxies: BTreeMap::new(), ..secrets.clone() })?;
+        let reach = Reach::new(rules(plan).map_err(io::Error::other)?, &secrets.proxies);
         if self.listeners.is_empty() {
             return self.child.wait();
         }
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let listeners = self.listeners.into_iter().map(TcpListener::from);
-        // In the order in which they were made.
-        let mut ports = open_ports(&plan.sandbox);
-        let mut is_first = true;
         let status = runtime.block_on(async {
             let mut exits = Vec::new();
-            for listener in listeners {
+            // They come in the order in which the inside made them, which is the same there.
+            for (listener, way) in self.listeners.into_iter().map(TcpListener::from).zip(ways(plan)) {
                 listener.set_nonblocking(true)?;
                 let listener = tokio::net::TcpListener::from_std(listener)?;
-                if is_first && plan.sandbox.network == Network::Guarded {
-                    exits.push(Exit::Proxy(listener));
-                } else if let Some(port) = ports.next() {
-                    exits.push(Exit::Loopback(listener, port));
-                }
-                is_first = false;
+                exits.push(match way {
+                    Way::Proxy => Exit::Proxy(listener),
+                    Way::Ssh(host, port) => Exit::Server(listener, host, port),
+                    Way::Loopback(port) => Exit::Loopback(listener, port),
+                });
             }
             let (sender, ended) = tokio::sync::oneshot::channel();
             let mut child = self.child;
@@ -107,7 +107,7 @@ impl Enclosure {
             std::thread::spawn(move || drop(sender.send(child.wait())));
             tokio::select! {
                 status = ended => status.map_err(io::Error::other)?,
-                () = egress::serve(exits, &rules, |line| say(&format!("kelos: {}", line.escape_debug()))) => {
+                () = egress::serve(exits, reach, |line| say(&format!("kelos: {}", line.escape_debug()))) => {
                     Err(io::ErrorKind::BrokenPipe.into())
                 }
             }
@@ -122,14 +122,32 @@ impl Enclosure {
 pub(super) fn rules(plan: &Plan) -> Result<Rules, egress::rules::RuleError> {
     let mut rules = Rules::parse(&plan.sandbox.egress)?;
     // Whoever may be cloned from may be pushed to.
-    let workspace = plan.workspace.iter();
-    let urls = workspace.flat_map(|workspace| {
-        std::iter::once(&workspace.repo).chain(workspace.remotes.iter().map(|remote| &remote.url))
-    });
-    for (host, port) in urls.filter_map(|url| server_of(url)) {
-        rules.allow(&host, port);
+    for url in plan.workspace.iter().flat_map(Workspace::urls) {
+        if let Some((host, port)) = server_of(url) {
+            rules.allow(&host, port);
+        }
     }
     Ok(rules)
+}
+
+/// A way out of the network of a run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Way {
+    /// The proxy, on any port.
+    Proxy,
+    /// The ssh server of the workspace, which stands at an address of its own.
+    Ssh(Host, u16),
+    /// A port of this machine's loopback, under its own number.
+    Loopback(u16),
+}
+
+// Both sides of an enclosure know the ways, in the same order, by the plan.
+fn ways(plan: &Plan) -> Vec<Way> {
+    let is_guarded = plan.sandbox.network == Network::Guarded;
+    let ssh = SshServer::of(plan).filter(|server| is_guarded && server.has_stand_in());
+    let ssh = ssh.and_then(|server| Some(Way::Ssh(Host::parse(&server.host)?, server.port)));
+    let ports = open_ports(&plan.sandbox).map(Way::Loopback);
+    is_guarded.then_some(Way::Proxy).into_iter().chain(ssh).chain(ports).take(MOST_LISTENERS).collect()
 }
 
 // Ports of this machine's loopback that the run finds on its own.
@@ -139,17 +157,8 @@ fn open_ports(sandbox: &Sandbox) -> impl Iterator<Item = u16> {
 }
 
 fn server_of(url: &str) -> Option<(Host, u16)> {
-    let (rest, default) = match url.split_once("://") {
-        Some(("https", rest)) => (rest, 443),
-        Some(("http", rest)) => (rest, 80),
-        _ => return None,
-    };
-    let authority = rest.split(['/', '?', '#']).next()?;
-    let server = authority.rsplit_once('@').map_or(authority, |(_, server)| server);
-    let (host, port) = match server.rsplit_once(':') {
-        Some((host, port)) if !port.ends_with(']') => (host, port.parse().ok()?),
-        _ => (server, default),
-    };
+    let url = RemoteUrl::parse(url).ok()?;
+    let (host, port) = url.server()?;
     Some((Host::parse(host)?, port))
 }
 
@@ -252,11 +261,14 @@ fn furnish(
     let mut listeners = Vec::new();
     if network != Network::Open {
         attempt("switch the loopback on", loopback::up())?;
-        let ports = (network == Network::Guarded).then_some(0);
-        for port in ports.into_iter().chain(open_ports(&plan.sandbox)).take(MOST_LISTENERS) {
-            let listener =
-                loopback::listen(port).map_err(|fault| (format!("listen on port {port}"), fault))?;
-            listeners.push(listener);
+        for way in ways(plan) {
+            let (address, port) = match way {
+                Way::Proxy => (Ipv4Addr::LOCALHOST, 0),
+                Way::Ssh(_, port) => (STAND_IN, port),
+                Way::Loopback(port) => (Ipv4Addr::LOCALHOST, port),
+            };
+            let listener = loopback::listen(address, port);
+            listeners.push(listener.map_err(|fault| (format!("listen on {address}:{port}"), fault))?);
         }
     }
     root::enter(&folder.join(ROOT_FOLDER), grants, &layout.temporary)?;
@@ -273,26 +285,4 @@ fn furnish(
 pub(super) fn clean(folder: &Path) {
     // It is empty on this side; what cannot be removed now is removed with the folder of the run.
     fs::remove_dir(folder.join(ROOT_FOLDER)).ok();
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_server_of_a_repository_is_read_from_its_url() {
-        for (url, expected) in [
-            ("https://github.com/o/n.git", Some(("github.com", 443))),
-            ("https://user:pass@git.corp:8443/o/n", Some(("git.corp", 8443))),
-            ("http://[fd00::1]:3000/o", Some(("fd00::1", 3000))),
-            ("http://[fd00::1]", Some(("fd00::1", 80))),
-            ("git@github.com:o/n", None),
-            ("ssh://git@host/o", None),
-            ("file:///o", None),
-            ("/o", None),
-        ] {
-            let found = server_of(url).map(|(host, port)| (host.to_string(), port));
-            assert_eq!(found, expected.map(|(host, port)| (host.to_owned(), port)), "{url}");
-        }
-    }
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use crate::api::run::{GitCredential, Plan, Workspace};
+use crate::api::run::{Plan, Secrets, Workspace};
 use crate::clock;
 use crate::file;
 use crate::git::error::GitError;
@@ -27,10 +27,10 @@ const MIRROR_AGE: Duration = Duration::from_hours(30 * 24);
 pub(super) fn clone(
     plan: &Plan,
     workspace: &Workspace,
-    credential: Option<&GitCredential>,
+    secrets: &Secrets,
     checkout: &Path,
 ) -> Result<(), PrepareError> {
-    let remote = remote(workspace, credential)?;
+    let remote = remote(workspace, secrets)?;
     let remotes = workspace
         .remotes
         .iter()
@@ -45,8 +45,11 @@ pub(super) fn clone(
 
     let variables =
         workspace.git_environment.iter().map(|(name, value)| (OsString::from(name), OsString::from(value)));
+    let proxies =
+        secrets.proxies.iter().map(|(name, value)| (OsString::from(name), OsString::from(value.expose())));
     let mark = (OsString::from(RUN_VARIABLE), OsString::from(&plan.run));
-    let git = Git::locate(plan.search_path.as_ref())?.with_environment(variables.chain([mark]));
+    let git =
+        Git::locate(plan.search_path.as_ref())?.with_environment(variables.chain(proxies).chain([mark]));
     let never = AtomicBool::new(false);
     let limits = Limits { time: PATIENCE, interrupt: &never };
     let mut mirror = git.update_mirror(&workspace.mirror, &remote, limits)?;
@@ -81,14 +84,19 @@ pub(super) fn clone(
     Ok(())
 }
 
-fn remote(workspace: &Workspace, credential: Option<&GitCredential>) -> Result<Remote, PrepareError> {
+fn remote(workspace: &Workspace, secrets: &Secrets) -> Result<Remote, PrepareError> {
     let url = RemoteUrl::parse(&workspace.repo)?;
-    // Over ssh the keys of the user are used, and a repository of this machine needs nothing: the token is for the
-    // agent's calls of the forge.
-    let credential = credential.filter(|_| url.takes_password()).map(|credential| Credential::Basic {
-        user: credential.username.clone(),
-        password: credential.token.clone(),
-    });
+    // Over ssh without a key those of the user are used, and a repository of this machine needs nothing: the token is for
+    // the agent's calls of the forge.
+    let credential = match (&secrets.git, &secrets.ssh) {
+        (Some(credential), _) if url.takes_password() => {
+            Some(Credential::Basic { user: credential.username.clone(), password: credential.token.clone() })
+        }
+        (_, Some(key)) if url.is_ssh() => {
+            Some(Credential::Ssh { identity: key.identity.clone(), known_hosts: key.known_hosts.clone() })
+        }
+        _ => None,
+    };
     let remote = Remote::new(url, credential)?;
     Ok(match &workspace.authority {
         Some(certificates) => remote.with_authority(certificates.clone())?,

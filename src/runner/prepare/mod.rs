@@ -1,4 +1,4 @@
-//! The preparing step: working copy, branch, remotes, files, plugins. It alone knows the credential for cloning.
+//! The preparing step: working copy, branch, remotes, files, plugins. It alone knows the token for cloning.
 
 mod clone;
 
@@ -58,7 +58,7 @@ pub(super) fn prepare(folder: &Folder) -> Result<u8, RunnerError> {
 
 fn carry_out(plan: &Plan, secrets: &Secrets, layout: &Layout) -> Result<(), PrepareError> {
     if let Some(workspace) = &plan.workspace {
-        clone::clone(plan, workspace, secrets.git.as_ref(), &layout.start)?;
+        clone::clone(plan, workspace, secrets, &layout.start)?;
         for file in &workspace.files {
             inside::write(&layout.start, &file.path, &file.content).map_err(PrepareError::WorkspaceFile)?;
         }

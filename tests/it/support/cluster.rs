@@ -86,6 +86,7 @@ impl Cluster {
         let machine = Machine {
             search_path: String::new(),
             mirrors: "/nonexistent".into(),
+            proxies: BTreeMap::new(),
             git_environment: BTreeMap::new(),
             install_environment: BTreeMap::new(),
             private: Vec::new(),

@@ -66,28 +66,33 @@ impl TestEnv {
     /// Expects that the canary is in no file of the data folder but those of the store, which holds the Secrets, and not
     /// in what the daemon logged.
     pub(crate) fn holds_no_canary(&self) {
+        self.holds_nowhere(CANARY);
+    }
+
+    /// Expects the same of another text.
+    pub(crate) fn holds_nowhere(&self, text: &str) {
         for folder in ["runs", "mirrors", "repositories"] {
             let mut found = Vec::new();
-            search(&self.data_dir().join(folder), &mut found);
+            search(&self.data_dir().join(folder), text, &mut found);
             assert!(found.is_empty(), "{found:?}");
         }
-        assert!(!self.daemon_log().contains(CANARY), "{}", self.daemon_log());
+        assert!(!self.daemon_log().contains(text), "{}", self.daemon_log());
         for kind in ["task", "workspace", "configrepository"] {
             let shown = self.kelos(&["get", kind, "-o", "json"]);
-            assert!(!shown.stdout.contains(CANARY), "{shown}");
+            assert!(!shown.stdout.contains(text), "{shown}");
         }
     }
 }
 
-fn search(path: &Path, found: &mut Vec<String>) {
+fn search(path: &Path, text: &str, found: &mut Vec<String>) {
     let Ok(metadata) = path.symlink_metadata() else { return };
     if metadata.is_dir() {
         for entry in std::fs::read_dir(path).into_iter().flatten().flatten() {
-            search(&entry.path(), found);
+            search(&entry.path(), text, found);
         }
     } else if metadata.is_file() {
         let bytes = std::fs::read(path).unwrap_or_default();
-        if bytes.windows(CANARY.len()).any(|window| window == CANARY.as_bytes()) {
+        if bytes.windows(text.len()).any(|window| window == text.as_bytes()) {
             found.push(path.display().to_string());
         }
     }
