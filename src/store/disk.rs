@@ -9,6 +9,8 @@ use std::fs::{DirBuilder, File, OpenOptions, Permissions, TryLockError};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior};
@@ -45,6 +47,10 @@ const RESTART_STEP: u64 = 1_000_000;
 
 /// No store that worked gets here; it leaves room for many restarts below what a row id can hold.
 const LARGEST_REVISION: u64 = 1 << 62;
+
+/// How long another process may hold the file until that is a refusal, and how often it is looked at.
+const LOCK_PATIENCE: Duration = Duration::from_secs(2);
+const LOCK_PAUSE: Duration = Duration::from_millis(10);
 
 /// How many superseded rows one commit removes at most, beside those that it adds.
 const COMPACTION_STEP: usize = 1_024;
@@ -311,7 +317,7 @@ fn prepare(path: &Path) -> Result<File, OpenError> {
         file.set_permissions(Permissions::from_mode(0o600)).map(|()| file)
     };
     let lock = private(&lock_path).map_err(failed(&lock_path))?;
-    match lock.try_lock() {
+    match take(&lock) {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => return Err(OpenError::Locked { path: path.to_owned() }),
         Err(TryLockError::Error(source)) => return Err(failed(&lock_path)(source)),
@@ -319,6 +325,18 @@ fn prepare(path: &Path) -> Result<File, OpenError> {
     // SQLite gives its own files the mode of the database.
     private(path).map_err(failed(path))?;
     Ok(lock)
+}
+
+/// Takes the lock, for which a dead owner may have to be waited: what it was about to start when it was killed holds
+/// the lock with it, until the program of that child begins.
+fn take(lock: &File) -> Result<(), TryLockError> {
+    let begun = Instant::now();
+    loop {
+        match lock.try_lock() {
+            Err(TryLockError::WouldBlock) if begun.elapsed() < LOCK_PATIENCE => thread::sleep(LOCK_PAUSE),
+            taken => return taken,
+        }
+    }
 }
 
 /// Returns the schema version of the file, if it is ours and this program knows it.

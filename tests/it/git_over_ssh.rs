@@ -103,9 +103,11 @@ fn the_key_of_a_workspace_serves_its_clone_and_the_pushes_of_its_runs() {
     for (round, arguments) in [("enclosed", [].as_slice()), ("isolated", &["--maximum-sandbox", "isolated"])]
     {
         env.start(arguments);
-        for (name, hosts) in [("code", "host"), ("changed", "stranger")] {
+        for (name, hosts) in [("code", Some("host")), ("changed", Some("stranger")), ("half", None)] {
             let name = format!("{round}-{name}");
-            env.secret(&name, &[("identity", &key), ("known_hosts", &server.known_hosts(hosts))]);
+            let hosts = hosts.map(|hosts| server.known_hosts(hosts));
+            let hosts = hosts.as_deref().map(|hosts| ("known_hosts", hosts));
+            env.secret(&name, &[("identity", key.as_str())].into_iter().chain(hosts).collect::<Vec<_>>());
             let object = json!({
                 "apiVersion": "kelos.dev/v1alpha1", "kind": "Workspace", "metadata": {"name": name},
                 "spec": {"repo": url, "ref": "main", "secretRef": {"name": name}},
@@ -121,6 +123,11 @@ fn the_key_of_a_workspace_serves_its_clone_and_the_pushes_of_its_runs() {
             });
             env.create("tasks", &task);
         }
+        env.until("a key without host keys is waited for", |env| {
+            let task = env.object("task", &format!("{round}-half"))?;
+            let says = task.pointer("/status/message")?.as_str()?.contains("with the key known_hosts");
+            (says && task["status"]["phase"] == "Waiting").then_some(())
+        });
         let changed = env.task_ended(&format!("{round}-changed"));
         let message = changed["status"]["message"].as_str().unwrap();
         assert!(

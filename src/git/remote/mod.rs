@@ -1,5 +1,7 @@
 //! A remote repository and how we prove who we are there.
 
+#[cfg(test)]
+mod tests;
 mod url;
 
 use std::time::Duration;
@@ -167,46 +169,4 @@ fn check_header_text(text: &str) -> Result<(), CredentialError> {
         return Err(CredentialError::Malformed);
     }
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn url(text: &str) -> RemoteUrl {
-        RemoteUrl::parse(text).unwrap_or_else(|error| panic!("{text:?}: {error}"))
-    }
-
-    #[test]
-    fn credentials_go_only_where_they_are_safe() {
-        let token = || Some(Credential::Token(Secret::new("t0ken")));
-        let key = |known_hosts: &str| {
-            Some(Credential::Ssh { identity: Secret::new("KEY"), known_hosts: known_hosts.to_owned() })
-        };
-        assert!(Remote::new(url("https://example.com/a"), token()).is_ok());
-        assert!(Remote::new(url("git@example.com:a"), key("example.com ssh-ed25519 AAAA")).is_ok());
-        assert!(Remote::new(url("/srv/a"), None).is_ok());
-        let plain = url("http://example.com/a");
-        assert_eq!(Remote::new(plain.clone(), token()), Err(CredentialError::NeedsHttps(plain)));
-        let local = url("/srv/a");
-        assert_eq!(Remote::new(local.clone(), token()), Err(CredentialError::NeedsHttps(local)));
-        let web = url("https://example.com/a");
-        assert_eq!(Remote::new(web.clone(), key("x")), Err(CredentialError::NeedsSsh(web.clone())));
-        let shell = url("git@example.com:a");
-        assert_eq!(Remote::new(shell.clone(), key(" ")), Err(CredentialError::NoKnownHosts(shell)));
-        let broken = Credential::Token(Secret::new("a\r\nX-Evil: 1"));
-        assert_eq!(Remote::new(web.clone(), Some(broken)), Err(CredentialError::Malformed));
-        let user = Credential::Basic { user: "a:b".to_owned(), password: Secret::new("p") };
-        assert_eq!(Remote::new(web, Some(user)), Err(CredentialError::Malformed));
-    }
-
-    #[test]
-    fn a_credential_is_blotted_out_of_texts() {
-        let remote =
-            Remote::new(url("https://example.com/a"), Some(Credential::Token(Secret::new("t0ken")))).unwrap();
-        let header = basic_value("x-access-token", &Secret::new("t0ken"));
-        let text = format!("remote: you sent {} that is t0ken", header.expose());
-        assert_eq!(remote.blot(&text), "remote: you sent <secret> that is <secret>");
-        assert!(!format!("{remote:?}").contains("t0ken"));
-    }
 }

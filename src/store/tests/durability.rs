@@ -172,6 +172,22 @@ fn a_second_owner_is_refused() {
 }
 
 #[test]
+fn what_a_killed_owner_was_about_to_start_is_waited_for() {
+    let place = Place::new();
+    drop(place.open());
+    let mut lock = place.path.clone().into_os_string();
+    lock.push(".lock");
+    let held = std::fs::File::open(lock).unwrap();
+    held.try_lock().unwrap();
+    let child = std::thread::spawn(move || {
+        std::thread::sleep(std::time::Duration::from_millis(200));
+        drop(held);
+    });
+    place.open();
+    child.join().unwrap();
+}
+
+#[test]
 fn the_file_of_a_newer_program_is_refused_and_left_alone() {
     let place = Place::new();
     drop(place.open());

@@ -244,6 +244,10 @@ impl Story {
         self.treat_reports(Reports::Taken);
         self.note("everything is as it should be from now on");
         self.env.judged(&self.env.git("config", &["rev-parse", "HEAD"]));
+        self.env.until("every spawner has fired", |env| {
+            let spawners = env.list("taskspawners");
+            spawners.iter().all(|spawner| spawner["status"]["lastScheduleTime"].is_string()).then_some(())
+        });
         for number in 0..SPAWNERS {
             self.env.patch("taskspawners", &spawner_name(number), &json!({"spec": {"suspend": true}}));
         }
