@@ -172,16 +172,7 @@ impl ObservedCluster {
 
     /// Takes note of what an apply of ours returned, ahead of the watch: what the server made of it is no drift.
     pub fn applied(&self, kind: ManagedKind, object: DynamicObject) {
-        let (namespace, name) = name_of(&object);
-        let applied = observe(kind, &object);
-        self.write(|state| {
-            state.put(Watched::Managed(kind), object);
-            // The watch may have brought it first, or a status that was written since.
-            let entry = state.objects.get(&namespace).and_then(|all| all.get(&ObjectKey { kind, name }));
-            if let Some(entry) = entry.filter(|entry| entry.observed.is_as(&applied)) {
-                entry.observed.drift.settle();
-            }
-        });
+        self.write(|state| state.put_managed(kind, object, true));
     }
 
     fn write<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
@@ -200,36 +191,46 @@ impl Touched {
 }
 
 impl State {
+    /// Takes a live object up; `is_ours` says that an apply of ours returned it, so that it is as its manifest says.
+    fn put_managed(&mut self, kind: ManagedKind, object: DynamicObject, is_ours: bool) {
+        let (namespace, name) = name_of(&object);
+        let objects = self.objects.entry(namespace.clone()).or_default();
+        let key = ObjectKey { kind, name };
+        let version = object.metadata.resource_version.clone().unwrap_or_default();
+        let known = objects.get(&key);
+        // The watch may still bring what was replaced by our own apply; or it was faster than the answer to that.
+        let is_past = known.is_some_and(|known| {
+            known.resource_version == version || is_older(&version, &known.resource_version)
+        });
+        if is_past && !is_ours {
+            return;
+        }
+        let observed = observe(kind, &object);
+        let same = known.filter(|known| known.observed.is_as(&observed));
+        if let Some(known) = same.filter(|_| is_ours) {
+            known.observed.drift.settle();
+        }
+        if is_past {
+            return;
+        }
+        let (kept, shared) = (is_kept(&object), is_shared(&object));
+        // A status that changed is no change to a plan, and what was compared need not be compared again.
+        let same = same.filter(|known| known.kept == kept && known.shared == shared);
+        let same = same.map(|known| Arc::clone(&known.observed));
+        if same.is_none() {
+            *self.changes.entry(namespace).or_default() += 1;
+        }
+        let observed = same.unwrap_or_else(|| {
+            let drift = if is_ours { Drift::none() } else { drift(kind, object) };
+            Arc::new(Observed { drift: Arc::new(drift), ..observed })
+        });
+        objects.insert(key, Entry { observed, resource_version: version, kept, shared });
+    }
+
     fn put(&mut self, watched: Watched, object: DynamicObject) {
         let (namespace, name) = name_of(&object);
         match watched {
-            Watched::Managed(kind) => {
-                let objects = self.objects.entry(namespace.clone()).or_default();
-                let key = ObjectKey { kind, name };
-                let version = object.metadata.resource_version.clone().unwrap_or_default();
-                let known = objects.get(&key);
-                // The watch may still bring what was replaced by our own apply.
-                if known.is_some_and(|known| {
-                    known.resource_version == version || is_older(&version, &known.resource_version)
-                }) {
-                    return;
-                }
-                let (kept, shared) = (is_kept(&object), is_shared(&object));
-                let observed = observe(kind, &object);
-                // A status that changed is no change to a plan, and what was compared need not be compared again.
-                let same = known.filter(|known| {
-                    known.kept == kept && known.shared == shared && known.observed.is_as(&observed)
-                });
-                let same = same.map(|known| Arc::clone(&known.observed));
-                if same.is_none() {
-                    *self.changes.entry(namespace).or_default() += 1;
-                }
-                let observed = same.unwrap_or_else(|| {
-                    let drift = Arc::new(drift(kind, object));
-                    Arc::new(Observed { drift, ..observed })
-                });
-                objects.insert(key, Entry { observed, resource_version: version, kept, shared });
-            }
+            Watched::Managed(kind) => self.put_managed(kind, object, false),
             Watched::RunRecord => {
                 let text = |field: &str| {
                     object.data.pointer(field).and_then(Value::as_str).unwrap_or_default().to_owned()
