@@ -59,6 +59,23 @@ impl Reading {
     fn refused(faults: Vec<Fault>) -> Self {
         Self { documents: Vec::new(), faults }
     }
+
+    fn of(text: &str, limits: &Limits) -> Self {
+        if text.len() > limits.bytes {
+            let message = format!("the text has {} bytes, {} are allowed", text.len(), limits.bytes);
+            let fault = Fault::new(FaultCode::TooLarge, Position::START, message);
+            return Self::refused(vec![fault.hint("split the file")]);
+        }
+        let faults = syntax::forbidden_characters(text, MAX_FAULTS);
+        if !faults.is_empty() {
+            return Self::refused(faults);
+        }
+        Reader::new(text, limits).read()
+    }
+
+    fn whole(self) -> Result<Vec<Document>, Vec<Fault>> {
+        if self.faults.is_empty() { Ok(self.documents) } else { Err(self.faults) }
+    }
 }
 
 /// Reads all documents of `text`; empty ones (nothing, or `null`) are left out.
@@ -66,31 +83,20 @@ impl Reading {
 /// # Errors
 /// Returns every fault that could be found, in the order of the text, at most 100.
 pub fn parse(text: &str, limits: &Limits) -> Result<Vec<Document>, Vec<Fault>> {
-    parse_bytes(text.as_bytes(), limits)
+    Reading::of(text, limits).whole()
 }
 
 /// Reads bytes that should be UTF-8; otherwise as [`parse`].
 pub fn parse_bytes(bytes: &[u8], limits: &Limits) -> Result<Vec<Document>, Vec<Fault>> {
-    let Reading { documents, faults } = read_bytes(bytes, limits);
-    if faults.is_empty() { Ok(documents) } else { Err(faults) }
+    read_bytes(bytes, limits).whole()
 }
 
 /// Reads bytes that should be UTF-8, for those who look at what can be read beside the faults.
 pub fn read_bytes(bytes: &[u8], limits: &Limits) -> Reading {
-    let text = match std::str::from_utf8(bytes) {
-        Ok(text) => text,
-        Err(error) => return Reading::refused(vec![syntax::not_utf8(bytes, error.valid_up_to())]),
-    };
-    if text.len() > limits.bytes {
-        let message = format!("the text has {} bytes, {} are allowed", text.len(), limits.bytes);
-        let fault = Fault::new(FaultCode::TooLarge, Position::START, message);
-        return Reading::refused(vec![fault.hint("split the file")]);
+    match std::str::from_utf8(bytes) {
+        Ok(text) => Reading::of(text, limits),
+        Err(error) => Reading::refused(vec![syntax::not_utf8(bytes, error.valid_up_to())]),
     }
-    let faults = syntax::forbidden_characters(text, MAX_FAULTS);
-    if !faults.is_empty() {
-        return Reading::refused(faults);
-    }
-    Reader::new(text, limits).read()
 }
 
 /// Returns the parser that all readers of this module use, so that they see the same documents.
