@@ -51,7 +51,7 @@ impl AgentProgram for ClaudeCode {
     }
 
     fn reader(&self) -> Box<dyn Reader> {
-        Box::new(report::claude_code::ClaudeCode::default())
+        Box::new(report::LastResult::new(report::claude_code::report))
     }
 
     fn home(&self, wish: &Wish<'_>) -> Vec<HomeFile> {

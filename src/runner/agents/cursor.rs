@@ -29,7 +29,7 @@ impl AgentProgram for Cursor {
     }
 
     fn reader(&self) -> Box<dyn Reader> {
-        Box::new(report::cursor::Cursor::default())
+        Box::new(report::LastResult::new(report::cursor::report))
     }
 
     fn home(&self, wish: &Wish<'_>) -> Vec<HomeFile> {

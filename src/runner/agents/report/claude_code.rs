@@ -3,37 +3,21 @@
 use serde_json::Value;
 
 use crate::api::run::Usage;
-use crate::runner::agents::report::values::{amount, answer, count, event};
+use crate::runner::agents::report::values::{amount, answer, count};
 use crate::runner::agents::report::words::{detail, http_status, with_details, word};
-use crate::runner::agents::report::{Completion, Reader, Report};
+use crate::runner::agents::report::{Completion, Report};
 
-/// The last `result` counts.
-#[derive(Debug, Default)]
-pub struct ClaudeCode {
-    result: Option<Value>,
+/// Returns what a `result` says.
+pub fn report(result: &Value) -> Report {
+    let usage = Usage {
+        cost_usd: amount(&result["total_cost_usd"]),
+        input_tokens: count(&result["usage"]["input_tokens"]),
+        output_tokens: count(&result["usage"]["output_tokens"]),
+    };
+    Report::new(completion(result), usage, answer(&result["result"]))
 }
 
-impl Reader for ClaudeCode {
-    fn line(&mut self, line: &str) {
-        if let Some(event) = event(line, "result") {
-            self.result = Some(event);
-        }
-    }
-
-    fn report(&self) -> Report {
-        let Some(result) = &self.result else {
-            return Report::new(Completion::Absent, Usage::default(), None);
-        };
-        let usage = Usage {
-            cost_usd: amount(&result["total_cost_usd"]),
-            input_tokens: count(&result["usage"]["input_tokens"]),
-            output_tokens: count(&result["usage"]["output_tokens"]),
-        };
-        Report::new(claude_completion(result), usage, answer(&result["result"]))
-    }
-}
-
-fn claude_completion(result: &Value) -> Completion {
+fn completion(result: &Value) -> Completion {
     let subtype = result["subtype"].as_str().unwrap_or_default();
     if subtype != "success" {
         return Completion::Incomplete(format!("the agent reports no success (subtype {})", word(subtype)));

@@ -13,6 +13,8 @@ pub mod plain;
 pub mod values;
 mod words;
 
+use serde_json::Value;
+
 use crate::api::run::Usage;
 
 /// Whether an agent's report says that the work was done.
@@ -64,4 +66,31 @@ pub trait Reader: Send {
 
     /// Returns what was found, after the last line.
     fn report(&self) -> Report;
+}
+
+/// Reads an agent whose last `result` tells all.
+#[derive(Debug)]
+pub struct LastResult {
+    result: Option<Value>,
+    report: fn(&Value) -> Report,
+}
+
+impl LastResult {
+    /// Returns a reader that makes a report of the last result with `report`.
+    pub fn new(report: fn(&Value) -> Report) -> Self {
+        Self { result: None, report }
+    }
+}
+
+impl Reader for LastResult {
+    fn line(&mut self, line: &str) {
+        if let Some(event) = values::event(line, "result") {
+            self.result = Some(event);
+        }
+    }
+
+    fn report(&self) -> Report {
+        let absent = || Report::new(Completion::Absent, Usage::default(), None);
+        self.result.as_ref().map_or_else(absent, self.report)
+    }
 }
