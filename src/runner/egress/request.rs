@@ -127,10 +127,7 @@ fn parse(head: &[u8], rest: Vec<u8>) -> Option<Request> {
         target.get(..7).filter(|scheme| scheme.eq_ignore_ascii_case("http://")).and(target.get(7..))?;
     let end = rest_of_url.find(['/', '?']).unwrap_or(rest_of_url.len());
     let (authority, path) = rest_of_url.split_at_checked(end)?;
-    let (host, port) = match authority.rsplit_once(':') {
-        Some((host, port)) if !port.ends_with(']') => (host, port.parse().ok()?),
-        _ => (authority, 80),
-    };
+    let (host, port) = Host::parse_with_port(authority, 80)?;
     let slash = if path.starts_with('/') { "" } else { "/" };
     let is_forwarded = |line: &&&str| {
         let name = line.split(':').next().unwrap_or_default();
@@ -144,7 +141,7 @@ fn parse(head: &[u8], rest: Vec<u8>) -> Option<Request> {
         headers: headers.iter().filter(is_forwarded).map(|line| (*line).to_owned()).collect(),
         length: length(&headers),
     };
-    Some(Request { host: Host::parse(host)?, port, plain: Some(plain), rest })
+    Some(Request { host, port, plain: Some(plain), rest })
 }
 
 // Whatever frames a body otherwise than by one length, others may read otherwise than we do.

@@ -132,6 +132,15 @@ impl Host {
             Err(_) => parse_name(bare).map(Self::Name),
         }
     }
+
+    /// Reads a host with or without a port, as both stand in a URL; `usual` is the port of one without.
+    pub(super) fn parse_with_port(text: &str, usual: u16) -> Option<(Self, u16)> {
+        let (host, port) = match text.rsplit_once(':') {
+            Some((host, port)) if !port.ends_with(']') => (host, port.parse().ok()?),
+            _ => (text, usual),
+        };
+        Some((Self::parse(host)?, port))
+    }
 }
 
 impl fmt::Display for Host {

@@ -95,11 +95,7 @@ fn parse(variable: &'static str, value: &str) -> Option<Proxy> {
         Some((user, server)) => (Some(user), server),
         None => (None, authority),
     };
-    let (host, port) = match server.rsplit_once(':') {
-        Some((host, port)) if !port.ends_with(']') => (host, port.parse().ok().filter(|port| *port > 0)?),
-        _ => (server, 80),
-    };
-    let host = Host::parse(host)?.to_string();
+    let (host, port) = Host::parse_with_port(server, 80).filter(|(_, port)| *port > 0)?;
     let authorization = user.map(|user| {
         let (name, password) = user.split_once(':').unwrap_or((user, ""));
         let mut text = decode(name);
@@ -107,7 +103,7 @@ fn parse(variable: &'static str, value: &str) -> Option<Proxy> {
         text.extend(decode(password));
         Secret::new(format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(text)))
     });
-    Some(Proxy { variable, host, port, authorization })
+    Some(Proxy { variable, host: host.to_string(), port, authorization })
 }
 
 // `%41` is `A`; a percent sign that introduces nothing is one.
