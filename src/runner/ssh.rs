@@ -40,10 +40,9 @@ impl SshServer {
     fn in_url(text: &str) -> Option<Self> {
         let url = RemoteUrl::parse(text).ok().filter(RemoteUrl::is_ssh)?;
         let (host, port) = url.server()?;
-        let host = host.trim_start_matches('[').trim_end_matches(']');
-        let at = text.to_ascii_lowercase().find(host)?;
-        let spelled = text.get(at..at + host.len())?.to_owned();
-        Some(Self { host: host.to_owned(), port, spelled, is_on_loopback: url.loopback_port().is_some() })
+        let bare = |host: &str| host.trim_start_matches('[').trim_end_matches(']').to_owned();
+        let (host, spelled) = (bare(host), bare(url.host_as_written()?));
+        Some(Self { host, port, spelled, is_on_loopback: url.loopback_port().is_some() })
     }
 
     /// Tells whether it stands at [`STAND_IN`] in an enclosure; a server of this machine's loopback has a way of its own.
@@ -165,6 +164,8 @@ mod tests {
         assert!(!settings("git@git.corp:o/n", false).contains("HostName"));
         assert!(!settings("ssh://git@127.0.0.1:2222/o/n", true).contains("HostName"));
         assert_eq!(SshServer::in_url("https://git.corp/o/n"), None);
+        // The user is called as the host is.
+        assert!(settings("git@GIT:o/n", false).starts_with("Host GIT git\n"));
     }
 
     #[test]

@@ -35,6 +35,8 @@ pub(crate) enum Place {
 pub(crate) struct Server {
     /// A name in lower case, or an address; one of version 6 stands in brackets.
     host: String,
+    /// The host as the URL writes it.
+    spelled: String,
     /// The port that the URL names.
     port: Option<u16>,
 }
@@ -118,6 +120,11 @@ impl RemoteUrl {
     pub fn server(&self) -> Option<(&str, u16)> {
         let (server, usual) = self.place.server_and_usual_port()?;
         Some((&server.host, server.port.unwrap_or(usual)))
+    }
+
+    /// Returns the host as the URL writes it, which is how git names it to ssh; an address of version 6 in brackets.
+    pub fn host_as_written(&self) -> Option<&str> {
+        self.place.server_and_usual_port().map(|(server, _)| server.spelled.as_str())
     }
 
     /// Returns whether it is reached by ssh.
@@ -390,7 +397,7 @@ fn server(text: &str) -> Result<Server, RemoteUrlError> {
     if text.starts_with('-') {
         return Err(RemoteUrlError::Dash { part: "host" });
     }
-    let (host, port) = match text.strip_prefix('[') {
+    let (spelled, port) = match text.strip_prefix('[') {
         Some(rest) => {
             let (address, after) = rest.split_once(']').ok_or(RemoteUrlError::Host)?;
             address.parse::<std::net::Ipv6Addr>().map_err(|_| RemoteUrlError::Host)?;
@@ -399,13 +406,14 @@ fn server(text: &str) -> Result<Server, RemoteUrlError> {
                 None if after.is_empty() => None,
                 None => return Err(RemoteUrlError::Host),
             };
-            (format!("[{}]", address.to_ascii_lowercase()), port)
+            (format!("[{address}]"), port)
         }
         None => match text.split_once(':') {
-            Some((host, port)) => (host.to_ascii_lowercase(), Some(port)),
-            None => (text.to_ascii_lowercase(), None),
+            Some((host, port)) => (host.to_owned(), Some(port)),
+            None => (text.to_owned(), None),
         },
     };
+    let host = spelled.to_ascii_lowercase();
     let allowed = |character: char| character.is_ascii_alphanumeric() || "._-".contains(character);
     if !host.starts_with('[') && (host.is_empty() || host.starts_with('.') || !host.chars().all(allowed)) {
         return Err(RemoteUrlError::Host);
@@ -417,5 +425,5 @@ fn server(text: &str) -> Result<Server, RemoteUrlError> {
         }
         Some(_) => return Err(RemoteUrlError::Port),
     };
-    Ok(Server { host, port })
+    Ok(Server { host, spelled, port })
 }
