@@ -272,7 +272,7 @@ fn applied(name: &str, number: usize, version: usize) -> Request<Body> {
     request(Method::PATCH, &path, "application/apply-patch+yaml", &object)
 }
 
-/// Returns a spawner of about 700 bytes that never fires while it is measured.
+/// Returns a ConfigMap of about the same size.
 fn config_map(name: &str, number: usize) -> Value {
     let text = "a line of text that says nothing\n".repeat(18);
     json!({
@@ -281,6 +281,7 @@ fn config_map(name: &str, number: usize) -> Value {
     })
 }
 
+/// Returns a spawner of about 700 bytes that never fires while it is measured.
 fn spawner(name: &str, number: usize) -> Value {
     json!({
         "apiVersion": "kelos.dev/v1alpha1",

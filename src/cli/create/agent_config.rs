@@ -108,11 +108,7 @@ fn mcp_server(value: &str) -> Result<McpServer, CommandError> {
 }
 
 fn skill_package(value: &str) -> SkillPackage {
-    match value.split_once(':') {
-        Some((source, skill)) if !skill.is_empty() => {
-            SkillPackage { source: source.to_owned(), skill: Some(skill.to_owned()), secret_ref: None }
-        }
-        Some((source, _)) => SkillPackage { source: source.to_owned(), skill: None, secret_ref: None },
-        None => SkillPackage { source: value.to_owned(), skill: None, secret_ref: None },
-    }
+    let (source, skill) = value.split_once(':').unwrap_or((value, ""));
+    let skill = (!skill.is_empty()).then(|| skill.to_owned());
+    SkillPackage { source: source.to_owned(), skill, secret_ref: None }
 }

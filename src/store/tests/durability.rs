@@ -294,7 +294,6 @@ async fn increments_by_many_at_once_are_all_counted() {
     assert_eq!(text(&place.open(), "counter").as_deref(), Some("500"));
 }
 
-/// Counted in commits, since time depends on the machine.
 #[tokio::test]
 async fn what_was_prepared_on_another_state_is_prepared_again() {
     let store = Store::memory().unwrap();
@@ -322,6 +321,7 @@ async fn what_was_prepared_on_another_state_is_prepared_again() {
     }
 }
 
+/// Counted in commits, since time depends on the machine.
 #[tokio::test]
 async fn writes_that_come_together_share_commits() {
     let place = Place::new();
