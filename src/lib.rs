@@ -2,7 +2,7 @@
 //!
 //! The modules, bottom first; `docs/architecture.md` says who may name whom.
 //!
-//! - Leaves, one subject each: [`clock`], [`digest`], [`file`], [`metrics`], [`process`], [`secret`], [`yaml`].
+//! - Leaves, one subject each: [`clock`], [`digest`], [`file`], [`metrics`], [`pack`], [`process`], [`secret`], [`yaml`].
 //! - [`api`]: the wire contract, one file per kind.
 //! - [`lang`]: languages, text in, tree or error out: cron, Go templates, Tera.
 //! - [`domain`]: decisions, without effects.
@@ -34,6 +34,7 @@ pub mod gitops;
 pub mod lang;
 pub mod ledger;
 pub mod metrics;
+pub mod pack;
 pub mod process;
 pub mod runner;
 pub mod secret;

@@ -248,7 +248,7 @@ async fn store_new(
                 return Err(already_exists(resource, name, entry));
             }
             if resource.namespaced {
-                check_namespace(resource, view.get(&namespace), place.namespace, name)?;
+                check_namespace(resource, view.get(&namespace).as_ref(), place.namespace, name)?;
             }
             let mut object = object;
             metadata::set_revision(&mut object, revision);

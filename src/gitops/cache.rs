@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use crate::digest;
+use crate::domain::plan::TextPackers;
 use crate::git::id::BlobId;
 use crate::gitops::judge::JudgedFile;
 use crate::gitops::render::Rendered;
@@ -16,6 +17,8 @@ pub struct EvaluationCache {
     known: Option<(Option<String>, AllowedSecrets)>,
     files: HashMap<ContentId, Arc<JudgedFile>>,
     rendering: Option<Rendering>,
+    /// Packs the manifests of the files.
+    pub(super) packers: TextPackers,
 }
 
 /// Names the contents of a file: two equal ids mean two equal texts.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 
 use crate::digest;
-use crate::domain::plan::{Desired, ManagedKind, ObjectKey, ObjectText};
+use crate::domain::plan::{Desired, ManagedKind, ObjectKey, TextPackers};
 use crate::git::id::BlobId;
 use crate::gitops::finding::{Lines, LocatedFinding, json_path, located};
 use crate::validate::finding::Finding;
@@ -108,7 +108,12 @@ pub(super) fn read(
 }
 
 /// Judges the documents of a file. Without `looks`, only what other objects have to know is taken from them.
-pub(super) fn judge(file: ReadFile, context: &validate::Context, looks: bool) -> JudgedFile {
+pub(super) fn judge(
+    file: ReadFile,
+    context: &validate::Context,
+    looks: bool,
+    packers: &TextPackers,
+) -> JudgedFile {
     let ReadFile { path, text, is_rendered, documents, pulled_in, ambiguities } = file;
     let mut unlocated = Vec::new();
     let mut judged = Vec::with_capacity(documents.len());
@@ -118,7 +123,7 @@ pub(super) fn judge(file: ReadFile, context: &validate::Context, looks: bool) ->
             unlocated.extend(validate::check_object(&manifest, context));
         }
         let facts = validate::facts(&value);
-        let desired = desired_of(value, &path, position).map(Arc::new);
+        let desired = desired_of(value, &path, position, packers).map(Arc::new);
         judged.push(JudgedDocument { index, facts, desired });
     }
     let mut findings = locate(&text, unlocated, is_rendered);
@@ -165,7 +170,12 @@ fn with_place(finding: Finding, position: Position, lines: &Lines<'_>, is_render
 }
 
 /// Returns the object that a document wants, freed of what git does not decide.
-fn desired_of(document: Value, file: &Arc<str>, position: Position) -> Option<Desired> {
+fn desired_of(
+    document: Value,
+    file: &Arc<str>,
+    position: Position,
+    packers: &TextPackers,
+) -> Option<Desired> {
     let Value::Object(mut document) = document else { return None };
     let kind = ManagedKind::from_manifest(document.get("kind")?.as_str()?)?;
     let Some(Value::Object(metadata)) = document.remove("metadata") else { return None };
@@ -198,12 +208,12 @@ fn desired_of(document: Value, file: &Arc<str>, position: Position) -> Option<De
     manifest.insert("kind".to_owned(), Value::String(kind.as_str().to_owned()));
     manifest.insert("metadata".to_owned(), Value::Object(kept));
     manifest.insert("spec".to_owned(), spec);
-    let manifest = ObjectText::of(&Value::Object(manifest));
+    let manifest = Value::Object(manifest).to_string();
     Some(Desired {
         key: ObjectKey { kind, name },
-        digest: digest::sha256_hex(manifest.as_str()),
+        digest: digest::sha256_hex(&manifest),
         spec_digest,
-        manifest,
+        manifest: packers.pack(kind, &manifest),
         file: Arc::clone(file),
         line: position.line,
         depends_on,

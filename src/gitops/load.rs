@@ -351,7 +351,7 @@ impl Loader<'_> {
         let judged = in_parallel(waiting, |step| match step {
             Step::Judged(file, id) => Some((file, Some(id))),
             Step::Read(file, id) => {
-                Some((Arc::new(judge::judge(file, context, looks)), id.filter(|_| looks)))
+                Some((Arc::new(judge::judge(file, context, looks, &cache.packers)), id.filter(|_| looks)))
             }
             Step::Faulty(_) | Step::Nothing => None,
         });

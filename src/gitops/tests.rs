@@ -154,7 +154,11 @@ fn templates_are_rendered_when_they_see_something_else() {
         let evaluation = evaluate(&files, &renderer, &mut cache, None, &Context::default());
         assert_eq!(renderer.0.load(Ordering::Relaxed), asked, "{layout}{other}");
         let word = if layout.contains("first") { "first" } else { "second" };
-        assert!(evaluation.desired[0].manifest.as_str().contains(word), "{:?}", evaluation.desired);
+        assert!(
+            evaluation.desired[0].manifest.to_value().to_string().contains(word),
+            "{:?}",
+            evaluation.desired
+        );
     }
 }
 

@@ -272,7 +272,7 @@ impl Record {
             Write { revision, key, written: Written::Put(entry), previous: None }
         };
         let before = match &write.written {
-            Written::Put(entry) => beginning.entries.insert(Arc::clone(&write.key), entry.clone()),
+            Written::Put(entry) => beginning.entries.insert(entry),
             Written::Deleted { .. } => {
                 superseded.push_back(Superseded { at: revision, row: revision });
                 beginning.entries.remove(&write.key)
@@ -293,6 +293,9 @@ impl Record {
             beginning.history.push(Past { event: write.event(), previous: write.previous });
         } else {
             beginning.history.clear();
+            if !secret {
+                beginning.entries.pack(&write.key, revision);
+            }
         }
         Ok(())
     }
@@ -409,7 +412,7 @@ fn remove(transaction: &Transaction<'_>, row: u64) -> rusqlite::Result<()> {
     transaction.prepare_cached("DELETE FROM log WHERE revision = ?1")?.execute((number(row),)).map(drop)
 }
 
-fn is_secret(prefixes: &[String], key: &str) -> bool {
+pub(super) fn is_secret(prefixes: &[String], key: &str) -> bool {
     prefixes.iter().any(|prefix| key.starts_with(prefix.as_str()))
 }
 

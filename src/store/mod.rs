@@ -1,7 +1,7 @@
 //! A revisioned log of keys and bytes, on disk in `SQLite` or in memory only.
 //!
 //! Every change gets the next revision of one counter; no revision is ever given out twice, not even after a
-//! crash. All live entries are in memory, so reading never touches the disk and always sees the latest durable
+//! crash. All live entries are in memory, packed when nothing changed them lately, so reading never touches the disk and always sees the latest durable
 //! state. Writing is a decision on the latest state, then a commit that many writes share, then publication to
 //! readers and watchers, in this order. The store knows nothing of what the bytes mean.
 //!
@@ -11,6 +11,7 @@
 
 mod commit;
 mod disk;
+mod entries;
 mod error;
 mod published;
 #[cfg(test)]
@@ -210,12 +211,13 @@ impl Store {
 
     /// Returns the entry of `key`.
     pub fn get(&self, key: &str) -> Option<Entry> {
-        self.owner.inner.read().get(key).cloned()
+        self.owner.inner.read().get(key)
     }
 
     /// Returns the entries whose key begins with `prefix` and comes after the key `after`, at most `limit`.
     pub fn list(&self, prefix: &str, after: Option<&str>, limit: Option<usize>) -> Page {
-        self.owner.inner.read().list(prefix, after, limit)
+        let found = self.owner.inner.read().list(prefix, after, limit);
+        found.into()
     }
 
     /// Lists as [`Store::list`] did when `revision` was the latest one.
@@ -228,7 +230,8 @@ impl Store {
         after: Option<&str>,
         limit: Option<usize>,
     ) -> Result<Page, WatchError> {
-        self.owner.inner.read().list_at(revision, prefix, after, limit)
+        let found = self.owner.inner.read().list_at(revision, prefix, after, limit)?;
+        Ok(found.into())
     }
 
     /// Returns how many live entries lie under `prefix`.
@@ -305,8 +308,8 @@ impl Store {
         };
         self.mutate_seeing(key, |view, entry, revision| {
             let now_beside = view.get(beside);
-            let holds = is_same(entry, seen.as_ref()) && is_same(now_beside, seen_beside.as_ref());
-            let prepared = if holds { prepared } else { prepare(entry, now_beside) };
+            let holds = is_same(entry, seen.as_ref()) && is_same(now_beside.as_ref(), seen_beside.as_ref());
+            let prepared = if holds { prepared } else { prepare(entry, now_beside.as_ref()) };
             finish(prepared?, entry, revision)
         })
         .await
@@ -386,7 +389,7 @@ impl Inner {
         let writes = self.lock();
         let published = self.read();
         let view = View::new(&writes, &published);
-        (view.get(key).cloned(), view.get(beside).cloned())
+        (view.get(key), view.get(beside))
     }
 
     fn decide<T, E>(
@@ -401,7 +404,7 @@ impl Inner {
         let revision = writes.assigned + 1;
         let published = self.read();
         let view = View::new(&writes, &published);
-        let previous = view.get(key).cloned();
+        let previous = view.get(key);
         let decision = decide(&view, previous.as_ref(), revision);
         let uncommitted = view.saw_uncommitted();
         drop(published);

@@ -3,10 +3,13 @@
 //! Everything here is in memory and changes only by [`Published::publish`], after the writes are durable.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::ops::Bound;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use bytes::Bytes;
+
+use crate::store::disk::is_secret;
+use crate::store::entries::{Entries, Held};
 use crate::store::watch::{self, Feed, Watch};
 use crate::store::writes::{Write, Written};
 use crate::store::{Entry, Event, Options, Page, WatchError};
@@ -16,9 +19,10 @@ const EVENT_OVERHEAD: usize = 256;
 
 #[derive(Debug)]
 pub(super) struct Published {
-    entries: BTreeMap<Arc<str>, Entry>,
+    // An entry is packed when its event leaves the history, which shares its value.
+    entries: Entries,
     // Invariant: holds every event with a revision above `floor`, in order.
-    history: VecDeque<Past>,
+    history: VecDeque<Remembered>,
     history_bytes: usize,
     floor: u64,
     // Keys under a secret prefix may have a later floor: their past does not survive a restart.
@@ -41,20 +45,28 @@ pub(super) struct Past {
     pub(super) previous: Option<Entry>,
 }
 
+/// A part of the history.
+#[derive(Debug)]
+struct Remembered {
+    past: Past,
+    /// In bytes.
+    cost: usize,
+}
+
 /// What a store begins with: nothing, or what was read from the file.
 #[derive(Debug)]
 pub(super) struct Beginning {
     pub(super) revision: u64,
     pub(super) floor: u64,
     pub(super) secret_floor: u64,
-    pub(super) entries: BTreeMap<Arc<str>, Entry>,
+    pub(super) entries: Entries,
     pub(super) history: Vec<Past>,
 }
 
 impl Default for Beginning {
     /// An empty state has revision 1, so that 0 is free to mean that no revision is meant.
     fn default() -> Self {
-        Self { revision: 1, floor: 1, secret_floor: 0, entries: BTreeMap::new(), history: Vec::new() }
+        Self { revision: 1, floor: 1, secret_floor: 0, entries: Entries::default(), history: Vec::new() }
     }
 }
 
@@ -77,6 +89,8 @@ impl Published {
         for past in beginning.history {
             published.remember(past);
         }
+        let Self { entries, secret_prefixes, floor, .. } = &mut published;
+        entries.pack_up_to(*floor, |key| is_secret(secret_prefixes, key));
         published
     }
 
@@ -99,29 +113,17 @@ impl Published {
         self.feeds.iter().filter(|feed| feed.is_live()).count()
     }
 
-    pub(super) fn get(&self, key: &str) -> Option<&Entry> {
+    pub(super) fn get(&self, key: &str) -> Option<Entry> {
         self.entries.get(key)
     }
 
-    /// Returns the entries under `prefix` in the order of their keys.
-    pub(super) fn under<'a>(&'a self, prefix: &'a str) -> impl Iterator<Item = &'a Entry> {
-        self.entries
-            .range::<str, _>((Bound::Included(prefix), Bound::Unbounded))
-            .map(|(_, entry)| entry)
-            .take_while(move |entry| entry.key.starts_with(prefix))
+    /// Returns the keys under `prefix` in order.
+    pub(super) fn under<'a>(&'a self, prefix: &'a str) -> impl Iterator<Item = &'a Arc<str>> {
+        self.entries.under(prefix, None).map(|(key, _)| key)
     }
 
-    pub(super) fn list(&self, prefix: &str, after: Option<&str>, limit: Option<usize>) -> Page {
-        let start = match after {
-            Some(key) if key >= prefix => Bound::Excluded(key),
-            _ => Bound::Included(prefix),
-        };
-        let found = self
-            .entries
-            .range::<str, _>((start, Bound::Unbounded))
-            .map(|(_, entry)| entry)
-            .take_while(|entry| entry.key.starts_with(prefix));
-        page(self.revision(), found, limit)
+    pub(super) fn list(&self, prefix: &str, after: Option<&str>, limit: Option<usize>) -> Found {
+        Found::of(self.revision(), self.entries.under(prefix, after), limit)
     }
 
     /// Lists as [`Published::list`] would have done at `revision`, by undoing what happened since.
@@ -131,21 +133,18 @@ impl Published {
         prefix: &str,
         after: Option<&str>,
         limit: Option<usize>,
-    ) -> Result<Page, WatchError> {
+    ) -> Result<Found, WatchError> {
         self.reach(prefix, revision)?;
-        let mut undone: BTreeMap<&str, Option<&Entry>> = BTreeMap::new();
+        let mut undone: BTreeMap<&Arc<str>, Option<&Entry>> = BTreeMap::new();
         for past in self.since(revision).rev().filter(|past| past.event.key.starts_with(prefix)) {
             undone.insert(&past.event.key, past.previous.as_ref());
         }
-        let mut then: BTreeMap<&str, &Entry> = BTreeMap::new();
-        for entry in self.under(prefix) {
-            if !undone.contains_key(&*entry.key) {
-                then.insert(&entry.key, entry);
-            }
-        }
-        then.extend(undone.into_iter().filter_map(|(key, entry)| Some((key, entry?))));
-        let found = then.into_values().filter(|entry| after.is_none_or(|after| &*entry.key > after));
-        Ok(page(revision, found, limit))
+        let mut then: BTreeMap<&Arc<str>, Held> = BTreeMap::new();
+        let untouched = self.entries.under(prefix, None).filter(|(key, _)| !undone.contains_key(key));
+        then.extend(untouched.map(|(key, held)| (key, held.into())));
+        then.extend(undone.iter().filter_map(|(key, entry)| Some((*key, entry.as_ref().copied()?.into()))));
+        let found = then.into_iter().filter(|(key, _)| after.is_none_or(|after| &***key > after));
+        Ok(Found::of(revision, found, limit))
     }
 
     pub(super) fn watch(&mut self, prefix: &str, after: u64) -> Result<Watch, WatchError> {
@@ -173,12 +172,8 @@ impl Published {
         for write in writes {
             let event = write.event();
             match write.written {
-                Written::Put(entry) => {
-                    self.entries.insert(Arc::clone(&entry.key), entry);
-                }
-                Written::Deleted { .. } => {
-                    self.entries.remove(&write.key);
-                }
+                Written::Put(entry) => drop(self.entries.insert(&entry)),
+                Written::Deleted { .. } => drop(self.entries.remove(&write.key)),
             }
             events.push(event.clone());
             self.remember(Past { event, previous: write.previous });
@@ -195,12 +190,17 @@ impl Published {
     }
 
     fn remember(&mut self, past: Past) {
-        self.history_bytes += past.cost();
-        self.history.push_back(past);
+        let cost = past.cost(self.floor);
+        self.history_bytes += cost;
+        self.history.push_back(Remembered { past, cost });
         while self.history.len() > self.history_limit || self.history_bytes > self.history_byte_limit {
             let Some(oldest) = self.history.pop_front() else { break };
-            self.history_bytes -= oldest.cost();
-            self.floor = oldest.event.revision;
+            self.history_bytes -= oldest.cost;
+            let Event { revision, key, .. } = oldest.past.event;
+            self.floor = revision;
+            if !is_secret(&self.secret_prefixes, &key) {
+                self.entries.pack(&key, revision);
+            }
         }
     }
 
@@ -221,26 +221,52 @@ impl Published {
     }
 
     fn since(&self, revision: u64) -> impl DoubleEndedIterator<Item = &Past> {
-        let start = self.history.partition_point(|past| past.event.revision <= revision);
-        self.history.range(start..)
+        let start = self.history.partition_point(|remembered| remembered.past.event.revision <= revision);
+        self.history.range(start..).map(|remembered| &remembered.past)
     }
 }
 
 impl Past {
-    fn cost(&self) -> usize {
-        // The value is counted with the event that wrote it; most often the next event shares it as `previous`.
+    /// Returns what it costs to keep in a history that holds what came after `floor`.
+    fn cost(&self, floor: u64) -> usize {
+        // The history shares a value that is replaced with the event that wrote it, if it still holds that.
+        let previous = self.previous.as_ref().filter(|entry| entry.revision <= floor);
         let event = &self.event;
         EVENT_OVERHEAD
             + event.key.len()
-            + event.value.as_ref().map_or(0, bytes::Bytes::len)
-            + event.deleted_value.as_ref().map_or(0, bytes::Bytes::len)
+            + event.value.as_ref().map_or(0, Bytes::len)
+            + event.deleted_value.as_ref().map_or(0, Bytes::len)
+            + previous.map_or(0, |entry| entry.value.len())
     }
 }
 
-fn page<'a>(revision: u64, mut found: impl Iterator<Item = &'a Entry>, limit: Option<usize>) -> Page {
-    let entries: Vec<Entry> = match limit {
-        Some(limit) => found.by_ref().take(limit).cloned().collect(),
-        None => found.by_ref().cloned().collect(),
-    };
-    Page { revision, entries, remaining: found.count() }
+/// A part of a list as it is kept.
+#[derive(Debug)]
+pub(super) struct Found {
+    revision: u64,
+    entries: Vec<(Arc<str>, Held)>,
+    remaining: usize,
+}
+
+impl Found {
+    fn of<'a, H: Into<Held>>(
+        revision: u64,
+        mut found: impl Iterator<Item = (&'a Arc<str>, H)>,
+        limit: Option<usize>,
+    ) -> Self {
+        let limit = limit.unwrap_or(usize::MAX);
+        let entries = found.by_ref().take(limit).map(|(key, held)| (Arc::clone(key), held.into())).collect();
+        Self { revision, entries, remaining: found.count() }
+    }
+}
+
+impl From<Found> for Page {
+    fn from(found: Found) -> Self {
+        let Found { revision, entries, remaining } = found;
+        Self {
+            revision,
+            entries: entries.into_iter().map(|(key, held)| held.with_key(key)).collect(),
+            remaining,
+        }
+    }
 }

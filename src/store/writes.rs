@@ -72,9 +72,9 @@ impl Writes {
     }
 
     /// Returns the latest entry of `key` and whether it is not durable yet.
-    fn latest<'a>(&'a self, published: &'a Published, key: &str) -> (Option<&'a Entry>, bool) {
+    fn latest(&self, published: &Published, key: &str) -> (Option<Entry>, bool) {
         match self.overlay.get(key) {
-            Some(latest) => (latest.entry.as_ref(), true),
+            Some(latest) => (latest.entry.clone(), true),
             None => (published.get(key), false),
         }
     }
@@ -140,7 +140,7 @@ impl<'a> View<'a> {
     }
 
     /// Returns the latest entry of `key`.
-    pub fn get(&self, key: &str) -> Option<&'a Entry> {
+    pub fn get(&self, key: &str) -> Option<Entry> {
         let (entry, uncommitted) = self.writes.latest(self.published, key);
         self.uncommitted.set(self.uncommitted.get() || uncommitted);
         entry
@@ -156,7 +156,7 @@ impl<'a> View<'a> {
             .values()
             .filter_map(|latest| latest.entry.as_ref())
             .any(|entry| entry.key.starts_with(prefix))
-            || self.published.under(prefix).any(|entry| !self.writes.overlay.contains_key(&entry.key))
+            || self.published.under(prefix).any(|key| !self.writes.overlay.contains_key(key))
     }
 
     pub(super) fn saw_uncommitted(&self) -> bool {

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 pub use drift::{Drift, drifted_fields};
-pub use text::ObjectText;
+pub use text::{ObjectText, TextPackers};
 
 use crate::api::kind::Kind;
 use crate::domain::graph;

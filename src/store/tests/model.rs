@@ -66,7 +66,12 @@ async fn step(store: &Store, model: &mut Model, random: &mut fastrand::Rng) {
     let key = KEYS[random.usize(..KEYS.len())];
     let before = model.now().get(key).cloned();
     let length = if random.u8(..8) == 0 { 20_000 } else { random.usize(..40) };
-    let value = Bytes::from(std::iter::repeat_with(|| random.u8(..)).take(length).collect::<Vec<_>>());
+    let mut value: Vec<u8> = std::iter::repeat_with(|| random.u8(..)).take(length).collect();
+    if random.bool() {
+        // What is alike is kept packed.
+        value.extend((0..200_u8).rev());
+    }
+    let value = Bytes::from(value);
     let change = match random.u8(..10) {
         0 => Change::Keep,
         1 | 2 => Change::Delete { last: None },

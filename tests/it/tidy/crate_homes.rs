@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use crate::tidy::source::{Source, library, paths, text};
 
 /// Crates, and the files or folders of `src` that alone name them.
-const HOMES: [(&str, &[&str]); 31] = [
+const HOMES: [(&str, &[&str]); 32] = [
     ("anyhow", &["cli", "controllers", "daemon"]),
     ("axum", &["apiserver", "daemon"]),
     ("chrono", &["lang/cron"]),
@@ -22,6 +22,7 @@ const HOMES: [(&str, &[&str]); 31] = [
     ("hyper_util", &["apiserver"]),
     ("jsonschema", &["validate"]),
     ("landlock", &["runner"]),
+    ("lz4_flex", &["pack.rs"]),
     ("prometheus_client", &["metrics"]),
     ("rcgen", &["apiserver"]),
     ("regex", &["apiserver", "validate"]),
