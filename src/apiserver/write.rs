@@ -99,14 +99,18 @@ pub(crate) fn load(resource: &Resource, bytes: &[u8]) -> Result<Value, ApiError>
 
 /// Returns an object in its stored form.
 pub(crate) fn stored_form(resource: &Resource, object: &Value) -> Bytes {
-    let Some(core) = resource.core else { return encode::to_vec(object).into() };
-    match &core.face {
-        Some(face) => {
-            let stored = (face.to_stored)(object.clone());
-            encode::to_vec(&Ordered { value: &stored, shape: face.stored_shape }).into()
-        }
-        None => encode::to_vec(&Ordered { value: object, shape: core.shape }).into(),
-    }
+    let bytes = match resource.core {
+        None => encode::to_vec(object),
+        Some(core) => match &core.face {
+            Some(face) => {
+                let stored = (face.to_stored)(object.clone());
+                encode::to_vec(&Ordered { value: &stored, shape: face.stored_shape })
+            }
+            None => encode::to_vec(&Ordered { value: object, shape: core.shape }),
+        },
+    };
+    // The bytes stay for long, and what was reserved for their growth would stay with them.
+    bytes.into_boxed_slice().into()
 }
 
 /// What of a namespace tells whether it is on its way out.
