@@ -1,5 +1,7 @@
 //! DELETE: preconditions, finalizers, propagation, and collections.
 
+use std::collections::HashSet;
+
 use bytes::Bytes;
 use jiff::Timestamp;
 use serde_json::Value;
@@ -136,7 +138,8 @@ fn check_preconditions(
 /// Adds and removes the finalizers that stand for a propagation policy.
 fn set_finalizers(object: &mut Value, options: &DeleteOptions) {
     let current: Vec<String> = metadata::finalizers(object).into_iter().map(str::to_owned).collect();
-    let has = |finalizer: &str| current.iter().any(|existing| existing == finalizer);
+    let known: HashSet<&str> = current.iter().map(String::as_str).collect();
+    let has = |finalizer: &str| known.contains(finalizer);
     let wanted = match options.propagation {
         Some(Propagation::Foreground) => Some(FOREGROUND),
         Some(Propagation::Orphan) => Some(ORPHAN),

@@ -20,7 +20,7 @@ mod validate;
 
 use serde_json::{Map, Value};
 
-pub(in crate::apiserver) use self::decode::DEPTH_LIMIT;
+pub(in crate::apiserver) use self::decode::{DEPTH_LIMIT, decode_at};
 pub use self::decode::{Decoded, decode};
 pub use self::error::{FieldError, FieldErrorKind, invalid_message, with_rules};
 pub use self::structural::{SchemaError, Structural};

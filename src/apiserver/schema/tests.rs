@@ -136,3 +136,17 @@ fn faults_that_were_there_before_pass_as_on_the_real_server() {
         assert_eq!(actual, causes, "{line}");
     }
 }
+
+#[test]
+fn the_paths_of_unknown_fields_are_told_as_far_as_an_answer_holds_them() {
+    let schema = json!({"type": "object", "properties": {
+        "maps": {"type": "object", "additionalProperties": {"type": "object", "properties": {}}},
+    }});
+    let fields: Map<String, Value> = (0..100_000).map(|number| (number.to_string(), json!(1))).collect();
+    let long = "x".repeat(100_000);
+    let mut object = json!({"maps": {long.as_str(): fields}});
+    let unknown = Structural::parse(&schema).unwrap().prune(&mut object);
+    assert_eq!(object, json!({"maps": {long.as_str(): {}}}));
+    assert_eq!(unknown[0], format!("maps.{long}.0"));
+    assert!((2..20).contains(&unknown.len()), "{}", unknown.len());
+}
