@@ -18,7 +18,7 @@ use crate::apiserver::resource::{Resource, SubresourceRequest};
 use crate::apiserver::server::State;
 use crate::apiserver::status::{self, ApiError};
 use crate::apiserver::table::Include;
-use crate::apiserver::watch;
+use crate::apiserver::watch::{self, Carrier};
 use crate::apiserver::write::{self, Place, Written};
 use crate::store::Entry;
 
@@ -189,7 +189,8 @@ impl Call<'_> {
         let namespace = self.path.namespace.as_deref();
         if options.watch {
             let include = Include::parse(&self.query)?;
-            return watch::watch(self.state, self.resource, namespace, &options, form, include);
+            let carrier = self.parts.extensions.get::<Carrier>();
+            return watch::watch(self.state, self.resource, namespace, &options, form, include, carrier);
         }
         let listed = list::list(self.state, self.resource, namespace, &options)?;
         answer::list(self.resource, &listed, form, &self.query, self.state.clock.now())
