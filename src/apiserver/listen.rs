@@ -383,8 +383,9 @@ mod tests {
     async fn the_token_opens_and_the_end_is_graceful() {
         let folder = tempfile::tempdir().unwrap();
         let now = "2026-11-27T00:00:00Z".parse().unwrap();
-        let credentials = Credentials::load_or_create(folder.path(), crate::clock::system().now()).unwrap();
-        let again = Credentials::load_or_create(folder.path(), now).unwrap();
+        let credentials =
+            Credentials::load_or_create(folder.path(), crate::clock::system().now(), &[]).unwrap();
+        let again = Credentials::load_or_create(folder.path(), now, &[]).unwrap();
         assert_eq!(again.token(), credentials.token());
         assert_eq!(again.authority_pem(), credentials.authority_pem());
 
@@ -413,7 +414,8 @@ mod tests {
 
     fn guard(router: Router, limits: Limits) -> (tempfile::TempDir, Guard, String) {
         let folder = tempfile::tempdir().unwrap();
-        let credentials = Credentials::load_or_create(folder.path(), crate::clock::system().now()).unwrap();
+        let credentials =
+            Credentials::load_or_create(folder.path(), crate::clock::system().now(), &[]).unwrap();
         let token = format!("Bearer {}", credentials.token().expose());
         (folder, Guard::new(&credentials, router, Requests::default(), limits), token)
     }
@@ -493,7 +495,7 @@ mod tests {
         use std::os::unix::fs::PermissionsExt as _;
         let folder = tempfile::tempdir().unwrap();
         let dir = folder.path().join("credentials");
-        let credentials = Credentials::load_or_create(&dir, crate::clock::system().now()).unwrap();
+        let credentials = Credentials::load_or_create(&dir, crate::clock::system().now(), &[]).unwrap();
         let kubeconfig = dir.join("kubeconfig");
         credentials.write_kubeconfig(&kubeconfig, "https://127.0.0.1:1").unwrap();
         let mode = |path: &std::path::Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
