@@ -344,6 +344,17 @@ impl Store {
         .await
     }
 
+    /// Returns whether the last write was stored.
+    pub fn is_writable(&self) -> bool {
+        let writes = self.owner.inner.lock();
+        !writes.closed && !writes.is_failing
+    }
+
+    /// Returns whether the store takes writes, whether or not there is room for them.
+    pub fn is_open(&self) -> bool {
+        !self.owner.inner.lock().closed
+    }
+
     /// Watches the keys that begin with `prefix`, from the first change after the revision `after`.
     pub fn watch(&self, prefix: &str, after: u64) -> Result<Watch, WatchError> {
         self.owner.inner.publish_lock().watch(prefix, after)
