@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::apiserver::schema::FieldError;
 use crate::apiserver::spelling;
 
 /// One cause inside the details of a `Status`.
@@ -56,6 +57,12 @@ impl Cause {
             &format!("Unsupported value: {}", shown(value)),
             &format!("supported values: {}", quoted.join(", ")),
         )
+    }
+}
+
+impl From<&FieldError> for Cause {
+    fn from(error: &FieldError) -> Self {
+        Self { reason: error.kind.reason().to_owned(), message: error.body(), field: error.path.clone() }
     }
 }
 

@@ -66,13 +66,9 @@ fn schema_violations(resource: &Resource, new: &Value, old: Option<&Value>, subr
     };
     let mut causes = Causes::default();
     for error in &errors {
-        causes.push(cause(error));
+        causes.push(Cause::from(error));
     }
     causes.into_vec()
-}
-
-fn cause(error: &schema::FieldError) -> Cause {
-    Cause { reason: error.kind.reason().to_owned(), message: error.body(), field: error.path.clone() }
 }
 
 fn rule_error(resource: &Resource, object: &Value, violation: Violation) -> schema::FieldError {

@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 use crate::apiserver::cause::{Cause, Causes};
 use crate::apiserver::core_kinds::shape::{OWNER_REFERENCES, Ordered};
 use crate::apiserver::encode;
+use crate::apiserver::managed_fields;
 use crate::apiserver::names;
 
 /// The finalizer that waits for dependents to be deleted.
@@ -65,8 +66,9 @@ pub(crate) fn wipe(object: &mut Value) {
     }
 }
 
-/// Drops owner references that repeat another one, and returns their uids.
-pub(crate) fn dedupe_owners(object: &mut Value) -> Vec<String> {
+/// Drops owner references that repeat another one. Returns the warning about them, if there were any; the real server
+/// words it differently for patches, `is_patch`.
+pub(crate) fn dedupe_owners(object: &mut Value, is_patch: bool) -> Option<String> {
     let mut repeated = Vec::new();
     if let Some(Value::Array(references)) = object.pointer_mut("/metadata/ownerReferences") {
         let mut seen: HashSet<Value> = HashSet::with_capacity(references.len());
@@ -78,7 +80,13 @@ pub(crate) fn dedupe_owners(object: &mut Value) -> Vec<String> {
             is_new
         });
     }
-    repeated
+    let when = if is_patch { " after mutating admission happens" } else { "" };
+    (!repeated.is_empty()).then(|| {
+        format!(
+            ".metadata.ownerReferences contains duplicate entries{when}; API server dedups owner references in 1.20+, and may reject such requests as early as 1.24; please fix your requests; duplicate UID(s) observed: {}",
+            repeated.join(", ")
+        )
+    })
 }
 
 /// Carries over from `old` what an update can neither set nor remove.
@@ -260,8 +268,8 @@ fn judge_managed_fields(object: &Value, causes: &mut Causes) {
             let field = format!("{path}.fieldsType");
             causes.push(Cause::invalid(&field, &Value::from(part("fieldsType")), "must be `FieldsV1`"));
         }
-        if part("manager").len() > 128 {
-            causes.push(Cause::too_long(&format!("{path}.manager"), 128));
+        for error in managed_fields::entry_errors(entry, &path) {
+            causes.push(Cause::from(&error));
         }
     }
 }
