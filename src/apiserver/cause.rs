@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::apiserver::schema::FieldError;
+use crate::apiserver::schema::{FieldError, TEXTS_LIMIT};
 use crate::apiserver::spelling;
 
 /// One cause inside the details of a `Status`.
@@ -66,10 +66,6 @@ impl From<&FieldError> for Cause {
     }
 }
 
-/// How many bytes of complaints about one object an answer holds. A body can have a fault for every few of its bytes,
-/// each of which takes hundreds to say.
-pub(crate) const CAUSES_LIMIT: usize = 1 << 20;
-
 /// Complaints about an object, as many as an answer holds.
 #[derive(Debug, Default)]
 pub(crate) struct Causes {
@@ -88,7 +84,7 @@ impl Causes {
 
     /// Whether nothing more is taken in, so that there is no need to look any further.
     pub(crate) fn is_full(&self) -> bool {
-        self.bytes > CAUSES_LIMIT
+        self.bytes > TEXTS_LIMIT
     }
 
     /// Returns the complaints; the last one says so when there may be more.
@@ -153,7 +149,7 @@ mod tests {
         let causes = causes.into_vec();
         assert_eq!(causes.len(), count + 1);
         assert_eq!((&*causes[0].field, &*causes[count].field), ("field-0", "<nil>"));
-        assert!(aggregate(&causes).unwrap().len() < 2 * CAUSES_LIMIT);
+        assert!(aggregate(&causes).unwrap().len() < 2 * TEXTS_LIMIT);
         assert_eq!(Causes::default().into_vec(), []);
     }
 

@@ -7,6 +7,10 @@ use serde_json::Value;
 
 use crate::apiserver::spelling;
 
+/// How many bytes are said about what is wrong with one object. A body can have a fault for every few of its bytes, each of
+/// which takes hundreds to say.
+pub(in crate::apiserver) const TEXTS_LIMIT: usize = 1 << 20;
+
 /// What is wrong with one field of an object.
 #[derive(Debug, Clone, PartialEq)]
 pub struct FieldError {

@@ -22,6 +22,7 @@ use serde_json::{Map, Value};
 
 pub(in crate::apiserver) use self::decode::{DEPTH_LIMIT, decode_at};
 pub use self::decode::{Decoded, decode};
+pub(in crate::apiserver) use self::error::TEXTS_LIMIT;
 pub use self::error::{FieldError, FieldErrorKind, invalid_message, with_rules};
 pub use self::structural::{SchemaError, Structural};
 

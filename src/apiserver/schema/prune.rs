@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 
 use serde_json::Value;
 
+use super::error::TEXTS_LIMIT;
 use super::structural::{Additional, Node};
-use crate::apiserver::cause::CAUSES_LIMIT;
 
 /// The fields that every object has, whatever its schema says.
 const META_FIELDS: [&str; 3] = ["apiVersion", "kind", "metadata"];
@@ -75,7 +75,7 @@ impl Pruning {
     }
 
     fn note_unknown(&mut self, name: &str) {
-        if self.bytes <= CAUSES_LIMIT {
+        if self.bytes <= TEXTS_LIMIT {
             let path = self.at(name, |pruning| pruning.path.clone());
             self.bytes += path.len();
             self.unknown.push(path);

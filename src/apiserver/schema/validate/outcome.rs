@@ -2,8 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::apiserver::cause::CAUSES_LIMIT;
-use crate::apiserver::schema::error::FieldError;
+use crate::apiserver::schema::error::{FieldError, TEXTS_LIMIT};
 
 /// The faults of a value, and how many checks were made; among alternatives that all fail, the one with most checks
 /// made tells its faults.
@@ -46,7 +45,7 @@ impl Outcome {
 
     /// Adds a fault, unless one with the same message is there, or more than an answer holds.
     pub(super) fn add(&mut self, fault: (String, FieldError)) {
-        if self.bytes <= CAUSES_LIMIT && self.messages.insert(fault.0.clone()) {
+        if self.bytes <= TEXTS_LIMIT && self.messages.insert(fault.0.clone()) {
             self.bytes += fault.1.path.len() + fault.1.detail.len();
             self.faults.push(fault);
         }
