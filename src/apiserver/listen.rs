@@ -42,15 +42,13 @@ const GRACE: Duration = Duration::from_secs(5);
 struct Limits {
     /// Connections. Each holds buffers and a descriptor, of which a process has few by default.
     connections: usize,
-    /// Connections on which nobody has shown the token yet.
-    strangers: usize,
     /// Requests that are worked on, watches not counted: what the real server allows.
     requests: usize,
     /// Watches. A connection of HTTP/2 carries many, and what waits for each takes memory.
     watches: usize,
 }
 
-const LIMITS: Limits = Limits { connections: 400, strangers: 100, requests: 600, watches: 1_000 };
+const LIMITS: Limits = Limits { connections: 400, requests: 600, watches: 1_000 };
 
 /// How many bytes the head of a request may have.
 const HEAD_LIMIT: usize = 64 << 10;
@@ -125,8 +123,8 @@ pub async fn serve(
 
 /// The connections on which nobody has shown the token yet, in the order in which they came.
 ///
-/// They are few: anybody on this machine can have as many as it likes. The last to come gets in at the cost of the first,
-/// because a client shows the token at once, and who only takes up room goes soon however often it comes back.
+/// Anybody on this machine can have as many of them as it likes. When there is no room, the last to come gets in at the cost
+/// of the first: a client shows the token at once, and who only takes up room goes soon however often it comes back.
 #[derive(Default)]
 struct Strangers {
     waiting: VecDeque<Stranger>,
@@ -147,7 +145,7 @@ impl Strangers {
     /// Lets one more in, for which another one may have to go; nothing when there is no room and nobody to go.
     fn welcome(&mut self, is_full: bool, requests: &Requests) -> Option<Stranger> {
         self.waiting.retain(|stranger| !stranger.admitted.is_cancelled() && !stranger.gone.is_cancelled());
-        if is_full || self.waiting.len() >= LIMITS.strangers {
+        if is_full {
             self.waiting.pop_front()?.evicted.cancel();
             requests.connection_refused();
         }
@@ -471,17 +469,16 @@ mod tests {
         let mut welcome = |is_full| strangers.welcome(is_full, &requests);
         let known = welcome(false).unwrap();
         known.admitted.cancel();
+        welcome(false).unwrap().gone.cancel();
         let first = welcome(false).unwrap();
-        let gone = welcome(false).unwrap();
-        gone.gone.cancel();
-        let others: Vec<Stranger> = (1..LIMITS.strangers).map(|_| welcome(false).unwrap()).collect();
+        let others: Vec<Stranger> = (0..3).map(|_| welcome(false).unwrap()).collect();
         let is_evicted = |stranger: &Stranger| stranger.evicted.is_cancelled();
         assert!(!is_evicted(&first) && !others.iter().any(is_evicted));
-        let last = welcome(false).unwrap();
+        let last = welcome(true).unwrap();
         assert!(is_evicted(&first) && !others.iter().any(is_evicted) && !is_evicted(&last));
-        // With all connections taken, strangers go for strangers, and when there are none, nobody else does.
         welcome(true).unwrap().admitted.cancel();
         assert!(is_evicted(&others[0]) && !is_evicted(&others[1]));
+        // When there are none, nobody else goes.
         for stranger in others.iter().chain([&last]) {
             stranger.admitted.cancel();
         }
