@@ -90,9 +90,10 @@ pub async fn up(
     let server =
         embedded::api_server(store.clone(), Arc::clone(&clock), &executor, metrics.requests.clone())?;
     observability::observe(&metrics, &store, &server, &executor);
-    let credentials = Credentials::load_or_create(&data.credentials(), clock.now())?;
     let listener = bind(&config, &data).await?;
     let address = listener.local_addr().context("the listener has no address")?;
+    let host = address.ip().to_string();
+    let credentials = Credentials::load_or_create(&data.credentials(), clock.now(), &[host])?;
     credentials.write_kubeconfig(&data.kubeconfig(), &format!("https://{address}"))?;
     server.prepare().await.map_err(|error| anyhow::anyhow!("{}", error.message))?;
 
