@@ -1,6 +1,6 @@
 //! Carries the actions of a plan out, and says of each object how that went.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
@@ -231,7 +231,8 @@ async fn ask(target: &Target, desired: &[Arc<Desired>], action: &Action) -> Opti
 
 /// Carries `actions` out in their order: objects of one kind at once, Tasks one by one, deletions last.
 ///
-/// Deletions are left out when anything before them failed.
+/// Deletions are left out when anything before them failed, and so is a Task that depends on one that failed: it would
+/// go by an older run of that one.
 pub async fn apply(
     target: &Target,
     cluster: &Arc<ObservedCluster>,
@@ -240,30 +241,19 @@ pub async fn apply(
 ) -> Applied {
     let mut applied = Applied::default();
     for kind in ManagedKind::ALL {
-        let of_kind = actions.iter().filter(|action| match action {
-            Action::Apply { desired: index, .. }
-            | Action::Run { desired: index }
-            | Action::RunAgain { desired: index, .. } => desired[*index].key.kind == kind,
-            Action::Prune { .. } => false,
-        });
-        let concurrency = if kind == ManagedKind::Task { 1 } else { CONCURRENCY };
+        let of_kind: Vec<&Action> = actions
+            .iter()
+            .filter(|action| written(action).is_some_and(|index| desired[index].key.kind == kind))
+            .collect();
+        if kind == ManagedKind::Task {
+            apply_tasks(target, cluster, desired, &of_kind, &mut applied).await;
+            continue;
+        }
         let writes: Vec<BoxFuture<'_, Written>> =
-            of_kind.map(|action| write(target, desired, action).boxed()).collect();
-        let mut outcomes = stream::iter(writes).buffered(concurrency);
+            of_kind.into_iter().map(|action| write(target, desired, action).boxed()).collect();
+        let mut outcomes = stream::iter(writes).buffered(CONCURRENCY);
         while let Some((index, outcome)) = outcomes.next().await {
-            let key = desired[index].key.clone();
-            match outcome {
-                Ok(None) => applied.replaced.push(key),
-                Ok(Some(object)) => {
-                    cluster.applied(kind, object);
-                    if kind == ManagedKind::Task {
-                        applied.started.push(key);
-                    } else {
-                        applied.written.push(key);
-                    }
-                }
-                Err(error) => applied.failures.extend(failure_of(&desired[index], Some(error))),
-            }
+            applied.note(cluster, &desired[index], outcome);
         }
     }
     if !applied.failures.is_empty() {
@@ -285,8 +275,62 @@ pub async fn apply(
     applied
 }
 
-/// Which desired object was written, and what the server has now; nothing when an older one was deleted.
-type Written = (usize, Result<Option<DynamicObject>, kube::Error>);
+async fn apply_tasks(
+    target: &Target,
+    cluster: &Arc<ObservedCluster>,
+    desired: &[Arc<Desired>],
+    actions: &[&Action],
+    applied: &mut Applied,
+) {
+    let mut failed: HashSet<&str> = HashSet::new();
+    for action in actions {
+        let Some(task) = written(action).map(|index| &desired[index]) else { continue };
+        if task.depends_on.iter().any(|name| failed.contains(name.as_str())) {
+            failed.insert(&task.key.name);
+            continue;
+        }
+        let (_, outcome) = write(target, desired, action).await;
+        if outcome.is_err() {
+            failed.insert(&task.key.name);
+        }
+        applied.note(cluster, task, outcome);
+    }
+}
+
+/// Returns the index of the object that an action writes.
+fn written(action: &Action) -> Option<usize> {
+    match action {
+        Action::Apply { desired, .. } | Action::Run { desired } | Action::RunAgain { desired, .. } => {
+            Some(*desired)
+        }
+        Action::Prune { .. } => None,
+    }
+}
+
+impl Applied {
+    /// Takes note of how the write of an object went.
+    fn note(&mut self, cluster: &ObservedCluster, desired: &Desired, outcome: Outcome) {
+        let key = desired.key.clone();
+        match outcome {
+            Ok(None) => self.replaced.push(key),
+            Ok(Some(object)) => {
+                cluster.applied(key.kind, object);
+                if key.kind == ManagedKind::Task {
+                    self.started.push(key);
+                } else {
+                    self.written.push(key);
+                }
+            }
+            Err(error) => self.failures.extend(failure_of(desired, Some(error))),
+        }
+    }
+}
+
+/// What the server has now; nothing when an older object was deleted.
+type Outcome = Result<Option<DynamicObject>, kube::Error>;
+
+/// Which desired object was written, and how that went.
+type Written = (usize, Outcome);
 
 async fn write(target: &Target, desired: &[Arc<Desired>], action: &Action) -> Written {
     match action {
@@ -341,7 +385,7 @@ fn already_exists(error: &kube::Error) -> bool {
 }
 
 fn is_refusal(error: &kube::Error) -> bool {
-    matches!(error, kube::Error::Api(status) if matches!(status.code, 400 | 403 | 404 | 422))
+    matches!(error, kube::Error::Api(status) if matches!(status.code, 400 | 403 | 404 | 413 | 422))
 }
 
 fn text_of(error: &kube::Error) -> String {

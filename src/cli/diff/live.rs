@@ -128,7 +128,7 @@ async fn live_objects(
         }
     }
     for notice in &plan.notices {
-        if let Notice::WaitsForOlderRun(key) = notice {
+        if let Notice::WaitsForOlderRun(key) | Notice::WaitsForDependency { task: key, .. } = notice {
             keys.insert(key);
         }
     }

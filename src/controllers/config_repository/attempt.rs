@@ -476,6 +476,9 @@ fn waits_for(notices: &[Notice], applied: &Applied) -> Option<String> {
             Some(format!("{key} changed; its new run waits until the older one has ended"))
         }
         Notice::BeingDeleted(key) => Some(format!("{key} is being deleted; the pass waits for that to end")),
+        Notice::WaitsForDependency { task, dependency } => Some(format!(
+            "{task} waits until the Task {dependency}, on which it depends and which changed, is made anew"
+        )),
         Notice::OwnedByAnother(_) | Notice::SuspendedByHand(_) => None,
     });
     let replaced = || applied.replaced.first().map(|key| format!("{key} changed and is about to run again"));

@@ -79,7 +79,9 @@ impl Controlled {
     }
 
     async fn dependency(&self, near: &Task, name: &str, now: Timestamp) -> Result<Seen, TaskError> {
-        if let Some(task) = self.task(near, name) {
+        let namespace = near.namespace().unwrap_or_default();
+        let there = self.task(near, name);
+        if let Some(task) = there.as_ref().filter(|task| task.metadata.deletion_timestamp.is_none()) {
             let status = task.status.clone().unwrap_or_default();
             let state = match status.phase {
                 Some(TaskPhase::Succeeded) => DependencyState::Succeeded,
@@ -91,8 +93,12 @@ impl Controlled {
             let TaskStatus { outputs, results, .. } = status;
             return Ok(Seen::There(Dependency { name: name.to_owned(), outputs, results }, state));
         }
-        let namespace = near.namespace().unwrap_or_default();
-        let Some(uid) = self.records.of(&namespace, name) else { return Ok(Seen::Missing) };
+        // One that goes counts by its own record, as it will when it is gone.
+        let record = match there {
+            Some(task) => task.metadata.uid.clone(),
+            None => self.records.of(&namespace, name),
+        };
+        let Some(uid) = record else { return Ok(Seen::Missing) };
         let api: Api<RunRecord> = Api::namespaced(self.context.client.clone(), &namespace);
         let found = api.get_opt(&uid).await.map_err(TaskError::api("read the record of a dependency"))?;
         Ok(found.map_or(Seen::Missing, |found| by_record(near, name, found, now)))
