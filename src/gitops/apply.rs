@@ -75,6 +75,37 @@ pub struct Applied {
     pub failures: Vec<Failure>,
 }
 
+/// What an applied object says of whose it is and where it comes from.
+///
+/// Every key here is reserved in definitions: what git says under it would be drift for ever.
+#[derive(Debug)]
+struct Origin<'a> {
+    owner: &'a str,
+    repository: &'a str,
+    revision: &'a str,
+}
+
+impl Origin<'_> {
+    fn labels(&self) -> BTreeMap<&'static str, String> {
+        let name = self.repository.get(..self.repository.len().min(63)).unwrap_or_default();
+        BTreeMap::from([(labels::OWNER_UID, self.owner.to_owned()), (labels::OWNER_NAME, name.to_owned())])
+    }
+
+    fn annotations(&self, desired: &Desired, prompt: Option<String>) -> BTreeMap<&'static str, String> {
+        let mut annotations = BTreeMap::from([
+            (labels::MANIFEST_DIGEST, desired.digest.clone()),
+            (labels::CONFIG_REVISION, self.revision.to_owned()),
+            (labels::CONFIG_FILE, desired.file.to_string()),
+            (labels::CONFIG_LINE, desired.line.to_string()),
+        ]);
+        if desired.key.kind == ManagedKind::Task {
+            annotations.insert(labels::SPEC_DIGEST, desired.spec_digest.clone());
+            annotations.extend(prompt.map(|prompt| (labels::PROMPT_DIGEST, prompt)));
+        }
+        annotations
+    }
+}
+
 impl Target {
     /// Returns the field manager: one for each ConfigRepository, at most 128 bytes as the API demands.
     pub fn manager(&self) -> String {
@@ -99,20 +130,11 @@ impl Target {
         let prompt = object.pointer("/spec/prompt").and_then(Value::as_str).map(digest::sha256_hex);
         let metadata = &mut object["metadata"];
         metadata["namespace"] = json!(self.namespace);
-        metadata["labels"][labels::OWNER_UID] = json!(self.owner);
-        metadata["labels"][labels::OWNER_NAME] =
-            json!(self.repository.get(..self.repository.len().min(63)).unwrap_or_default());
-        let mut annotations = BTreeMap::from([
-            (labels::MANIFEST_DIGEST, desired.digest.clone()),
-            (labels::CONFIG_REVISION, self.revision.clone()),
-            (labels::CONFIG_FILE, desired.file.to_string()),
-            (labels::CONFIG_LINE, desired.line.to_string()),
-        ]);
-        if desired.key.kind == ManagedKind::Task {
-            annotations.insert(labels::SPEC_DIGEST, desired.spec_digest.clone());
-            annotations.extend(prompt.map(|prompt| (labels::PROMPT_DIGEST, prompt)));
+        let origin = Origin { owner: &self.owner, repository: &self.repository, revision: &self.revision };
+        for (key, value) in origin.labels() {
+            metadata["labels"][key] = json!(value);
         }
-        for (key, value) in annotations {
+        for (key, value) in origin.annotations(desired, prompt) {
             metadata["annotations"][key] = json!(value);
         }
         object
@@ -392,5 +414,40 @@ fn text_of(error: &kube::Error) -> String {
     match error {
         kube::Error::Api(status) => status.message.clone(),
         other => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::plan::ObjectText;
+    use crate::validate::{self, Manifest};
+
+    #[test]
+    fn what_is_noted_on_an_applied_object_may_not_stand_in_git() {
+        let desired = Desired {
+            key: ObjectKey { kind: ManagedKind::Task, name: "t".to_owned() },
+            manifest: ObjectText::of(&Value::Null),
+            digest: "d".to_owned(),
+            spec_digest: "s".to_owned(),
+            file: Arc::from("t.yaml"),
+            line: 1,
+            depends_on: Vec::new(),
+        };
+        let origin = Origin { owner: "o", repository: "r", revision: "c" };
+        let annotations = origin.annotations(&desired, Some("p".to_owned()));
+        assert_eq!((origin.labels().len(), annotations.len()), (2, 6));
+        for (place, noted) in [("labels", origin.labels()), ("annotations", annotations)] {
+            for key in noted.into_keys() {
+                let value = json!({
+                    "apiVersion": "kelos.dev/v1alpha1", "kind": "Task", "metadata": {"name": "t", place: {key: "x"}},
+                    "spec": {"type": "shell", "prompt": "true"},
+                });
+                let manifest = Manifest { file: "t.yaml", document: 0, value: &value };
+                let findings = validate::check_object(&manifest, &validate::Context::default());
+                let codes: Vec<&str> = findings.iter().map(|finding| finding.code.as_str()).collect();
+                assert_eq!(codes, ["reserved-key"], "{key}");
+            }
+        }
     }
 }

@@ -15,6 +15,9 @@ pub enum PassOutcome {
     Refused(Vec<Failure>),
     /// The server could not be asked what it has to be asked first: nothing was written.
     Unanswered(Box<kube::Error>),
+    /// Deletions are held back and were not before: nothing was written. The pass is to be made again with that in its
+    /// guard, once it is stored.
+    HeldBack,
     /// Everything that could be written was; `applied.failures` says what was not.
     Done(Applied),
 }
@@ -64,6 +67,11 @@ pub async fn carry_out(
 ) -> Pass {
     let view = cluster.namespace(&target.namespace);
     let mut plan = plan(&evaluation.desired, &view, &target.owner, guard);
+    // Invariant: that deletions are held back is stored before what comes with them is written. Counted with that, they
+    // would be a smaller share.
+    if !plan.held_prunes.is_empty() && guard.held_of.is_none() {
+        return Pass { plan, outcome: PassOutcome::HeldBack };
+    }
     let mut actions = plan.actions.clone();
     if !correct_drift {
         actions.retain(|action| {

@@ -211,6 +211,16 @@ pub struct PruneGuard {
     pub limit_percent: u8,
     /// Whether somebody confirmed the deletions of this revision.
     pub confirmed: bool,
+    /// How many objects were owned when deletions were held back that wait still; `None` when none wait. What came since
+    /// does not make their share smaller.
+    pub held_of: Option<usize>,
+}
+
+impl PruneGuard {
+    /// Returns of how many objects deletions are a share, when so many are owned now.
+    pub fn base(&self, owned: usize) -> usize {
+        self.held_of.map_or(owned, |before| before.min(owned))
+    }
 }
 
 /// The outcome of planning.
@@ -320,8 +330,9 @@ fn plan_prunes<D: Borrow<Desired>>(
     }
     leaving
         .sort_by(|(left, _), (right, _)| right.kind.cmp(&left.kind).then_with(|| left.name.cmp(&right.name)));
-    let over_limit = leaving.len() * 100 > owned.len() * usize::from(guard.limit_percent);
-    if (over_limit || leaving.len() == owned.len()) && !guard.confirmed {
+    let base = guard.base(owned.len());
+    let over_limit = leaving.len() * 100 > base * usize::from(guard.limit_percent);
+    if (over_limit || leaving.len() >= base) && !guard.confirmed {
         plan.held_prunes = leaving.into_iter().map(|(key, _)| key.clone()).collect();
         return;
     }

@@ -70,7 +70,7 @@ fn cluster(objects: impl IntoIterator<Item = (ObjectKey, Observed)>) -> FakeClus
     FakeCluster { objects: objects.collect(), ..FakeCluster::default() }
 }
 
-const OPEN: PruneGuard = PruneGuard { enabled: true, limit_percent: 50, confirmed: false };
+const OPEN: PruneGuard = PruneGuard { enabled: true, limit_percent: 50, confirmed: false, held_of: None };
 
 #[test]
 fn what_is_as_git_says_is_left_alone() {
@@ -194,6 +194,25 @@ fn pruning_waits_when_it_would_take_much() {
     assert_eq!(prunes(4, PruneGuard { confirmed: true, ..OPEN }), (6, 0));
     assert_eq!(prunes(0, PruneGuard { limit_percent: 100, ..OPEN }), (0, 10), "all always waits");
     assert_eq!(prunes(0, PruneGuard { enabled: false, ..OPEN }), (0, 0));
+}
+
+#[test]
+fn what_was_held_back_stays_so_however_much_comes_beside_it() {
+    let all: Vec<Desired> =
+        (0..16).map(|number| desired(ManagedKind::Workspace, &format!("w{number}"), "1")).collect();
+    // Ten were owned, six of them left, and six others came with the same commit.
+    let cluster = cluster(all.iter().map(|object| (object.key.clone(), observed(object))));
+    let prunes = |wanted: &[Desired], guard: PruneGuard| {
+        let plan = plan(wanted, &cluster, OWNER, guard);
+        (plan.actions.len(), plan.held_prunes.len())
+    };
+    let held = PruneGuard { held_of: Some(10), ..OPEN };
+    assert_eq!(prunes(&all[6..], held), (0, 6));
+    assert_eq!(prunes(&all[6..], PruneGuard { confirmed: true, ..held }), (6, 0));
+    assert_eq!(prunes(&all[5..], held), (5, 0), "one came back, and half is within the limit");
+    assert_eq!(prunes(&all, held), (0, 0));
+    let all_of_them = PruneGuard { limit_percent: 100, held_of: Some(6), ..OPEN };
+    assert_eq!(prunes(&all[6..], all_of_them), (0, 6), "all that there was always waits");
 }
 
 #[test]

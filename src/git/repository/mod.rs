@@ -70,6 +70,16 @@ impl Repository {
         &self.path
     }
 
+    /// Keeps `commit` from the garbage collection under this name of ours, in the place of what it kept before.
+    pub fn keep(&self, name: &str, commit: CommitId) -> Result<(), GitError> {
+        let reference = format!("refs/kelos/kept/{name}");
+        let any = gix::refs::transaction::PreviousValue::Any;
+        self.local()
+            .reference(reference, object_id(commit.as_bytes()), any, "kept")
+            .map(drop)
+            .map_err(|error| GitError::Storage { path: self.path.clone(), detail: chain(&error) })
+    }
+
     /// Returns whether so many packs or loose objects have gathered that the git program should join them.
     ///
     /// Every fetch leaves a pack and every status commit some loose objects; the library never tidies up.
