@@ -55,9 +55,9 @@ pub enum RendererError {
     /// The child process failed in what no template can be blamed for.
     #[error("the rendering process failed")]
     Process(#[source] process::ExchangeError),
-    /// The child process answered something else.
-    #[error("the rendering process gave an answer that cannot be read")]
-    Answer(#[source] serde_json::Error),
+    /// What the child process is asked cannot be written, or what it answers cannot be read.
+    #[error("the rendering process and this one do not understand each other")]
+    Form(#[source] serde_json::Error),
 }
 
 /// Turns templates into texts.
@@ -89,11 +89,11 @@ impl Renderer for ChildRenderer {
         values: Value,
     ) -> Result<BTreeMap<String, Rendered>, RendererError> {
         let question = Question { sources, names, values };
-        let input = serde_json::to_vec(&question).expect("because texts and values have a JSON form");
+        let input = serde_json::to_vec(&question).map_err(RendererError::Form)?;
         let mut command = process::command(Path::new(&self.program));
         command.arg("render-templates");
         match process::exchange(command, input, LONGEST, LARGEST_ANSWER) {
-            Ok(answer) => serde_json::from_slice(&answer).map_err(RendererError::Answer),
+            Ok(answer) => serde_json::from_slice(&answer).map_err(RendererError::Form),
             Err(process::ExchangeError::Failed(_)) => Err(RendererError::Exceeded(format!(
                 "rendering needed more than {PROCESSOR_SECONDS} s of processor time or {} MiB of memory; \
                  a loop in a template may not end",
