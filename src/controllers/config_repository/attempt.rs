@@ -109,6 +109,8 @@ pub(super) enum Verdict {
     Soon,
     /// It failed; the next one is due after a growing wait.
     Failed,
+    /// The cluster did not take all of it; the next one is due after a wait that does not grow for long.
+    Unwritten,
     /// The next one is due when the object changes.
     Idle,
     /// The daemon ends: the attempt says nothing about the repository, and the next start makes another.
@@ -285,7 +287,7 @@ impl Controlled {
         if let PassOutcome::HeldBack = pass.outcome {
             if let Err(error) = status::store_blocked_prune(&self.context.client, repository, draft).await {
                 draft.unanswered(&revision, evaluation, &error.to_string());
-                return nothing(Verdict::Failed);
+                return nothing(Verdict::Unwritten);
             }
             guard.held_of = Some(owned);
             pass = pass::carry_out(&target, cluster, evaluation, guard, limit, correct).await;
@@ -298,11 +300,11 @@ impl Controlled {
             }
             PassOutcome::Refused(failures) => {
                 draft.unanswered(&revision, evaluation, &status::named(failures));
-                return nothing(Verdict::Failed);
+                return nothing(Verdict::Unwritten);
             }
             PassOutcome::Unanswered(error) => {
                 draft.unanswered(&revision, evaluation, &error.to_string());
-                return nothing(Verdict::Failed);
+                return nothing(Verdict::Unwritten);
             }
             PassOutcome::HeldBack => {
                 draft.waiting(&revision, evaluation, "removals are to be held back");
@@ -312,7 +314,7 @@ impl Controlled {
         };
         let verdict = if !applied.failures.is_empty() {
             draft.partially_applied(&revision, evaluation, &applied.failures);
-            Verdict::Failed
+            Verdict::Unwritten
         } else if let foreign = pass.foreign()
             && !foreign.is_empty()
         {

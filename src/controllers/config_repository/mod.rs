@@ -43,6 +43,8 @@ const TURNS: usize = 4;
 const SHORTEST_INTERVAL: Duration = Duration::from_millis(100);
 /// The longest wait after repeated failures.
 const LONGEST_BACKOFF: Duration = Duration::from_mins(15);
+/// The same where it is the cluster that fails, as with a full disk: it is near, and better soon.
+const LONGEST_BACKOFF_HERE: Duration = Duration::from_secs(30);
 /// How often is looked whether the cluster changed for a pass that waits for something there.
 const SOON: Duration = Duration::from_secs(1);
 
@@ -194,9 +196,11 @@ async fn reconcile(
                 let wait = jittered(interval, &uid);
                 memory.next_poll.get_or_insert_with(|| Instant::now() + wait);
             }
-            Verdict::Failed => {
+            Verdict::Failed | Verdict::Unwritten => {
                 memory.failures = memory.failures.saturating_add(1);
-                let wait = backoff(memory.failures).max(interval.min(RETRY));
+                let longest =
+                    if verdict == Verdict::Unwritten { LONGEST_BACKOFF_HERE } else { LONGEST_BACKOFF };
+                let wait = backoff(memory.failures).min(longest).max(interval.min(RETRY));
                 memory.next_poll = Some(Instant::now() + wait);
             }
             Verdict::Idle | Verdict::BrokenOff => return Ok(Action::await_change()),
