@@ -142,6 +142,22 @@ fn the_last_good_revision_runs_on_over_a_restart() {
 }
 
 #[test]
+fn what_is_known_is_held_while_the_remote_is_away() {
+    let env = TestEnv::up_with(&[("a.yaml", &config("a", "good"))]);
+    env.applied(&env.git("config", &["rev-parse", "HEAD"]));
+    std::fs::rename(env.path("config"), env.path("away")).unwrap();
+    env.until("the remote is missed", |env| {
+        (condition(&repository(env), "Ready")["reason"] == "FetchFailed").then_some(())
+    });
+    env.delete("agentconfigs", "a");
+    env.until("what was deleted is there again", |env| env.object("agentconfig", "a").map(drop));
+    assert_eq!(condition(&repository(&env), "Ready")["reason"], "FetchFailed");
+    std::fs::rename(env.path("away"), env.path("config")).unwrap();
+    env.push(&[("a.yaml", &config("a", "better"))]);
+    assert_eq!(env.object("agentconfig", "a").unwrap()["spec"]["agentsMD"], "better");
+}
+
+#[test]
 fn copies_are_tidied_up_and_go_with_their_repositories() {
     let mut env = TestEnv::up_with(&[("a.yaml", &config("a", "0"))]);
     for number in 1..=45 {

@@ -179,7 +179,17 @@ impl Controlled {
             Some(known) => (known, self.turn().await),
             None => match self.newest(repository, memory).await {
                 Ok(newest) => newest,
-                Err(fault) => return told(draft, fault),
+                Err(fault) => {
+                    let verdict = told(draft, fault);
+                    let known = memory.newest.clone().filter(|judged| judged.generation == generation);
+                    if let Some(known) = known.filter(|judged| judged.evaluation.is_valid())
+                        && verdict == Verdict::Failed
+                    {
+                        let _turn = self.turn().await;
+                        self.hold(repository, &known).await;
+                    }
+                    return verdict;
+                }
             },
         };
         memory.newest = Some(judged.clone());
@@ -187,18 +197,22 @@ impl Controlled {
             return self.carry_out(repository, memory, judged, draft).await;
         }
         memory.quiet = None;
-        // The last good revision keeps running: what was changed on the cluster meanwhile is set right. Nothing is
-        // pruned, since what the newest revision defines is not known.
         if memory.good.is_none() {
             memory.good = self.good_of_earlier_start(repository, memory).await;
         }
         if let Some(good) = memory.good.clone() {
-            let mut aside = Draft::of(repository, self.context.clock.now());
-            let guard = PruneGuard { enabled: false, limit_percent: 0, confirmed: false, held_of: None };
-            self.bring_about(repository, &good, guard, &mut aside).await;
+            self.hold(repository, &good).await;
         }
         draft.invalid(&judged.commit.to_string(), &judged.evaluation);
         Verdict::Settled
+    }
+
+    /// Holds the cluster at a good revision while the newest is not known or not valid: what was changed there meanwhile
+    /// is set right. Nothing is pruned, since what the newest revision defines is not known, and nothing is told.
+    async fn hold(&self, repository: &ConfigRepository, good: &Judged) {
+        let mut aside = Draft::of(repository, self.context.clock.now());
+        let guard = PruneGuard { enabled: false, limit_percent: 0, confirmed: false, held_of: None };
+        self.bring_about(repository, good, guard, &mut aside).await;
     }
 
     /// Brings the cluster to a valid revision, unless that was done and nothing changed since.
