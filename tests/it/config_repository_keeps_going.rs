@@ -124,8 +124,15 @@ fn a_damaged_copy_is_made_anew() {
 
 #[test]
 fn the_last_good_revision_runs_on_over_a_restart() {
-    let mut env = TestEnv::up_with(&[("a.yaml", &config("a", "good"))]);
+    let running = task("while ! [ -e go ]; do sleep 0.05; done");
+    let mut env = TestEnv::up_with(&[("a.yaml", &config("a", "older")), ("t.yaml", &running)]);
     env.applied(&env.git("config", &["rev-parse", "HEAD"]));
+    env.until("the Task runs", |env| {
+        (env.object("task", "t")?["status"]["phase"] == "Running").then_some(())
+    });
+    // Carried out as far as it can be: the last good one, though it is not applied to its end.
+    let good = env.push(&[("a.yaml", &config("a", "good")), ("t.yaml", &task("true"))]);
+    assert_eq!(condition(&good, "Ready")["reason"], "Progressing", "{good:#}");
     let broken = env.push(&[("b.yaml", "a: {")]);
     assert_eq!(condition(&broken, "Ready")["reason"], "FindingsPresent", "{broken:#}");
     env.kill();

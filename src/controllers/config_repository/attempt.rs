@@ -36,10 +36,10 @@ pub(super) struct Memory {
     pub(super) newest: Option<Judged>,
     /// What the last commit wants that was carried out, as far as it could be.
     good: Option<Judged>,
-    /// The revision that was looked for as the last good one of an earlier start.
-    sought: Option<String>,
-    /// The revision that a reference of ours keeps.
-    kept: Option<CommitId>,
+    /// Whether the last good one of an earlier start was looked for.
+    is_good_sought: bool,
+    /// Which one our copy keeps.
+    pub(super) kept: Option<CommitId>,
     /// What the last pass went by that found nothing to do.
     quiet: Option<Grounds>,
     /// What the last pass went by that has to wait for something on the cluster.
@@ -197,8 +197,13 @@ impl Controlled {
             return self.carry_out(repository, memory, judged, draft).await;
         }
         memory.quiet = None;
-        if memory.good.is_none() {
-            memory.good = self.good_of_earlier_start(repository, memory).await;
+        if memory.good.is_none() && !memory.is_good_sought {
+            memory.is_good_sought = true;
+            memory.good = self.good_of_earlier_start(repository).await;
+            if let Some(good) = &memory.good {
+                let uid = repository.uid().unwrap_or_default();
+                self.settings.wanted.set(&uid, Arc::clone(&good.evaluation));
+            }
         }
         if let Some(good) = memory.good.clone() {
             self.hold(repository, &good).await;
@@ -247,30 +252,12 @@ impl Controlled {
         if brought.took_hold {
             let uid = repository.uid().unwrap_or_default();
             self.settings.wanted.set(&uid, Arc::clone(&judged.evaluation));
-            if draft.says_applied(&revision) && memory.kept != Some(judged.commit) {
-                memory.kept = self.keep(repository, judged.commit).await;
+            if memory.kept != Some(judged.commit) {
+                memory.kept = self.keep_good(repository, judged.commit).await;
             }
             memory.good = Some(judged);
         }
         brought.verdict
-    }
-
-    /// Returns what the last revision wants that was applied before this start, if our copy still has it.
-    async fn good_of_earlier_start(
-        &self,
-        repository: &ConfigRepository,
-        memory: &mut Memory,
-    ) -> Option<Judged> {
-        let revision = repository.status.as_ref()?.last_applied_revision.clone()?;
-        if memory.sought.as_ref() == Some(&revision) {
-            return None;
-        }
-        let commit = CommitId::parse(&revision).ok()?;
-        memory.sought = Some(revision);
-        let good = self.applied_before(repository, commit).await?;
-        let uid = repository.uid().unwrap_or_default();
-        self.settings.wanted.set(&uid, Arc::clone(&good.evaluation));
-        Some(good)
     }
 
     async fn bring_about(

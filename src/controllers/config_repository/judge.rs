@@ -35,8 +35,8 @@ use crate::validate::{self, AllowedSecrets};
 /// How long tidying a copy up may take.
 const TIDYING: Duration = Duration::from_mins(5);
 
-/// The reference of ours that keeps the revision that was applied last.
-const APPLIED: &str = "applied";
+/// The name under which our copy keeps the last good revision.
+const GOOD: &str = "good";
 
 /// What a commit wants.
 #[derive(Debug, Clone)]
@@ -104,6 +104,7 @@ impl Controlled {
             match self.newest_of(repository, memory, &remote, &reference).await {
                 Err(Fault::Git(error)) if error.class() == GitErrorClass::Corrupt && !is_mended => {
                     is_mended = true;
+                    memory.kept = None;
                     tracing::warn!(repository = repository.name_any(), %error, "Copy of a repository is made anew");
                     let copy = self.copy_of(repository);
                     self.apart(repository, move || Repository::recreate(&copy).map(drop)).await??;
@@ -226,36 +227,42 @@ impl Controlled {
         self.apart(repository, judge).await
     }
 
-    /// Returns what a revision wants that was applied before this start; `None` when our copy lacks it or it is valid no
-    /// more.
-    pub(super) async fn applied_before(
-        &self,
-        repository: &ConfigRepository,
-        commit: CommitId,
-    ) -> Option<Judged> {
-        let judged = match self.judge(repository, commit, EvaluationCache::new()).await {
-            Ok((judged, _)) => judged,
-            Err(fault) => Err(fault),
+    /// Returns what the last good revision of an earlier start wants; `None` when our copy lacks it or it is valid no more.
+    pub(super) async fn good_of_earlier_start(&self, repository: &ConfigRepository) -> Option<Judged> {
+        let copy = self.copy_of(repository);
+        let read = async {
+            let kept =
+                self.apart(repository, move || Repository::open_or_create(&copy)?.kept(GOOD)).await??;
+            let Some(commit) = kept else { return Ok(None) };
+            let (judged, _) = self.judge(repository, commit, EvaluationCache::new()).await?;
+            judged.map(Some)
         };
-        match judged {
-            Ok(judged) => Some(judged).filter(|judged| judged.evaluation.is_valid()),
-            Err(fault) => {
-                let (repository, revision) = (repository.name_any(), commit.to_string());
-                tracing::info!(repository, revision, ?fault, "Last good revision cannot be read any more");
+        match read.await {
+            Ok(judged) => judged.filter(|judged| judged.evaluation.is_valid()),
+            Err::<_, Fault>(fault) => {
+                tracing::info!(
+                    repository = repository.name_any(),
+                    ?fault,
+                    "Last good revision cannot be read"
+                );
                 None
             }
         }
     }
 
-    /// Keeps a revision in our copy, also when nothing on the remote leads to it any more; `None` when that failed, which
-    /// is told in the log.
-    pub(super) async fn keep(&self, repository: &ConfigRepository, commit: CommitId) -> Option<CommitId> {
+    /// Keeps the last good revision in our copy, also when nothing on the remote leads to it any more, and returns it;
+    /// `None`, with a note in the log, when that failed.
+    pub(super) async fn keep_good(
+        &self,
+        repository: &ConfigRepository,
+        commit: CommitId,
+    ) -> Option<CommitId> {
         let copy = self.copy_of(repository);
-        let keep = move || Repository::open_or_create(&copy)?.keep(APPLIED, commit);
+        let keep = move || Repository::open_or_create(&copy)?.keep(GOOD, commit);
         match self.apart(repository, keep).await {
             Ok(Ok(())) => Some(commit),
             Ok(Err(error)) => {
-                tracing::warn!(repository = repository.name_any(), %error, "Applied revision cannot be kept");
+                tracing::warn!(repository = repository.name_any(), %error, "Last good revision cannot be kept");
                 None
             }
             Err(_) => None,

@@ -237,14 +237,20 @@ impl Controlled {
         self.stirred().retain(|uid| is_there(uid));
         // Listed before anybody is asked who is there: a copy that is listed belongs to an object that was.
         let Ok(listed) = std::fs::read_dir(&self.settings.repositories) else { return };
-        for folder in listed.flatten().map(|entry| entry.path()) {
-            let owner = folder.file_name().and_then(OsStr::to_str).and_then(owner_of);
-            if owner.is_some_and(|uid| !is_there(uid))
-                && let Err(error) = std::fs::remove_dir_all(&folder)
-            {
-                tracing::warn!(folder = %folder.display(), %error, "Copy of a repository cannot be removed");
+        let listed: Vec<PathBuf> = listed.flatten().map(|entry| entry.path()).collect();
+        let owner = |folder: &PathBuf| {
+            folder.file_name().and_then(OsStr::to_str).and_then(owner_of).map(str::to_owned)
+        };
+        let is_left = |folder: &PathBuf| owner(folder).is_some_and(|uid| !is_there(&uid));
+        let left: Vec<PathBuf> = listed.into_iter().filter(is_left).collect();
+        // Nobody waits for it: what is not removed is found the next time.
+        drop(tokio::task::spawn_blocking(move || {
+            for folder in left {
+                if let Err(error) = std::fs::remove_dir_all(&folder) {
+                    tracing::warn!(folder = %folder.display(), %error, "Copy of a repository cannot be removed");
+                }
             }
-        }
+        }));
     }
 
     fn stirred(&self) -> std::sync::MutexGuard<'_, HashSet<String>> {

@@ -238,6 +238,7 @@ fn many_fetches_through_fresh_handles_work_and_packs_are_joined() {
         tips.push(tip);
     }
     let repository = open(&server);
+    assert_eq!(repository.kept("here"), Ok(None));
     repository.keep("here", tips[10]).unwrap();
     repository.keep("here", tips[20]).unwrap();
     assert!(repository.is_untidy());
@@ -248,6 +249,7 @@ fn many_fetches_through_fresh_handles_work_and_packs_are_joined() {
     let repository = open(&server);
     assert_eq!(repository.read_path(tip, "a", 10).unwrap().unwrap(), "41");
     assert_eq!(repository.read_path(tips[20], "a", 10).unwrap().unwrap(), "21", "it is kept");
+    assert_eq!(repository.kept("here"), Ok(Some(tips[20])));
     assert!(!repository.has_commit(tips[10]) && !repository.has_commit(tips[30]));
     assert_eq!(fetch(&server, &main()), Ok(tip));
 }
