@@ -122,7 +122,7 @@ async fn pass(
         revision: "0000000000000000000000000000000000000001".to_owned(),
     };
     let evaluation = judged(folder);
-    let guard = PruneGuard { enabled: true, limit_percent: 50, confirmed: false };
+    let guard = PruneGuard { enabled: true, limit_percent: 50, confirmed: false, held_of: None };
     let begun = Instant::now();
     let pass = carry_out(&target, cluster, &evaluation, guard, DRY_RUN_LIMIT, true).await;
     let time = begun.elapsed();
@@ -144,7 +144,8 @@ fn judged(folder: &std::path::Path) -> Evaluation {
     let folder = Folder::open(folder, &TreeLimits::default()).expect("a folder of ours");
     let renderer = ChildRenderer { program: env!("CARGO_BIN_EXE_kelos").into() };
     let context = validate::Context { live: BTreeSet::new(), ..validate::Context::default() };
-    let evaluation = evaluate(&folder, &renderer, &mut EvaluationCache::new(), None, &context);
+    let evaluation = evaluate(&folder, &renderer, &mut EvaluationCache::new(), None, &context)
+        .expect("the folder can be read");
     assert!(evaluation.is_valid(), "{:?}", evaluation.findings.first());
     evaluation
 }

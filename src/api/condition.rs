@@ -93,8 +93,6 @@ closed_set! {
         OwnershipConflict = "OwnershipConflict",
         /// More objects would be removed than the limit allows.
         PruneLimitExceeded = "PruneLimitExceeded",
-        /// Objects could not be removed.
-        PruneFailed = "PruneFailed",
         /// Live objects differ from the applied revision.
         DriftDetected = "DriftDetected",
         /// Live objects match the applied revision.
@@ -105,8 +103,6 @@ closed_set! {
         ReportFailed = "ReportFailed",
         /// Reporting is switched off.
         ReportDisabled = "ReportDisabled",
-        /// Nothing is wrong.
-        Healthy = "Healthy",
         /// The spawner runs.
         Running = "Running",
         /// The spawner was suspended by a user.

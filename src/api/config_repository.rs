@@ -21,6 +21,10 @@ pub const MAX_LISTED_DRIFT: usize = 20;
 /// Name in `allowedSecrets` that stands for every Secret.
 pub const ANY_SECRET: &str = "*";
 
+/// Durations that can be read: with so many digits none is longer than [`duration::parse`](crate::api::duration::parse)
+/// takes, however many parts it has.
+const DURATION: &str = r"^([0-9]{1,9}(ms|s)|[0-9]{1,7}m|[0-9]{1,5}h)+$";
+
 /// Which repository is applied to the namespace of this object, how often, and what is reported back.
 #[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -65,12 +69,12 @@ pub struct ConfigRepositorySpec {
 
     /// How often the remote is asked, with some jitter: `30s`, `1m`.
     #[serde(default = "default_interval")]
-    #[schemars(regex(pattern = r"^([0-9]+(ms|s|m|h))+$"))]
+    #[schemars(length(max = 32), regex(pattern = DURATION))]
     pub interval: String,
 
     /// Longest time that one exchange with the remote may take: a request over http, a session over ssh.
     #[serde(default = "default_timeout")]
-    #[schemars(regex(pattern = r"^([0-9]+(ms|s|m|h))+$"))]
+    #[schemars(length(max = 32), regex(pattern = DURATION))]
     pub timeout: String,
 
     /// Stops all passes. What is applied stays.
@@ -176,7 +180,7 @@ pub struct ReportSpec {
 
     /// Shortest time between two commits. Unset: 10 seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(regex(pattern = r"^([0-9]+(ms|s|m|h))+$"))]
+    #[schemars(length(max = 32), regex(pattern = DURATION))]
     pub interval: Option<String>,
 
     /// Days that lines of the ledger stay on the branch; older ones are removed by ordinary commits and stay in its
@@ -368,8 +372,15 @@ pub struct BlockedPrune {
     /// Objects that would be removed.
     pub count: i64,
 
-    /// Objects that are owned.
+    /// Objects that were owned when the removal was held back.
     pub owned: i64,
+}
+
+impl ConfigRepositoryStatus {
+    /// Returns how many objects were owned when removals were held back that still wait; `None` when none wait.
+    pub fn held_of(&self) -> Option<usize> {
+        self.blocked_prune.as_ref().map(|blocked| usize::try_from(blocked.owned).unwrap_or_default())
+    }
 }
 
 impl ConfigRepositorySpec {
@@ -405,4 +416,17 @@ fn default_dry_run_limit() -> i32 {
 
 fn default_report_branch() -> String {
     "kelos-status".to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::api::duration;
+
+    #[test]
+    fn every_duration_that_is_accepted_can_be_read() {
+        for part in ["99999h", "9999999m", "999999999s", "999999999ms"] {
+            let text = part.repeat(32 / part.len());
+            assert!(duration::parse(&text).is_ok(), "{text}");
+        }
+    }
 }

@@ -79,8 +79,6 @@ pub const CONFIRM_PRUNE: &str = "gitops.kelos.dev/confirm-prune";
 
 /// Finalizer of Tasks, upstream's.
 pub const FINALIZER: &str = "kelos.dev/finalizer";
-/// Finalizer of RunRecords whose line is not on the remote yet.
-pub const LEDGER_FINALIZER: &str = "gitops.kelos.dev/ledger";
 
 /// Prefix of names that containers and volumes of users must not have.
 pub const RESERVED_PREFIX: &str = "kelos-";

@@ -274,9 +274,24 @@ fn config_repository_rules() -> Vec<Rule> {
             },
         )
     };
+    let interval = |path| {
+        rule(
+            kind,
+            path,
+            "self.matches('[1-9]')",
+            "the interval must be longer than nothing",
+            |interval, _| {
+                interval
+                    .as_str()
+                    .is_none_or(|text| text.contains(|character| ('1'..='9').contains(&character)))
+            },
+        )
+    };
     vec![
         url("spec"),
         url("spec.report"),
+        interval("spec.interval"),
+        interval("spec.report.interval"),
         rule(
             kind,
             "spec.ref",

@@ -62,10 +62,8 @@ closed_set! {
     pub enum Departure {
         /// Its TTL passed.
         Expired = "Expired",
-        /// Somebody deleted it, so that its item may run again.
+        /// It was deleted: by somebody, so that its item may run again, or because its definition left git or changed.
         Deleted = "Deleted",
-        /// Its definition left git, or was replaced by another.
-        Pruned = "Pruned",
     }
 }
 

@@ -60,7 +60,8 @@ pub(super) fn evaluate_folder(path: &Path, namespace: Option<String>) -> Result<
     })?;
     let renderer = ChildRenderer { program: std::env::current_exe()? };
     let context = validate::Context { namespace, ..validate::Context::default() };
-    Ok(evaluate::evaluate(&folder, &renderer, &mut EvaluationCache::new(), None, &context))
+    evaluate::evaluate(&folder, &renderer, &mut EvaluationCache::new(), None, &context)
+        .map_err(CommandError::user)
 }
 
 fn print(evaluation: &Evaluation, path: &Path, printer: Printer) -> Result<(), CommandError> {

@@ -3,19 +3,25 @@
 use std::collections::HashMap;
 use std::fmt::Debug;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use kube::api::{Api, ListParams, Patch, PatchParams, PostParams};
 use kube::core::NamespaceResourceScope;
 use kube::core::object::HasStatus;
+use kube::runtime::reflector::Store;
 use kube::{Resource, ResourceExt as _};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::json;
+use tokio_util::sync::CancellationToken;
 
 use crate::api::labels;
 
 /// How many objects are asked for at once.
 const PAGE: u32 = 500;
+
+/// How often is looked for what is kept of objects that are gone.
+const FORGET_EVERY: Duration = Duration::from_mins(10);
 
 /// An object of a kind that controllers write.
 pub(crate) trait Controllable:
@@ -94,6 +100,32 @@ where
     }
 }
 
+/// Calls `forget` now and again with who knows which objects are there, by uid, until `shutdown`.
+///
+/// Whoever keeps something of an object has to have seen it in `store` before: what is kept and not there is gone.
+pub(crate) async fn forget_gone<K>(
+    store: Store<K>,
+    shutdown: &CancellationToken,
+    forget: impl Fn(&dyn Fn(&str) -> bool),
+) where
+    K: Controllable + 'static,
+{
+    let forget_for_ever = async {
+        // It fails only when the controller ends.
+        if store.wait_until_ready().await.is_err() {
+            return;
+        }
+        loop {
+            forget(&|uid| store.state().iter().any(|object| object.uid().as_deref() == Some(uid)));
+            tokio::time::sleep(FORGET_EVERY).await;
+        }
+    };
+    tokio::select! {
+        () = forget_for_ever => {}
+        () = shutdown.cancelled() => {}
+    }
+}
+
 fn api<K: Controllable>(client: &kube::Client, object: &K) -> Api<K> {
     Api::namespaced(client.clone(), &object.namespace().unwrap_or_default())
 }
@@ -120,5 +152,10 @@ impl<M: Default> Memories<M> {
     /// Forgets an object that went.
     pub(crate) fn forget(&self, uid: &str) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(uid);
+    }
+
+    /// Forgets all objects that are gone.
+    pub(crate) fn keep(&self, is_there: impl Fn(&str) -> bool) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).retain(|uid, _| is_there(uid));
     }
 }

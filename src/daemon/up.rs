@@ -128,6 +128,7 @@ pub async fn up(
     supervisor.start("run records", run_record::run(context.clone(), Arc::clone(&wanted), shutdown.clone()));
     let settings = config_repositories::Settings {
         repositories: data.repositories(),
+        search_path: config.search_path.clone(),
         renderer: Arc::new(ChildRenderer { program: config.program.clone() }),
         cluster: Arc::clone(&cluster),
         wanted,

@@ -1,6 +1,6 @@
 //! Carries the actions of a plan out, and says of each object how that went.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
@@ -75,6 +75,37 @@ pub struct Applied {
     pub failures: Vec<Failure>,
 }
 
+/// What an applied object says of whose it is and where it comes from.
+///
+/// Every key here is reserved in definitions: what git says under it would be drift for ever.
+#[derive(Debug)]
+struct Origin<'a> {
+    owner: &'a str,
+    repository: &'a str,
+    revision: &'a str,
+}
+
+impl Origin<'_> {
+    fn labels(&self) -> BTreeMap<&'static str, String> {
+        let name = self.repository.get(..self.repository.len().min(63)).unwrap_or_default();
+        BTreeMap::from([(labels::OWNER_UID, self.owner.to_owned()), (labels::OWNER_NAME, name.to_owned())])
+    }
+
+    fn annotations(&self, desired: &Desired, prompt: Option<String>) -> BTreeMap<&'static str, String> {
+        let mut annotations = BTreeMap::from([
+            (labels::MANIFEST_DIGEST, desired.digest.clone()),
+            (labels::CONFIG_REVISION, self.revision.to_owned()),
+            (labels::CONFIG_FILE, desired.file.to_string()),
+            (labels::CONFIG_LINE, desired.line.to_string()),
+        ]);
+        if desired.key.kind == ManagedKind::Task {
+            annotations.insert(labels::SPEC_DIGEST, desired.spec_digest.clone());
+            annotations.extend(prompt.map(|prompt| (labels::PROMPT_DIGEST, prompt)));
+        }
+        annotations
+    }
+}
+
 impl Target {
     /// Returns the field manager: one for each ConfigRepository, at most 128 bytes as the API demands.
     pub fn manager(&self) -> String {
@@ -99,20 +130,11 @@ impl Target {
         let prompt = object.pointer("/spec/prompt").and_then(Value::as_str).map(digest::sha256_hex);
         let metadata = &mut object["metadata"];
         metadata["namespace"] = json!(self.namespace);
-        metadata["labels"][labels::OWNER_UID] = json!(self.owner);
-        metadata["labels"][labels::OWNER_NAME] =
-            json!(self.repository.get(..self.repository.len().min(63)).unwrap_or_default());
-        let mut annotations = BTreeMap::from([
-            (labels::MANIFEST_DIGEST, desired.digest.clone()),
-            (labels::CONFIG_REVISION, self.revision.clone()),
-            (labels::CONFIG_FILE, desired.file.to_string()),
-            (labels::CONFIG_LINE, desired.line.to_string()),
-        ]);
-        if desired.key.kind == ManagedKind::Task {
-            annotations.insert(labels::SPEC_DIGEST, desired.spec_digest.clone());
-            annotations.extend(prompt.map(|prompt| (labels::PROMPT_DIGEST, prompt)));
+        let origin = Origin { owner: &self.owner, repository: &self.repository, revision: &self.revision };
+        for (key, value) in origin.labels() {
+            metadata["labels"][key] = json!(value);
         }
-        for (key, value) in annotations {
+        for (key, value) in origin.annotations(desired, prompt) {
             metadata["annotations"][key] = json!(value);
         }
         object
@@ -231,7 +253,8 @@ async fn ask(target: &Target, desired: &[Arc<Desired>], action: &Action) -> Opti
 
 /// Carries `actions` out in their order: objects of one kind at once, Tasks one by one, deletions last.
 ///
-/// Deletions are left out when anything before them failed.
+/// Deletions are left out when anything before them failed, and so is a Task that depends on one that failed: it would
+/// go by an older run of that one.
 pub async fn apply(
     target: &Target,
     cluster: &Arc<ObservedCluster>,
@@ -240,30 +263,19 @@ pub async fn apply(
 ) -> Applied {
     let mut applied = Applied::default();
     for kind in ManagedKind::ALL {
-        let of_kind = actions.iter().filter(|action| match action {
-            Action::Apply { desired: index, .. }
-            | Action::Run { desired: index }
-            | Action::RunAgain { desired: index, .. } => desired[*index].key.kind == kind,
-            Action::Prune { .. } => false,
-        });
-        let concurrency = if kind == ManagedKind::Task { 1 } else { CONCURRENCY };
+        let of_kind: Vec<&Action> = actions
+            .iter()
+            .filter(|action| written(action).is_some_and(|index| desired[index].key.kind == kind))
+            .collect();
+        if kind == ManagedKind::Task {
+            apply_tasks(target, cluster, desired, &of_kind, &mut applied).await;
+            continue;
+        }
         let writes: Vec<BoxFuture<'_, Written>> =
-            of_kind.map(|action| write(target, desired, action).boxed()).collect();
-        let mut outcomes = stream::iter(writes).buffered(concurrency);
+            of_kind.into_iter().map(|action| write(target, desired, action).boxed()).collect();
+        let mut outcomes = stream::iter(writes).buffered(CONCURRENCY);
         while let Some((index, outcome)) = outcomes.next().await {
-            let key = desired[index].key.clone();
-            match outcome {
-                Ok(None) => applied.replaced.push(key),
-                Ok(Some(object)) => {
-                    cluster.applied(kind, object);
-                    if kind == ManagedKind::Task {
-                        applied.started.push(key);
-                    } else {
-                        applied.written.push(key);
-                    }
-                }
-                Err(error) => applied.failures.extend(failure_of(&desired[index], Some(error))),
-            }
+            applied.note(cluster, &desired[index], outcome);
         }
     }
     if !applied.failures.is_empty() {
@@ -285,8 +297,62 @@ pub async fn apply(
     applied
 }
 
-/// Which desired object was written, and what the server has now; nothing when an older one was deleted.
-type Written = (usize, Result<Option<DynamicObject>, kube::Error>);
+async fn apply_tasks(
+    target: &Target,
+    cluster: &Arc<ObservedCluster>,
+    desired: &[Arc<Desired>],
+    actions: &[&Action],
+    applied: &mut Applied,
+) {
+    let mut failed: HashSet<&str> = HashSet::new();
+    for action in actions {
+        let Some(task) = written(action).map(|index| &desired[index]) else { continue };
+        if task.depends_on.iter().any(|name| failed.contains(name.as_str())) {
+            failed.insert(&task.key.name);
+            continue;
+        }
+        let (_, outcome) = write(target, desired, action).await;
+        if outcome.is_err() {
+            failed.insert(&task.key.name);
+        }
+        applied.note(cluster, task, outcome);
+    }
+}
+
+/// Returns the index of the object that an action writes.
+fn written(action: &Action) -> Option<usize> {
+    match action {
+        Action::Apply { desired, .. } | Action::Run { desired } | Action::RunAgain { desired, .. } => {
+            Some(*desired)
+        }
+        Action::Prune { .. } => None,
+    }
+}
+
+impl Applied {
+    /// Takes note of how the write of an object went.
+    fn note(&mut self, cluster: &ObservedCluster, desired: &Desired, outcome: Outcome) {
+        let key = desired.key.clone();
+        match outcome {
+            Ok(None) => self.replaced.push(key),
+            Ok(Some(object)) => {
+                cluster.applied(key.kind, object);
+                if key.kind == ManagedKind::Task {
+                    self.started.push(key);
+                } else {
+                    self.written.push(key);
+                }
+            }
+            Err(error) => self.failures.extend(failure_of(desired, Some(error))),
+        }
+    }
+}
+
+/// What the server has now; nothing when an older object was deleted.
+type Outcome = Result<Option<DynamicObject>, kube::Error>;
+
+/// Which desired object was written, and how that went.
+type Written = (usize, Outcome);
 
 async fn write(target: &Target, desired: &[Arc<Desired>], action: &Action) -> Written {
     match action {
@@ -341,12 +407,47 @@ fn already_exists(error: &kube::Error) -> bool {
 }
 
 fn is_refusal(error: &kube::Error) -> bool {
-    matches!(error, kube::Error::Api(status) if matches!(status.code, 400 | 403 | 404 | 422))
+    matches!(error, kube::Error::Api(status) if matches!(status.code, 400 | 403 | 404 | 413 | 422))
 }
 
 fn text_of(error: &kube::Error) -> String {
     match error {
         kube::Error::Api(status) => status.message.clone(),
         other => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::plan::ObjectText;
+    use crate::validate::{self, Manifest};
+
+    #[test]
+    fn what_is_noted_on_an_applied_object_may_not_stand_in_git() {
+        let desired = Desired {
+            key: ObjectKey { kind: ManagedKind::Task, name: "t".to_owned() },
+            manifest: ObjectText::of(&Value::Null),
+            digest: "d".to_owned(),
+            spec_digest: "s".to_owned(),
+            file: Arc::from("t.yaml"),
+            line: 1,
+            depends_on: Vec::new(),
+        };
+        let origin = Origin { owner: "o", repository: "r", revision: "c" };
+        let annotations = origin.annotations(&desired, Some("p".to_owned()));
+        assert_eq!((origin.labels().len(), annotations.len()), (2, 6));
+        for (place, noted) in [("labels", origin.labels()), ("annotations", annotations)] {
+            for key in noted.into_keys() {
+                let value = json!({
+                    "apiVersion": "kelos.dev/v1alpha1", "kind": "Task", "metadata": {"name": "t", place: {key: "x"}},
+                    "spec": {"type": "shell", "prompt": "true"},
+                });
+                let manifest = Manifest { file: "t.yaml", document: 0, value: &value };
+                let findings = validate::check_object(&manifest, &validate::Context::default());
+                let codes: Vec<&str> = findings.iter().map(|finding| finding.code.as_str()).collect();
+                assert_eq!(codes, ["reserved-key"], "{key}");
+            }
+        }
     }
 }

@@ -1,20 +1,33 @@
 //! From a tree of files to what it wants and what is wrong with it; asks nobody.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
+use bytes::Bytes;
 use serde_json::{Map, Value};
 
 use crate::digest;
 use crate::domain::plan::Desired;
-use crate::git::tree::Files;
+use crate::git::error::{GitError, GitErrorClass};
+use crate::git::tree::{Files, Tree, TreeEntry};
 use crate::gitops::cache::EvaluationCache;
 use crate::gitops::finding::{LocatedFinding, Severity};
 use crate::gitops::judge;
 use crate::gitops::load::{self, Loaded};
-use crate::gitops::render::Renderer;
+use crate::gitops::render::{Renderer, RendererError};
 use crate::validate::finding::Finding;
 use crate::validate::{self, Placed};
+
+/// Why a tree could not be judged: a fault of the moment or of this machine, which says nothing about the tree.
+#[derive(Debug, thiserror::Error)]
+pub enum EvaluateError {
+    /// A file that was listed could not be read.
+    #[error("cannot read the definitions")]
+    Read(#[source] GitError),
+    /// The process that renders templates could not do its work, and no template is to blame.
+    #[error("cannot render the templates")]
+    Render(#[source] RendererError),
+}
 
 /// What a tree wants, and what is wrong with it.
 #[derive(Debug, Default)]
@@ -52,16 +65,20 @@ impl Evaluation {
 
 /// Reads, renders and judges everything that `tree` defines; what `cache` knows is not judged again.
 ///
-/// All findings of all files come at once. Files that cannot be read are findings, and what they define is not
+/// All findings of all files come at once. Files that hold what cannot be read are findings, and what they define is not
 /// known: nothing may be pruned on the strength of such an evaluation.
+///
+/// # Errors
+/// When the files or the renderer fail for a reason that lies outside the tree: the same tree may be judged later.
 pub fn evaluate(
     tree: &dyn Files,
     renderer: &dyn Renderer,
     cache: &mut EvaluationCache,
     values: Option<&Map<String, Value>>,
     context: &validate::Context,
-) -> Evaluation {
-    let mut loaded = load::load(tree, renderer, cache, values, context);
+) -> Result<Evaluation, EvaluateError> {
+    let tree = &Watched { files: tree, fault: Mutex::new(None) };
+    let mut loaded = load::load(tree, renderer, cache, values, context).map_err(EvaluateError::Render)?;
     let documents =
         || loaded.files.iter().flat_map(|file| file.documents.iter().map(|document| (&*file.path, document)));
     let objects: Vec<Placed<'_>> = documents()
@@ -81,7 +98,34 @@ pub fn evaluate(
             &right.code,
         ))
     });
-    Evaluation { desired, findings, documents: count, inventory: OnceLock::new() }
+    match tree.fault.lock().unwrap_or_else(PoisonError::into_inner).take() {
+        Some(fault) => Err(EvaluateError::Read(fault)),
+        None => Ok(Evaluation { desired, findings, documents: count, inventory: OnceLock::new() }),
+    }
+}
+
+/// Files of which is remembered that one could not be read: whatever is made of it, it is no verdict on the tree.
+#[derive(Debug)]
+struct Watched<'a> {
+    files: &'a dyn Files,
+    // Held for one assignment only.
+    fault: Mutex<Option<GitError>>,
+}
+
+impl Files for Watched<'_> {
+    fn tree(&self) -> &Tree {
+        self.files.tree()
+    }
+
+    fn read(&self, entry: &TreeEntry, max: u64) -> Result<Bytes, GitError> {
+        let read = self.files.read(entry, max);
+        if let Err(error) = &read
+            && error.class() != GitErrorClass::TooLarge
+        {
+            self.fault.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_with(|| error.clone());
+        }
+        read
+    }
 }
 
 /// Finds the places of what is wrong between objects; each text is read once.

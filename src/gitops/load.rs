@@ -16,7 +16,7 @@ use crate::gitops::judge::{self, JudgedFile, ReadFile};
 use crate::gitops::layout::{self, FileKind, Layout, LayoutFault};
 use crate::gitops::parallel::in_parallel;
 use crate::gitops::pull_in::PullIn;
-use crate::gitops::render::{Rendered, Renderer, TemplateFault};
+use crate::gitops::render::{Rendered, Renderer, RendererError, TemplateFault};
 use crate::validate::Context;
 use crate::validate::finding::FindingCode;
 use crate::yaml::{Locator, Position, Side};
@@ -48,13 +48,16 @@ pub(super) struct Loaded {
 }
 
 /// Reads and judges everything that `tree` defines; `values` win over those in the repository's `kelos.yaml`.
+///
+/// # Errors
+/// When the renderer fails for a reason that lies outside the tree.
 pub(super) fn load(
     tree: &dyn Files,
     renderer: &dyn Renderer,
     cache: &mut EvaluationCache,
     values: Option<&Map<String, Value>>,
     context: &Context,
-) -> Loaded {
+) -> Result<Loaded, RendererError> {
     cache.prepare(context);
     let by_path: HashMap<&str, &TreeEntry> =
         regular_files(tree).map(|file| (file.path.as_str(), file)).collect();
@@ -69,7 +72,7 @@ pub(super) fn load(
     if chosen.len() > MOST_FILES {
         let message = format!("{} definition files are more than {MOST_FILES}", chosen.len());
         loader.find_in_file(layout::FILE_NAME, FindingCode::RepositoryTooLarge, message, hint());
-        return loader.loaded;
+        return Ok(loader.loaded);
     }
     let is_read = |file: &&TreeEntry| layout.selects(&file.path) || layout::is_template_source(&file.path);
     let bytes: u64 = regular_files(tree).filter(is_read).map(|file| file.size.min(LARGEST_FILE)).sum();
@@ -77,9 +80,9 @@ pub(super) fn load(
         let message =
             format!("the definition files have {bytes} bytes together; {MOST_BYTES} are read at most");
         loader.find_in_file(layout::FILE_NAME, FindingCode::RepositoryTooLarge, message, hint());
-        return loader.loaded;
+        return Ok(loader.loaded);
     }
-    let rendering = loader.render(&chosen, &layout, renderer, cache);
+    let rendering = loader.render(&chosen, &layout, renderer, cache)?;
     cache.keep_rendering(rendering);
     let mut kept = HashMap::with_capacity(chosen.len());
     let mut pull_in = PullIn::new(tree);
@@ -87,7 +90,7 @@ pub(super) fn load(
         loader.judge(batch, cache, &mut pull_in, &mut kept);
     }
     cache.keep(kept);
-    loader.loaded
+    Ok(loader.loaded)
 }
 
 /// Divides files into groups that are read and judged together.
@@ -277,10 +280,10 @@ impl Loader<'_> {
         layout: &Layout,
         renderer: &dyn Renderer,
         cache: &EvaluationCache,
-    ) -> Option<Rendering> {
+    ) -> Result<Option<Rendering>, RendererError> {
         let is_template = |file: &&&TreeEntry| layout::kind_of(&file.path) == Some(FileKind::Template);
         let names: Vec<String> = chosen.iter().filter(is_template).map(|file| file.path.clone()).collect();
-        let first = names.first()?.clone();
+        let Some(first) = names.first().cloned() else { return Ok(None) };
         let tree = self.tree;
         let files: Vec<&TreeEntry> =
             regular_files(tree).filter(|file| layout::is_template_source(&file.path)).collect();
@@ -290,7 +293,7 @@ impl Loader<'_> {
         let seen = ids.map(|ids| digest::sha256_hex(json!([ids, names, layout.values]).to_string()));
         if let Some(known) = seen.as_ref().and_then(|seen| cache.rendering(seen)) {
             self.loaded.rendered = Arc::clone(&known.texts);
-            return Some(known);
+            return Ok(Some(known));
         }
         let (mut sources, count) = (BTreeMap::new(), files.len());
         for file in files {
@@ -300,10 +303,11 @@ impl Loader<'_> {
         }
         let names = names.into_iter().filter(|name| sources.contains_key(name)).collect();
         match renderer.render(sources.clone(), names, layout.values.clone()) {
-            Err(message) => {
-                self.find_in_file(&first, FindingCode::RenderFailed, message, None);
-                None
+            Err(error @ RendererError::Exceeded(_)) => {
+                self.find_in_file(&first, FindingCode::RenderFailed, error.to_string(), None);
+                Ok(None)
             }
+            Err(error) => Err(error),
             Ok(texts) => {
                 let faults: Vec<LocatedFinding> = texts
                     .values()
@@ -314,7 +318,7 @@ impl Loader<'_> {
                 self.loaded.findings.extend(faults);
                 self.loaded.rendered = Arc::new(texts);
                 let texts = Arc::clone(&self.loaded.rendered);
-                seen.filter(|_| sound).map(|seen| Rendering { seen, texts })
+                Ok(seen.filter(|_| sound).map(|seen| Rendering { seen, texts }))
             }
         }
     }

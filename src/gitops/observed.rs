@@ -15,7 +15,9 @@ use tokio::sync::{Notify, watch};
 use crate::api::kind::Kind;
 use crate::api::labels;
 use crate::api::phase::TaskPhase;
-use crate::domain::plan::{Cluster, Drift, ManagedKind, ObjectKey, ObjectText, Observed};
+use crate::api::run_record::{Departure, RunOutcome};
+use crate::domain::outcome;
+use crate::domain::plan::{Cluster, Drift, ManagedKind, ObjectKey, ObjectText, Observed, RequestEnd};
 
 /// A state of one namespace of an [`ObservedCluster`]: as long as it stays the same, so do all answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,10 +44,10 @@ struct Touched {
 #[derive(Debug, Default)]
 struct State {
     objects: HashMap<String, HashMap<ObjectKey, Entry>>,
-    /// Records by namespace and name: which run request each stands for.
-    records: HashMap<String, HashMap<String, RunRequest>>,
+    /// Records by namespace and name.
+    records: HashMap<String, HashMap<String, Record>>,
     /// How many records stand for a run request.
-    requests: HashMap<String, HashMap<RunRequest, usize>>,
+    requests: HashMap<String, HashMap<RunRequest, Ends>>,
     /// Uids of the ConfigRepositories there are, by namespace and name.
     repositories: HashMap<(String, String), String>,
     /// How often something changed in a namespace that a plan may depend on.
@@ -70,6 +72,45 @@ struct Entry {
 struct RunRequest {
     task_name: String,
     spec_digest: String,
+}
+
+/// What a RunRecord says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Record {
+    /// Which run request it stands for.
+    request: RunRequest,
+    /// How that ended.
+    end: RequestEnd,
+    /// The Task left by its time to live: whoever depends on it goes by this record.
+    has_expired: bool,
+}
+
+/// How many records of a run request there are, by how it ended.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Ends {
+    succeeded: u32,
+    failed: u32,
+    dependency_failed: u32,
+}
+
+impl Ends {
+    fn count(&mut self, end: RequestEnd) -> &mut u32 {
+        match end {
+            RequestEnd::Succeeded => &mut self.succeeded,
+            RequestEnd::Failed => &mut self.failed,
+            RequestEnd::DependencyFailed => &mut self.dependency_failed,
+        }
+    }
+
+    /// Returns the end that counts most; `None` when there are no records.
+    fn first(self) -> Option<RequestEnd> {
+        let ends = [
+            (self.succeeded, RequestEnd::Succeeded),
+            (self.failed, RequestEnd::Failed),
+            (self.dependency_failed, RequestEnd::DependencyFailed),
+        ];
+        ends.into_iter().find_map(|(count, end)| (count > 0).then_some(end))
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -232,19 +273,16 @@ impl State {
         match watched {
             Watched::Managed(kind) => self.put_managed(kind, object, false),
             Watched::RunRecord => {
-                let text = |field: &str| {
-                    object.data.pointer(field).and_then(Value::as_str).unwrap_or_default().to_owned()
-                };
-                let request =
-                    RunRequest { task_name: text("/spec/taskName"), spec_digest: text("/spec/specDigest") };
+                let record = record(&object);
                 let known = self.records.get(&namespace).and_then(|records| records.get(&name));
-                if known == Some(&request) {
+                if known == Some(&record) {
                     return;
                 }
                 self.remove(watched, &namespace, &name);
                 *self.changes.entry(namespace.clone()).or_default() += 1;
-                *self.requests.entry(namespace.clone()).or_default().entry(request.clone()).or_default() += 1;
-                self.records.entry(namespace).or_default().insert(name, request);
+                let requests = self.requests.entry(namespace.clone()).or_default();
+                *requests.entry(record.request.clone()).or_default().count(record.end) += 1;
+                self.records.entry(namespace).or_default().insert(name, record);
             }
             Watched::ConfigRepository => {
                 let uid = object.metadata.uid.unwrap_or_default();
@@ -277,16 +315,16 @@ impl State {
                 }
             }
             Watched::RunRecord => {
-                let Some(request) = self.records.get_mut(namespace).and_then(|records| records.remove(name))
+                let Some(record) = self.records.get_mut(namespace).and_then(|records| records.remove(name))
                 else {
                     return;
                 };
                 if let Some(requests) = self.requests.get_mut(namespace)
-                    && let Some(count) = requests.get_mut(&request)
+                    && let Some(ends) = requests.get_mut(&record.request)
                 {
-                    *count -= 1;
-                    if *count == 0 {
-                        requests.remove(&request);
+                    *ends.count(record.end) -= 1;
+                    if ends.first().is_none() {
+                        requests.remove(&record.request);
                     }
                 }
             }
@@ -342,16 +380,17 @@ impl ObservedNamespace<'_> {
         })
     }
 
-    /// Returns the objects that `owner` does not own, and the Tasks that a record remembers: what its definitions may
-    /// refer to without defining it.
+    /// Returns the objects that `owner` does not own, and the Tasks that expired and left a record: what its definitions
+    /// may refer to without defining it.
     pub fn others(&self, owner: &str) -> BTreeSet<(Kind, String)> {
         self.cluster.read(|state| {
             let objects = state.objects.get(self.namespace).into_iter().flatten();
             let foreign = objects.filter(|(_, entry)| entry.observed.owner.as_deref() != Some(owner));
-            let recorded = state.requests.get(self.namespace).into_iter().flat_map(HashMap::keys);
+            let records = state.records.get(self.namespace).into_iter().flat_map(HashMap::values);
+            let expired = records.filter(|record| record.has_expired);
             foreign
                 .map(|(key, _)| (key.kind.in_api(), key.name.clone()))
-                .chain(recorded.map(|request| (Kind::Task, request.task_name.clone())))
+                .chain(expired.map(|record| (Kind::Task, record.request.task_name.clone())))
                 .collect()
         })
     }
@@ -389,10 +428,19 @@ impl Cluster for ObservedNamespace<'_> {
         })
     }
 
-    fn has_run(&self, task_name: &str, spec_digest: &str) -> bool {
+    fn ended(&self, task_name: &str, spec_digest: &str) -> Option<RequestEnd> {
         let request = RunRequest { task_name: task_name.to_owned(), spec_digest: spec_digest.to_owned() };
-        self.cluster
-            .read(|state| state.requests.get(self.namespace).is_some_and(|all| all.contains_key(&request)))
+        self.cluster.read(|state| state.requests.get(self.namespace)?.get(&request)?.first())
+    }
+
+    fn expired_well(&self, task_name: &str) -> bool {
+        self.cluster.read(|state| {
+            let records = state.records.get(self.namespace).into_iter().flat_map(HashMap::values);
+            let expired =
+                records.filter(|record| record.has_expired && record.request.task_name == task_name);
+            let mut ends = expired.map(|record| record.end).peekable();
+            ends.peek().is_some() && ends.all(|end| end == RequestEnd::Succeeded)
+        })
     }
 }
 
@@ -409,23 +457,48 @@ fn is_older(left: &str, right: &str) -> bool {
 fn observe(kind: ManagedKind, object: &DynamicObject) -> Observed {
     let annotation = |key: &str| object.metadata.annotations.as_ref().and_then(|all| all.get(key)).cloned();
     let label = |key: &str| object.metadata.labels.as_ref().and_then(|all| all.get(key)).cloned();
-    let finished = kind == ManagedKind::Task
-        && object
-            .data
-            .pointer("/status/phase")
-            .and_then(Value::as_str)
-            .and_then(|phase| phase.parse::<TaskPhase>().ok())
-            .is_some_and(TaskPhase::is_terminal);
     Observed {
         uid: object.metadata.uid.clone().unwrap_or_default(),
         owner: label(labels::OWNER_UID),
         digest: annotation(labels::MANIFEST_DIGEST),
         spec_digest: annotation(labels::SPEC_DIGEST),
-        finished,
+        ended: if kind == ManagedKind::Task { task_end(object) } else { None },
         deleting: object.metadata.deletion_timestamp.is_some(),
         suspended_by_hand: kind == ManagedKind::TaskSpawner && is_suspended_by_hand(object),
         content: content(kind, object),
         drift: Arc::new(Drift::none()),
+    }
+}
+
+/// Returns how a Task ended, by its status.
+fn task_end(object: &DynamicObject) -> Option<RequestEnd> {
+    let text = |field: &str| object.data.pointer(field).and_then(Value::as_str);
+    let phase = text("/status/phase")?.parse::<TaskPhase>().ok().filter(|phase| phase.is_terminal())?;
+    let reason = text("/status/reason").and_then(|reason| reason.parse().ok());
+    Some(end_of(outcome::recorded(phase, reason)))
+}
+
+/// Returns what a RunRecord says.
+fn record(object: &DynamicObject) -> Record {
+    let text = |field: &str| object.data.pointer(field).and_then(Value::as_str).unwrap_or_default();
+    let request = RunRequest {
+        task_name: text("/spec/taskName").to_owned(),
+        spec_digest: text("/spec/specDigest").to_owned(),
+    };
+    // An outcome of another version counts as a run: what may have been paid for is not paid for twice.
+    let end = text("/spec/outcome").parse().map_or(RequestEnd::Failed, end_of);
+    Record { request, end, has_expired: text("/status/departure") == Departure::Expired.as_str() }
+}
+
+fn end_of(outcome: RunOutcome) -> RequestEnd {
+    match outcome {
+        RunOutcome::Succeeded => RequestEnd::Succeeded,
+        RunOutcome::DependencyFailed => RequestEnd::DependencyFailed,
+        RunOutcome::Failed
+        | RunOutcome::NeverStarted
+        | RunOutcome::Interrupted
+        | RunOutcome::DeadlineExceeded
+        | RunOutcome::Cancelled => RequestEnd::Failed,
     }
 }
 
@@ -483,4 +556,44 @@ fn is_kept(object: &DynamicObject) -> bool {
         .as_ref()
         .and_then(|all| all.get(labels::PRUNE))
         .is_some_and(|value| value == "disabled")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run_record(uid: &str, task: &str, outcome: &str, departure: Option<&str>) -> DynamicObject {
+        serde_json::from_value(json!({
+            "metadata": {"name": uid, "namespace": "n"},
+            "spec": {"taskName": task, "specDigest": "1", "outcome": outcome},
+            "status": {"departure": departure},
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn a_record_says_how_a_request_ended_and_whether_others_may_depend_on_it() {
+        let cluster = ObservedCluster::new();
+        let put = |record: DynamicObject| cluster.write(|state| state.put(Watched::RunRecord, record));
+        let view = cluster.namespace("n");
+        let is_offered = |name: &str| view.others("o").contains(&(Kind::Task, name.to_owned()));
+        put(run_record("1", "a", "DependencyFailed", None));
+        assert_eq!(view.ended("a", "1"), Some(RequestEnd::DependencyFailed));
+        put(run_record("2", "a", "Succeeded", None));
+        assert_eq!(view.ended("a", "1"), Some(RequestEnd::Succeeded), "it was carried out in the end");
+        assert_eq!(view.ended("a", "2"), None);
+        assert!(!is_offered("a") && !view.expired_well("a"), "its Task is there, or was deleted");
+        put(run_record("1", "a", "DependencyFailed", Some("Deleted")));
+        let before = view.stage();
+        put(run_record("2", "a", "Succeeded", Some("Expired")));
+        assert_ne!(view.stage(), before);
+        assert!(is_offered("a") && view.expired_well("a"));
+        put(run_record("3", "a", "Failed", Some("Expired")));
+        assert!(is_offered("a") && !view.expired_well("a"));
+        for uid in ["1", "2", "3"] {
+            cluster.write(|state| state.delete(Watched::RunRecord, &run_record(uid, "a", "Failed", None)));
+        }
+        assert_eq!(view.ended("a", "1"), None);
+        assert!(!is_offered("a"));
+    }
 }

@@ -15,6 +15,9 @@ pub enum PassOutcome {
     Refused(Vec<Failure>),
     /// The server could not be asked what it has to be asked first: nothing was written.
     Unanswered(Box<kube::Error>),
+    /// Deletions are held back and were not before: nothing was written. The pass is to be made again with that in its
+    /// guard, once it is stored.
+    HeldBack,
     /// Everything that could be written was; `applied.failures` says what was not.
     Done(Applied),
 }
@@ -40,7 +43,10 @@ impl Pass {
         let notices = self.plan.notices.iter();
         let of_another = notices.filter_map(|notice| match notice {
             Notice::OwnedByAnother(key) => Some(key),
-            Notice::WaitsForOlderRun(_) | Notice::SuspendedByHand(_) | Notice::BeingDeleted(_) => None,
+            Notice::WaitsForOlderRun(_)
+            | Notice::WaitsForDependency { .. }
+            | Notice::SuspendedByHand(_)
+            | Notice::BeingDeleted(_) => None,
         });
         of_another.collect()
     }
@@ -59,14 +65,20 @@ pub async fn carry_out(
     dry_run_limit: usize,
     correct_drift: bool,
 ) -> Pass {
-    let mut plan = plan(&evaluation.desired, &cluster.namespace(&target.namespace), &target.owner, guard);
+    let view = cluster.namespace(&target.namespace);
+    let mut plan = plan(&evaluation.desired, &view, &target.owner, guard);
+    // Invariant: that deletions are held back is stored before what comes with them is written. Counted with that, they
+    // would be a smaller share.
+    if !plan.held_prunes.is_empty() && guard.held_of.is_none() {
+        return Pass { plan, outcome: PassOutcome::HeldBack };
+    }
     let mut actions = plan.actions.clone();
     if !correct_drift {
         actions.retain(|action| {
             !matches!(action, Action::Apply { reason: crate::domain::plan::ApplyReason::Drifted(_), .. })
         });
     }
-    if let Err(error) = requests::leave_out_recorded(target, &evaluation.desired, &mut actions).await {
+    if let Err(error) = requests::leave_out_recorded(target, &view, &evaluation.desired, &mut actions).await {
         return Pass { plan, outcome: PassOutcome::Unanswered(Box::new(error)) };
     }
     let refused = apply::dry_run(target, cluster, &evaluation.desired, &actions, dry_run_limit).await;

@@ -46,18 +46,32 @@ pub struct TemplateFault {
 /// One rendered text, or what is wrong with its template.
 pub type Rendered = Result<String, TemplateFault>;
 
+/// Why there is no answer about any template.
+#[derive(Debug, thiserror::Error)]
+pub enum RendererError {
+    /// The templates need more than they are given: whoever wrote them has to act.
+    #[error("{0}")]
+    Exceeded(String),
+    /// The child process failed in what no template can be blamed for.
+    #[error("the rendering process failed")]
+    Process(#[source] process::ExchangeError),
+    /// What the child process is asked cannot be written, or what it answers cannot be read.
+    #[error("the rendering process and this one do not understand each other")]
+    Form(#[source] serde_json::Error),
+}
+
 /// Turns templates into texts.
 pub trait Renderer: Send + Sync {
     /// Renders the templates `names` out of `sources` with `values`.
     ///
     /// # Errors
-    /// Says in one sentence why there is no answer at all, such as a template that never ends.
+    /// Says why there is no answer at all, such as a template that never ends.
     fn render(
         &self,
         sources: BTreeMap<String, String>,
         names: Vec<String>,
         values: Value,
-    ) -> Result<BTreeMap<String, Rendered>, String>;
+    ) -> Result<BTreeMap<String, Rendered>, RendererError>;
 }
 
 /// Renders in a child process of the program at this path, started with the argument `render-templates`.
@@ -73,24 +87,28 @@ impl Renderer for ChildRenderer {
         sources: BTreeMap<String, String>,
         names: Vec<String>,
         values: Value,
-    ) -> Result<BTreeMap<String, Rendered>, String> {
+    ) -> Result<BTreeMap<String, Rendered>, RendererError> {
         let question = Question { sources, names, values };
-        let input = serde_json::to_vec(&question).map_err(|error| error.to_string())?;
+        let input = serde_json::to_vec(&question).map_err(RendererError::Form)?;
         let mut command = process::command(Path::new(&self.program));
         command.arg("render-templates");
         match process::exchange(command, input, LONGEST, LARGEST_ANSWER) {
-            Ok(answer) => serde_json::from_slice(&answer).map_err(|error| {
-                format!("the rendering process gave an answer that cannot be read: {error}")
-            }),
-            Err(process::ExchangeError::Failed(_) | process::ExchangeError::TooSlow(_)) => Err(format!(
+            Ok(answer) => serde_json::from_slice(&answer).map_err(RendererError::Form),
+            Err(process::ExchangeError::Failed(_)) => Err(RendererError::Exceeded(format!(
                 "rendering needed more than {PROCESSOR_SECONDS} s of processor time or {} MiB of memory; \
                  a loop in a template may not end",
                 MEMORY / (1024 * 1024)
-            )),
-            Err(process::ExchangeError::TooMuch(_)) => {
-                Err(format!("the templates render to more than {} MiB", LARGEST_ANSWER / (1024 * 1024)))
-            }
-            Err(error) => Err(format!("cannot render templates: {error}")),
+            ))),
+            Err(process::ExchangeError::TooMuch(_)) => Err(RendererError::Exceeded(format!(
+                "the templates render to more than {} MiB",
+                LARGEST_ANSWER / (1024 * 1024)
+            ))),
+            // A template takes processor time and never waits: one that is slow by the wall had no processor.
+            Err(
+                error @ (process::ExchangeError::TooSlow(_)
+                | process::ExchangeError::Start(_)
+                | process::ExchangeError::Pipe(_)),
+            ) => Err(RendererError::Process(error)),
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use kube::api::DynamicObject;
@@ -14,9 +15,10 @@ use crate::git::error::GitError;
 use crate::git::id::BlobId;
 use crate::git::tree::{EntryKind, Files, Tree, TreeEntry};
 use crate::gitops::cache::EvaluationCache;
-use crate::gitops::evaluate::{Evaluation, evaluate};
+use crate::gitops::evaluate::{EvaluateError, Evaluation, evaluate};
 use crate::gitops::observed::ObservedCluster;
-use crate::gitops::render::{Rendered, Renderer};
+use crate::gitops::render::{ChildRenderer, Rendered, Renderer, RendererError};
+use crate::process::ExchangeError;
 use crate::validate::{AllowedSecrets, Context};
 
 /// Files in memory that tell which of them were read.
@@ -25,6 +27,8 @@ struct Memory {
     tree: Tree,
     texts: BTreeMap<String, String>,
     read: Mutex<Vec<String>>,
+    /// A path at which the disk fails.
+    broken: Option<&'static str>,
 }
 
 impl Memory {
@@ -41,7 +45,7 @@ impl Memory {
             size: text.len().try_into().unwrap(),
         };
         let tree = Tree { id: None, entries: texts.iter().map(entry).collect(), oddities: Vec::new() };
-        Self { tree, texts, read: Mutex::default() }
+        Self { tree, texts, read: Mutex::default(), broken: None }
     }
 
     /// Returns what was read since the last time.
@@ -58,6 +62,9 @@ impl Files for Memory {
     }
 
     fn read(&self, entry: &TreeEntry, _: u64) -> Result<Bytes, GitError> {
+        if self.broken == Some(entry.path.as_str()) {
+            return Err(GitError::Storage { path: "disk".into(), detail: "it fails".to_owned() });
+        }
         self.read.lock().unwrap_or_else(PoisonError::into_inner).push(entry.path.clone());
         Ok(Bytes::from(self.texts[&entry.path].clone()))
     }
@@ -73,7 +80,7 @@ impl Renderer for Copies {
         sources: BTreeMap<String, String>,
         names: Vec<String>,
         values: Value,
-    ) -> Result<BTreeMap<String, Rendered>, String> {
+    ) -> Result<BTreeMap<String, Rendered>, RendererError> {
         self.0.fetch_add(1, Ordering::Relaxed);
         let value = values["at"].as_str().unwrap_or("nothing").to_owned();
         Ok(names.into_iter().map(|name| (name.clone(), Ok(sources[&name].replace('@', &value)))).collect())
@@ -81,7 +88,7 @@ impl Renderer for Copies {
 }
 
 fn evaluated(files: &Memory, cache: &mut EvaluationCache) -> Evaluation {
-    evaluate(files, &Copies::default(), cache, None, &Context::default())
+    evaluate(files, &Copies::default(), cache, None, &Context::default()).unwrap()
 }
 
 /// Returns everything that an evaluation says.
@@ -114,6 +121,57 @@ fn a_file_that_did_not_change_is_not_read_again() {
 }
 
 #[test]
+fn what_cannot_be_read_for_the_moment_is_no_finding() {
+    let (one, two) = (spawner("one", "a"), spawner("two", "{$file: prompts/p.md}"));
+    let files = [
+        ("1.yaml", one.as_str()),
+        ("2.yaml", two.as_str()),
+        ("3.yaml.tera", "# nothing\n"),
+        ("kelos.yaml", "values: {}\n"),
+        ("prompts/p.md", "echo\n"),
+    ];
+    let mut cache = EvaluationCache::new();
+    for (path, _) in files {
+        let broken = Memory { broken: Some(path), ..Memory::of(&files) };
+        let judged = evaluate(&broken, &Copies::default(), &mut cache, None, &Context::default());
+        assert!(matches!(judged, Err(EvaluateError::Read(GitError::Storage { .. }))), "{path}: {judged:?}");
+        cache = EvaluationCache::new();
+    }
+    // Nothing of such an attempt is remembered.
+    let broken = Memory { broken: Some("prompts/p.md"), ..Memory::of(&files) };
+    evaluate(&broken, &Copies::default(), &mut cache, None, &Context::default()).unwrap_err();
+    let whole = Memory::of(&files);
+    assert_eq!(told(&evaluated(&whole, &mut cache)), told(&evaluated(&whole, &mut EvaluationCache::new())));
+    assert!(evaluated(&whole, &mut cache).is_valid());
+}
+
+/// Has no processor for a while.
+struct Starved;
+
+impl Renderer for Starved {
+    fn render(
+        &self,
+        _: BTreeMap<String, String>,
+        _: Vec<String>,
+        _: Value,
+    ) -> Result<BTreeMap<String, Rendered>, RendererError> {
+        Err(RendererError::Process(ExchangeError::TooSlow(Duration::from_secs(10))))
+    }
+}
+
+#[test]
+fn a_renderer_that_fails_says_nothing_about_the_templates() {
+    let files = Memory::of(&[("1.yaml.tera", "# nothing\n")]);
+    let mut cache = EvaluationCache::new();
+    let judged = evaluate(&files, &Starved, &mut cache, None, &Context::default());
+    assert!(matches!(judged, Err(EvaluateError::Render(_))), "{judged:?}");
+    assert!(evaluated(&files, &mut cache).is_valid());
+    let missing = ChildRenderer { program: "/nonexistent/kelos".into() };
+    let judged = evaluate(&files, &missing, &mut EvaluationCache::new(), None, &Context::default());
+    assert!(matches!(judged, Err(EvaluateError::Render(RendererError::Process(_)))), "{judged:?}");
+}
+
+#[test]
 fn an_ambiguous_scalar_hides_nothing_else_of_its_file() {
     let text = spawner("one", "a")
         .replace("spec:", "spec:\n  suspend: yes\n  maxConcurency: 1")
@@ -132,7 +190,7 @@ fn what_was_judged_with_other_knowledge_is_judged_again() {
     let files = Memory::of(&[("1.yaml", &text)]);
     for (namespace, findings) in [("here", 0), ("there", 1), ("here", 0)] {
         let context = Context { namespace: Some(namespace.to_owned()), ..Context::default() };
-        let evaluation = evaluate(&files, &Copies::default(), &mut cache, None, &context);
+        let evaluation = evaluate(&files, &Copies::default(), &mut cache, None, &context).unwrap();
         assert_eq!(evaluation.findings.len(), findings, "{namespace}: {:?}", evaluation.findings);
     }
 }
@@ -151,7 +209,7 @@ fn templates_are_rendered_when_they_see_something_else() {
     for (layout, other, asked) in steps {
         let other = spawner("other", other);
         let files = Memory::of(&[("kelos.yaml", layout), ("a.yaml.tera", &template), ("b.yaml", &other)]);
-        let evaluation = evaluate(&files, &renderer, &mut cache, None, &Context::default());
+        let evaluation = evaluate(&files, &renderer, &mut cache, None, &Context::default()).unwrap();
         assert_eq!(renderer.0.load(Ordering::Relaxed), asked, "{layout}{other}");
         let word = if layout.contains("first") { "first" } else { "second" };
         assert!(
@@ -239,8 +297,8 @@ fn what_is_remembered_changes_no_answer() {
             Context::default()
         };
         let tree = Memory::with(files.clone());
-        let known = evaluate(&tree, &Copies::default(), &mut cache, None, &context);
-        let fresh = evaluate(&tree, &Copies::default(), &mut EvaluationCache::new(), None, &context);
+        let known = evaluate(&tree, &Copies::default(), &mut cache, None, &context).unwrap();
+        let fresh = evaluate(&tree, &Copies::default(), &mut EvaluationCache::new(), None, &context).unwrap();
         assert_eq!(told(&known), told(&fresh), "step {step}: {files:#?}");
     }
 }

@@ -11,13 +11,14 @@ use crate::validate::{Context, Report, pointer};
 use crate::yaml::Side;
 
 /// Keys that Kelos writes itself. In git they would forge an owner, an origin or an identity.
-const RESERVED_KEYS: [&str; 11] = [
+const RESERVED_KEYS: [&str; 12] = [
     labels::TASK_SPAWNER,
     labels::OWNER_UID,
     labels::OWNER_NAME,
     labels::CONFIG_REVISION,
     labels::CONFIG_FILE,
     labels::CONFIG_LINE,
+    labels::MANIFEST_DIGEST,
     labels::SPEC_DIGEST,
     labels::PROMPT_DIGEST,
     labels::SCHEDULED_AT,

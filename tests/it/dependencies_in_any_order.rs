@@ -1,9 +1,11 @@
 //! A Task starts when all that it depends on has succeeded, in whatever order Tasks come and go.
 
 use jiff::SignedDuration;
+use kelos::api::labels;
 use kelos::api::phase::TaskPhase;
 use kelos::api::run_record::{Departure, RunOutcome};
 use kelos::clock::Clock as _;
+use kube::api::{Patch, PatchParams};
 use serde_json::json;
 
 use crate::support::cluster::{Cluster, failed, message_of, reason_of, succeeded, task_manifest};
@@ -104,6 +106,31 @@ async fn a_dependency_that_was_deleted_is_waited_for() {
         .task_until("deploy", "waits for what was deleted", |task| message_of(task).contains("exists"))
         .await;
     assert_eq!(message_of(&message), "waits until the Task build, on which it depends, exists");
+    cluster.create_task("build", json!({})).await;
+    cluster.succeed("build", &[]).await;
+    cluster.phase("deploy", TaskPhase::Running).await;
+}
+
+#[tokio::test]
+async fn a_dependency_that_makes_room_for_another_is_waited_for() {
+    let cluster = Cluster::new(4).await;
+    cluster.create_task("build", json!({})).await;
+    cluster.phase("build", TaskPhase::Running).await;
+    cluster.runs.finish("build", failed(cluster.clock.now()));
+    cluster.phase("build", TaskPhase::Failed).await;
+    // Somebody holds it for a while.
+    let finalizers = |add: Option<&str>| {
+        let names: Vec<&str> = add.into_iter().chain(add.map(|_| labels::FINALIZER)).collect();
+        Patch::Merge(json!({"metadata": {"finalizers": names}}))
+    };
+    let tasks = cluster.tasks();
+    tasks.patch("build", &PatchParams::default(), &finalizers(Some("example.com/hold"))).await.unwrap();
+    cluster.delete_task("build").await;
+    cluster.create_task("deploy", json!({"dependsOn": ["build"]})).await;
+    let message = cluster.waits("deploy", "WaitingForDependency").await;
+    assert_eq!(message, "waits until the Task build, on which it depends, exists");
+    tasks.patch("build", &PatchParams::default(), &finalizers(None)).await.unwrap();
+    cluster.gone("build").await;
     cluster.create_task("build", json!({})).await;
     cluster.succeed("build", &[]).await;
     cluster.phase("deploy", TaskPhase::Running).await;

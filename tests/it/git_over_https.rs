@@ -176,16 +176,31 @@ fn a_remote_that_does_not_answer_holds_up_nobody() {
     let server = Web::start(|_| Reply::silence());
     env.start(&[]);
     env.secret("git", &[("ca.crt", server.authority())]);
-    for (name, timeout) in [("soon", "1s"), ("never", "1h")] {
+    // More of them than are judged, and than are gathered for reports, at once.
+    let names: Vec<String> = (0..5).map(|number| format!("never-{number}")).collect();
+    for (name, timeout) in names.iter().map(|name| (name.as_str(), "1h")).chain([("soon", "1s")]) {
         let spec = json!({"secretRef": {"name": "git"}, "timeout": timeout, "report": {"enabled": false}});
         env.follow_as(name, &server.url("/acme/config.git"), spec);
     }
+    let local = env.path("local").display().to_string();
+    for name in &names {
+        let place = json!({"url": server.url("/acme/report.git"), "secretRef": {"name": "git"}});
+        env.follow_as(&format!("reports-{name}"), &local, json!({"path": "elsewhere", "report": place}));
+    }
     let message = env.refused("soon", "FetchFailed");
     assert!(message.contains("did not answer within 1 s"), "{message}");
-    env.until("both were asked", |_| (server.seen().len() >= 2).then_some(()));
-    env.follow(&env.path("local").display().to_string(), json!({}));
+    env.until("all were asked", |_| {
+        let seen = server.seen();
+        let asked = |path: &str| seen.iter().filter(|asked| asked.path.starts_with(path)).count();
+        (asked("/acme/config.git") >= 6 && asked("/acme/report.git") >= 5).then_some(())
+    });
+    env.follow(&local, json!({"report": {"interval": "1s"}}));
     env.until("another repository is applied", |env| {
         env.names("agentconfigs").contains(&"a".to_owned()).then_some(())
+    });
+    env.until("another repository is reported", |env| {
+        let branch = env.git("local", &["branch", "--list", "kelos-status"]);
+        (!branch.is_empty()).then_some(())
     });
     let begun = Instant::now();
     assert_eq!(env.stop(), Some(0));

@@ -31,6 +31,8 @@ mod cli_runs;
 #[cfg(test)]
 mod cli_watches;
 #[cfg(test)]
+mod config_repository_keeps_going;
+#[cfg(test)]
 mod conformance;
 #[cfg(test)]
 mod daemon_survives_kill;

@@ -114,3 +114,21 @@ fn a_refusal_that_comes_late_prunes_nothing_and_is_tried_again() {
     assert_eq!(condition(&repository, "Ready")["status"], "True", "{:#}", repository["status"]);
     assert_eq!(env.names("taskspawners").len(), 9, "what was held back is pruned");
 }
+
+#[test]
+fn an_object_that_is_too_large_is_refused_and_not_asked_about_for_ever() {
+    let env = TestEnv::up_with(&[("house.yaml", HOUSE)]);
+    env.applied(&env.git("config", &["rev-parse", "HEAD"]));
+    let prose = "0123456789abcde\n".repeat(60_000);
+    let skills: String = (0..4)
+        .map(|number| format!("    - name: s{number}\n      content: {{ $file: prose.md }}\n"))
+        .collect();
+    let large = HOUSE
+        .replace("name: house", "name: large")
+        .replace("spec: {}", &format!("spec:\n  plugins:\n  - name: p\n    skills:\n{skills}"));
+    let repository = env.push(&[("prose.md", &prose), ("large.yaml", &large)]);
+    let ready = condition(&repository, "Ready");
+    assert_eq!(ready["reason"], "DryRunRefused", "{ready}");
+    assert!(ready["message"].as_str().unwrap().contains("AgentConfig/large (large.yaml:1)"), "{ready}");
+    assert_eq!(env.names("agentconfigs"), ["house"]);
+}

@@ -65,6 +65,38 @@ fn much_waits_for_a_confirmation_of_this_very_revision() {
 }
 
 #[test]
+fn what_is_held_back_stays_however_much_comes_with_it() {
+    let mut env = with_workspaces(5);
+    let new: Vec<(String, String)> =
+        (0..5).map(|number| (format!("n{number}.yaml"), workspace(&format!("n{number}")))).collect();
+    let mut files = vec![("w0.yaml", ""), ("w1.yaml", ""), ("w2.yaml", "")];
+    files.extend(new.iter().map(|(path, text)| (path.as_str(), text.as_str())));
+    let repository = env.push(&files);
+    let held = |repository: &Value| {
+        let blocked = &repository["status"]["blockedPrune"];
+        assert_eq!((&blocked["count"], &blocked["owned"]), (&json!(3), &json!(5)), "{repository:#}");
+        assert_eq!(condition(repository, "PruneBlocked")["status"], "True", "{repository:#}");
+    };
+    held(&repository);
+    assert_eq!(left(&env), 10);
+    // Of ten they would be no more than three.
+    for request in ["once more", "and again"] {
+        held(&env.reconcile(request));
+        assert_eq!(left(&env), 10);
+    }
+    env.kill();
+    let folder = env.path("config").display().to_string();
+    env.start(&["--repo", &folder, "--interval", "1s"]);
+    held(&env.reconcile("after a restart"));
+    assert_eq!(left(&env), 10);
+    // A later revision that brings enough back needs no confirmation.
+    env.push(&[("w0.yaml", &workspace("w0"))]);
+    let repository = env.reconcile("less leaves");
+    assert_eq!(repository["status"]["blockedPrune"], Value::Null, "{repository:#}");
+    assert_eq!(left(&env), 8);
+}
+
+#[test]
 fn an_emptied_branch_and_a_rewritten_history_wipe_nothing() {
     let env = with_workspaces(3);
     env.patch("configrepositories", "default", &json!({"spec": {"pruneLimit": 100}}));

@@ -145,21 +145,75 @@ fn two_daemons_write_to_one_branch() {
     });
 }
 
+/// Returns how many passes were made since the daemon started.
+pub(crate) fn passes(env: &TestEnv) -> u64 {
+    let scrape = env.exchange("GET /metrics", "", b"").expect("the daemon answers").text();
+    let counts = scrape.lines().filter(|line| line.starts_with("kelos_pass_duration_seconds_count"));
+    counts.map(|line| line.rsplit_once(' ').unwrap().1.parse::<u64>().unwrap()).sum()
+}
+
 #[test]
 fn our_own_commits_cause_no_pass() {
     let env = TestEnv::up_with(&[("a.yaml", &task("a"))]);
     env.until("the run is reported", |env| all_reported(env, 1));
-    let repository = env.object("configrepository", "default").unwrap();
-    let main = env.git("config", &["rev-parse", "main"]);
-    assert_eq!(repository["status"]["lastAttemptedRevision"], main);
-    let before = env.git("config", &["rev-list", "--count", "kelos-status"]);
+    // The remote is asked so seldom that whatever pass comes has another reason.
+    env.patch("configrepositories", "default", &json!({"spec": {"interval": "1h"}}));
+    env.reconcile("the interval is known");
+    let commits = || env.git("config", &["rev-list", "--count", "kelos-status"]);
     env.until("nothing more is reported", |env| {
-        let before = env.git("config", &["rev-list", "--count", "kelos-status"]);
+        let before = (commits(), passes(env));
         std::thread::sleep(Duration::from_secs(3));
-        (before == env.git("config", &["rev-list", "--count", "kelos-status"])).then_some(())
+        (before == (commits(), passes(env))).then_some(())
     });
-    let after: u32 = env.git("config", &["rev-list", "--count", "kelos-status"]).parse().unwrap();
-    assert!(after <= before.parse::<u32>().unwrap() + 2, "{before} and then {after} commits");
+    let (main, before, reported) = (env.git("config", &["rev-parse", "main"]), passes(&env), commits());
+    let task = json!({
+        "apiVersion": "kelos.dev/v1alpha1", "kind": "Task", "metadata": {"name": "by-hand"},
+        "spec": {"type": "shell", "prompt": "true"},
+    });
+    env.create("tasks", &task);
+    env.until("the second run is reported", |env| all_reported(env, 2));
+    assert_ne!(commits(), reported);
+    assert_eq!(env.git("config", &["rev-parse", "main"]), main);
+    assert_eq!(passes(&env), before, "a report made a pass");
+}
+
+#[test]
+fn a_report_does_not_go_where_definitions_are_followed() {
+    let env = TestEnv::up_with(&[("a.yaml", &task("a")), ("README.md", "ours\n")]);
+    env.until("the run is reported", |env| all_reported(env, 1));
+    let main = env.git("config", &["rev-parse", "main"]);
+    let folder = env.path("config");
+    // The branch that is followed has no name here: it is the default one of the remote.
+    let report = json!({"branch": "main", "url": format!("{}/.git", folder.display()), "interval": "1s"});
+    env.patch("configrepositories", "default", &json!({"spec": {"report": report}}));
+    let reported = env.until("the report is refused", |env| {
+        let repository = env.object("configrepository", "default")?;
+        let reported = condition(&repository, "Reported").clone();
+        (reported["status"] == "False").then_some(reported)
+    });
+    let message = reported["message"].as_str().unwrap();
+    assert!(message.contains("would go to main, which is followed"), "{message}");
+    env.create(
+        "tasks",
+        &json!({
+            "apiVersion": "kelos.dev/v1alpha1", "kind": "Task", "metadata": {"name": "b"},
+            "spec": {"type": "shell", "prompt": "true"},
+        }),
+    );
+    env.task_ended("b");
+    assert_eq!(env.git("config", &["rev-parse", "main"]), main);
+    // What is switched off is not said to be tried again.
+    env.patch("configrepositories", "default", &json!({"spec": {"report": {"enabled": false}}}));
+    env.until("the condition says so", |env| {
+        let repository = env.object("configrepository", "default")?;
+        (condition(&repository, "Reported")["reason"] == "ReportDisabled").then_some(())
+    });
+    env.patch(
+        "configrepositories",
+        "default",
+        &json!({"spec": {"report": {"enabled": true, "branch": "kelos-status", "url": null}}}),
+    );
+    env.until("both runs are reported", |env| all_reported(env, 2));
     assert_eq!(env.git("config", &["rev-parse", "main"]), main);
 }
 

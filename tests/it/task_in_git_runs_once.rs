@@ -116,6 +116,68 @@ fn a_changed_spec_runs_again_after_the_older_run_has_ended() {
     assert_eq!(env.object("task", "twice").unwrap()["metadata"]["uid"], second["metadata"]["uid"]);
 }
 
+/// Returns a Task that depends on another.
+fn after(name: &str, dependency: &str, script: &str) -> String {
+    task(name, None, script).replace("  prompt:", &format!("  dependsOn: [{dependency}]\n  prompt:"))
+}
+
+#[test]
+fn a_chain_that_changes_runs_on_what_it_says_now() {
+    let env = TestEnv::up_with(&[("a.yaml", &task("a", None, "while ! [ -e go ]; do sleep 0.05; done"))]);
+    env.until("the first run goes on", |env| {
+        (env.object("task", "a")?["status"]["phase"] == "Running").then_some(())
+    });
+    // One commit changes the Task and adds another that depends on it.
+    let repository =
+        env.push(&[("a.yaml", &task("a", None, "echo second")), ("b.yaml", &after("b", "a", "true"))]);
+    assert_eq!(condition(&repository, "Ready")["reason"], "Progressing", "{repository:#}");
+    assert_eq!(env.names("tasks"), ["a"]);
+    env.let_go("a");
+    let dependent = env.task_ended("b");
+    assert_eq!(dependent["status"]["phase"], "Succeeded", "{dependent:#}");
+    let first = env.object("task", "a").unwrap();
+    assert_eq!(first["spec"]["prompt"], "echo second");
+    let time = |task: &Value, field: &str| task["status"][field].as_str().unwrap().to_owned();
+    assert!(time(&dependent, "startTime") >= time(&first, "completionTime"), "{first:#}\n{dependent:#}");
+    assert_eq!((records(&env, "a").len(), records(&env, "b").len()), (2, 1));
+}
+
+#[test]
+fn a_chain_that_failed_with_its_first_task_runs_once_that_is_mended() {
+    let env = TestEnv::up_with(&[
+        ("a.yaml", &task("a", None, "exit 1")),
+        ("b.yaml", &after("b", "a", "true")),
+        ("c.yaml", &after("c", "b", "true")),
+    ]);
+    for name in ["a", "b", "c"] {
+        assert_eq!(env.task_ended(name)["status"]["phase"], "Failed", "{name}");
+    }
+    env.until("all are recorded", |env| (env.list("runrecords").len() == 3).then_some(()));
+    let before = env.versions();
+    env.reconcile("nothing changed");
+    assert_eq!(env.versions(), before, "what failed is not tried again by itself");
+    // The commit that mends the first one adds another that depends on it.
+    env.push(&[("a.yaml", &task("a", None, "true")), ("d.yaml", &after("d", "a", "true"))]);
+    for name in ["a", "b", "c", "d"] {
+        env.until(&format!("{name} has succeeded"), |env| {
+            (env.object("task", name)?["status"]["phase"] == "Succeeded").then_some(())
+        });
+    }
+    let outcomes = |name: &str| {
+        let outcome = |record: Value| record["spec"]["outcome"].as_str().unwrap().to_owned();
+        let mut outcomes: Vec<String> = records(&env, name).into_iter().map(outcome).collect();
+        outcomes.sort();
+        outcomes
+    };
+    env.until("all are recorded", |env| (env.list("runrecords").len() == 7).then_some(()));
+    assert_eq!(outcomes("a"), ["Failed", "Succeeded"]);
+    assert_eq!(outcomes("b"), ["DependencyFailed", "Succeeded"]);
+    assert_eq!(outcomes("c"), ["DependencyFailed", "Succeeded"]);
+    assert_eq!(outcomes("d"), ["Succeeded"]);
+    env.reconcile("once more");
+    assert_eq!(env.list("runrecords").len(), 7);
+}
+
 #[test]
 fn a_task_that_is_deleted_by_hand_does_not_run_again() {
     let script = "while ! [ -e go ]; do sleep 0.05; done";

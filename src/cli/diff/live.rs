@@ -8,7 +8,7 @@ use kube::ResourceExt as _;
 use kube::api::Api;
 use serde_json::Value;
 
-use crate::api::config_repository::{ANY_SECRET, ConfigRepository};
+use crate::api::config_repository::{ANY_SECRET, ConfigRepository, ConfigRepositoryStatus};
 use crate::api::kind::Kind;
 use crate::cli::GlobalArguments;
 use crate::cli::command_error::CommandError;
@@ -66,6 +66,7 @@ pub(super) async fn compare(
         enabled: spec.prune,
         limit_percent: u8::try_from(spec.prune_limit.clamp(0, 100)).unwrap_or(100),
         confirmed: false,
+        held_of: repository.status.as_ref().and_then(ConfigRepositoryStatus::held_of),
     };
     let plan = plan::plan(&evaluation.desired, &view, &owner, guard);
     printer.message(format_args!("against {} (from {})", server.address, server.source));
@@ -128,7 +129,7 @@ async fn live_objects(
         }
     }
     for notice in &plan.notices {
-        if let Notice::WaitsForOlderRun(key) = notice {
+        if let Notice::WaitsForOlderRun(key) | Notice::WaitsForDependency { task: key, .. } = notice {
             keys.insert(key);
         }
     }

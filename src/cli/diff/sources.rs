@@ -83,10 +83,10 @@ impl Sources {
                     let context = format!("cannot read {}", self.folder.display());
                     CommandError::user(anyhow::Error::new(error).context(context))
                 })?;
-                Ok(self.judge(&files, known))
+                self.judge(&files, known)
             }
             Some(revision) => match self.revision(revision)? {
-                Some(files) => Ok(self.judge(&*files, known)),
+                Some(files) => self.judge(&*files, known),
                 // The folder is new: before it there was nothing.
                 None => Ok(Evaluation::default()),
             },
@@ -111,7 +111,7 @@ impl Sources {
         Ok(files.map(|files| Box::new(files) as Box<dyn Files>))
     }
 
-    fn judge(&self, files: &dyn Files, known: &Known) -> Evaluation {
+    fn judge(&self, files: &dyn Files, known: &Known) -> Result<Evaluation, CommandError> {
         let context = validate::Context {
             namespace: known.namespace.clone().or_else(|| self.namespace.clone()),
             allowed_secrets: known.allowed_secrets.clone().map_or(AllowedSecrets::All, AllowedSecrets::Named),
@@ -124,5 +124,6 @@ impl Sources {
             known.values.as_ref(),
             &context,
         )
+        .map_err(CommandError::user)
     }
 }

@@ -32,7 +32,7 @@ pub(super) fn summary(difference: &Difference) -> String {
         (&[Effect::Changed, Effect::RunStands], "changed"),
         (&[Effect::SetBack], "set back"),
         (&[Effect::Removed, Effect::RemovalHeld], "removed"),
-        (&[Effect::Runs, Effect::RunsAgain, Effect::RunsAgainLater], "to run"),
+        (&[Effect::Runs, Effect::RunsAgain, Effect::RunsAgainLater, Effect::RunsAfterDependency], "to run"),
     ];
     let parts: Vec<String> = named
         .iter()
@@ -57,6 +57,7 @@ fn object_lines(object: &ObjectDifference, text: &mut String) {
         Effect::Runs => ('>', " will run"),
         Effect::RunsAgain => ('>', " will run again"),
         Effect::RunsAgainLater => ('>', " will run again once its older run has ended"),
+        Effect::RunsAfterDependency => ('>', " will run after what it depends on, which changed"),
         Effect::RunStands => ('~', " changes and does not run again"),
     };
     let _infallible = write!(text, "{sign} {}/{}{what}", object.kind, object.name);

@@ -1,55 +1,52 @@
 //! One attempt: ask the remote, judge what is new, bring the cluster to it, tell how that went.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 use kube::api::Api;
 use kube::{Resource as _, ResourceExt as _};
 use tokio::time::Instant;
 
 use crate::api::condition::{self, ConditionType, Reason};
-use crate::api::config_repository::{ANY_SECRET, ConfigRepository, DriftPolicy};
-use crate::api::duration;
-use crate::api::kind::Kind;
+use crate::api::config_repository::{ConfigRepository, ConfigRepositoryStatus, DriftPolicy};
 use crate::api::labels;
-use crate::controllers::config_repository::remote::{self, RemoteFault};
+use crate::controllers::config_repository::judge::{Fault, Judged};
+use crate::controllers::config_repository::remote::RemoteFault;
 use crate::controllers::config_repository::status::{self, Draft, short};
 use crate::controllers::config_repository::{Controlled, RepositoryError};
 use crate::controllers::context::Happened;
 use crate::controllers::objects;
 use crate::domain::plan::{Cluster as _, Notice, PruneGuard};
-use crate::forge::app::Access;
 use crate::git::error::{GitError, GitErrorClass};
 use crate::git::id::CommitId;
-use crate::git::reference::Reference;
-use crate::git::remote::Remote;
-use crate::git::repository::Repository;
-use crate::git::tree::{Files, TreeLimits};
 use crate::gitops::apply::{Applied, Target};
 use crate::gitops::cache::EvaluationCache;
-use crate::gitops::evaluate::{self, Evaluation};
 use crate::gitops::observed::Stage;
 use crate::gitops::pass::{self, PassOutcome};
-use crate::validate::finding::FindingCode;
-use crate::validate::{self, AllowedSecrets};
 
 /// What is remembered of a ConfigRepository between attempts; all of it can be lost.
 #[derive(Debug, Default)]
 pub(super) struct Memory {
     /// When the remote is asked next.
-    pub(super) next_attempt: Option<Instant>,
+    pub(super) next_poll: Option<Instant>,
     /// How many attempts failed in a row.
     pub(super) failures: u32,
     /// What the last attempt answered.
     pub(super) asked: Asked,
     /// What the newest commit wants.
-    newest: Option<Judged>,
+    pub(super) newest: Option<Judged>,
     /// What the last commit wants that was carried out, as far as it could be.
     good: Option<Judged>,
+    /// Whether the last good one of an earlier start was looked for.
+    is_good_sought: bool,
+    /// Which one our copy keeps.
+    pub(super) kept: Option<CommitId>,
     /// What the last pass went by that found nothing to do.
     quiet: Option<Grounds>,
-    cache: EvaluationCache,
+    /// What the last pass went by that has to wait for something on the cluster.
+    pub(super) waits: Option<Stage>,
+    /// How many objects were owned when removals were held back that still wait.
+    held_of: Option<usize>,
+    pub(super) cache: EvaluationCache,
 }
 
 /// What somebody asks of a ConfigRepository: each change of it leads to an attempt at once.
@@ -76,13 +73,13 @@ impl Asked {
     }
 }
 
-#[derive(Debug, Clone)]
-struct Judged {
-    commit: CommitId,
-    generation: Option<i64>,
-    /// What else there was in the namespace, which definitions may refer to.
-    live: BTreeSet<(Kind, String)>,
-    evaluation: Arc<Evaluation>,
+/// Why an attempt is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Occasion {
+    /// The remote is to be asked.
+    Poll,
+    /// Something happened on the cluster that the last pass waited for; what the remote has is known.
+    Stir,
 }
 
 /// What a pass goes by: on the same grounds it does the same.
@@ -108,10 +105,12 @@ struct Brought {
 pub(super) enum Verdict {
     /// The next one is due after the interval.
     Settled,
-    /// Something is about to end that this one waited for.
+    /// Something is about to end that this one waited for; the remote is asked after the interval.
     Soon,
     /// It failed; the next one is due after a growing wait.
     Failed,
+    /// The cluster did not take all of it; the next one is due after a wait that does not grow for long.
+    Unwritten,
     /// The next one is due when the object changes.
     Idle,
     /// The daemon ends: the attempt says nothing about the repository, and the next start makes another.
@@ -124,14 +123,16 @@ impl Controlled {
         &self,
         repository: &ConfigRepository,
         memory: &mut Memory,
+        occasion: Occasion,
     ) -> Result<Verdict, RepositoryError> {
         let mut draft = Draft::of(repository, self.context.clock.now());
+        memory.waits = None;
         let verdict = if repository.spec.suspend {
             draft.suspended();
             Verdict::Idle
         } else {
             let began = Instant::now();
-            let verdict = self.try_revision(repository, memory, &mut draft).await;
+            let verdict = self.try_revision(repository, memory, occasion, &mut draft).await;
             self.context.metrics.work.pass_ended(result(&draft), began.elapsed());
             verdict
         };
@@ -168,171 +169,102 @@ impl Controlled {
         &self,
         repository: &ConfigRepository,
         memory: &mut Memory,
+        occasion: Occasion,
         draft: &mut Draft,
     ) -> Verdict {
-        let (remote, reference) = match self.place(repository).await {
-            Ok(place) => place,
-            Err(RemoteFault::Api { name, source }) => {
-                draft.retrying(Reason::FetchFailed, &format!("cannot read the Secret {name}: {source}"));
-                return Verdict::Failed;
-            }
-            Err(fault @ RemoteFault::SecretMissing(_)) => {
-                draft.retrying(Reason::AuthenticationFailed, &fault.to_string());
-                return Verdict::Failed;
-            }
-            Err(RemoteFault::App(error)) => {
-                let reason =
-                    if error.is_transient() { Reason::FetchFailed } else { Reason::AuthenticationFailed };
-                draft.retrying(reason, &error.to_string());
-                return Verdict::Failed;
-            }
-            Err(RemoteFault::Invalid(message)) => {
-                draft.stalled(Reason::InvalidSpec, &message);
-                return Verdict::Idle;
-            }
-        };
-        let judged = match self.judge(repository, memory, remote, reference).await {
-            Ok(judged) => judged,
-            Err(Fault::Git(GitError::Interrupted { .. })) => return Verdict::BrokenOff,
-            Err(Fault::Git(error)) => return fetch_failed(draft, &error),
-            Err(Fault::PathMissing { commit, path }) => {
-                draft.stalled(
-                    Reason::PathNotFound,
-                    &format!("there is no folder '{path}' in {}", short(&commit)),
-                );
-                return Verdict::Settled;
-            }
+        let generation = repository.metadata.generation;
+        let known = memory.newest.clone().filter(|_| occasion == Occasion::Stir);
+        let known = known.filter(|judged| judged.generation == generation && judged.evaluation.is_valid());
+        let (judged, _turn) = match known {
+            Some(known) => (known, self.turn().await),
+            None => match self.newest(repository, memory).await {
+                Ok(newest) => newest,
+                Err(fault) => {
+                    let verdict = told(draft, fault);
+                    let known = memory.newest.clone().filter(|judged| judged.generation == generation);
+                    if let Some(known) = known.filter(|judged| judged.evaluation.is_valid())
+                        && verdict == Verdict::Failed
+                    {
+                        let _turn = self.turn().await;
+                        self.hold(repository, &known).await;
+                    }
+                    return verdict;
+                }
+            },
         };
         memory.newest = Some(judged.clone());
         if judged.evaluation.is_valid() {
-            let namespace = repository.namespace().unwrap_or_default();
-            let stage = self.settings.cluster.namespace(&namespace).stage();
-            let grounds =
-                Grounds { commit: judged.commit, asked: Asked::of(repository).without_request(), stage };
-            if memory.quiet.as_ref() == Some(&grounds) && draft.says_applied(&judged.commit.to_string()) {
-                return Verdict::Settled;
-            }
-            let brought = self.bring_about(repository, &judged, repository.spec.prune, draft).await;
-            memory.quiet = brought.was_idle.then_some(grounds);
-            if brought.took_hold {
-                let uid = repository.uid().unwrap_or_default();
-                self.settings.wanted.set(&uid, Arc::clone(&judged.evaluation));
-                memory.good = Some(judged);
-            }
-            return brought.verdict;
+            return self.carry_out(repository, memory, judged, draft).await;
         }
         memory.quiet = None;
-        // The last good revision keeps running: what was changed on the cluster meanwhile is set right. Nothing is
-        // pruned, since what the newest revision defines is not known.
+        if memory.good.is_none() && !memory.is_good_sought {
+            memory.is_good_sought = true;
+            memory.good = self.good_of_earlier_start(repository).await;
+            if let Some(good) = &memory.good {
+                let uid = repository.uid().unwrap_or_default();
+                self.settings.wanted.set(&uid, Arc::clone(&good.evaluation));
+            }
+        }
         if let Some(good) = memory.good.clone() {
-            let mut aside = Draft::of(repository, self.context.clock.now());
-            self.bring_about(repository, &good, false, &mut aside).await;
+            self.hold(repository, &good).await;
         }
         draft.invalid(&judged.commit.to_string(), &judged.evaluation);
         Verdict::Settled
     }
 
-    async fn place(&self, repository: &ConfigRepository) -> Result<(Remote, Reference), RemoteFault> {
-        let spec = &repository.spec;
-        let secret = spec.secret_ref.as_ref().map(|reference| reference.name.as_str());
-        let namespace = repository.namespace().unwrap_or_default();
-        let remote =
-            remote::remote(&self.context, &namespace, &spec.url, secret, Access::ReadContents).await?;
-        let timeout = duration::parse(&spec.timeout)
-            .map_err(|error| RemoteFault::Invalid(format!("spec.timeout: {error}")))?;
-        let remote = if timeout.is_zero() { remote } else { remote.with_timeout(timeout) };
-        Ok((remote, remote::reference(spec.reference.as_ref())?))
+    /// Holds the cluster at a good revision while the newest is not known or not valid: what was changed there meanwhile
+    /// is set right. Nothing is pruned, since what the newest revision defines is not known, and nothing is told.
+    async fn hold(&self, repository: &ConfigRepository, good: &Judged) {
+        let mut aside = Draft::of(repository, self.context.clock.now());
+        let guard = PruneGuard { enabled: false, limit_percent: 0, confirmed: false, held_of: None };
+        self.bring_about(repository, good, guard, &mut aside).await;
     }
 
-    /// Returns what the newest commit wants; one that was judged before is not read again.
-    async fn judge(
+    /// Brings the cluster to a valid revision, unless that was done and nothing changed since.
+    async fn carry_out(
         &self,
         repository: &ConfigRepository,
         memory: &mut Memory,
-        remote: Remote,
-        reference: Reference,
-    ) -> Result<Judged, Fault> {
-        let generation = repository.metadata.generation;
-        let folder = self.settings.repositories.join(format!("{}.git", repository.uid().unwrap_or_default()));
-        let mut context = self.validation_context(repository);
-        let cluster = Arc::clone(&self.settings.cluster);
-        let owner = repository.uid().unwrap_or_default();
-        let renderer = Arc::clone(&self.settings.renderer);
-        let path = repository.spec.path.clone().unwrap_or_default();
-        let path = path.trim_matches('/').to_owned();
-        let path = if path == "." { String::new() } else { path };
-        let values = repository.spec.values.clone();
-        let known = memory.newest.clone().filter(|judged| judged.generation == generation);
-        let mut cache = std::mem::take(&mut memory.cache);
-        let interrupt = Arc::clone(&self.interrupt);
-        let work_metrics = self.context.metrics.work.clone();
-        let work = tokio::task::spawn_blocking(move || {
-            let read = || {
-                let mirror = Repository::open_or_create(&folder)?;
-                let commit = mirror.resolve(&remote, &reference)?;
-                let known = known.filter(|known| known.commit == commit);
-                if let Some(known) = known.as_ref().filter(|known| known.evaluation.is_valid()) {
-                    return Ok(known.clone());
-                }
-                // What was missing may be there by now.
-                let namespace = context.namespace.clone().unwrap_or_default();
-                context.live = cluster.namespace(&namespace).others(&owner);
-                if let Some(known) = known.filter(|known| known.live == context.live) {
-                    return Ok(known);
-                }
-                let commit = fetch(&mirror, &remote, &reference, &folder, &interrupt)?;
-                let fresh = Repository::open_or_create(&folder)?;
-                let tree = fresh.revision(commit, &path, &TreeLimits::default())?;
-                let Some(tree) = tree else {
-                    return Err(Fault::PathMissing { commit: commit.to_string(), path: path.clone() });
-                };
-                let tree: &dyn Files = &tree;
-                let evaluation = evaluate::evaluate(tree, &*renderer, &mut cache, values.as_ref(), &context);
-                for finding in &evaluation.findings {
-                    let code = finding.code.parse().map_or("", FindingCode::as_str);
-                    work_metrics.found(code, finding.severity.as_str());
-                }
-                Ok(Judged { commit, generation, live: context.live, evaluation: Arc::new(evaluation) })
-            };
-            let judged = read();
-            (judged, cache)
-        });
-        let ended = tokio::select! {
-            ended = work => ended,
-            // A remote that does not answer holds up nobody who ends the daemon.
-            () = self.shutdown.cancelled() => {
-                let remote = repository.spec.url.clone();
-                return Err(Fault::Git(GitError::Interrupted { remote }));
-            }
-        };
-        match ended {
-            Ok((judged, cache)) => {
-                memory.cache = cache;
-                judged
-            }
-            Err(error) => {
-                Err(Fault::Git(GitError::Object { id: "work".to_owned(), detail: error.to_string() }))
-            }
-        }
-    }
-
-    /// Returns what is known beside the definitions, without the live objects.
-    fn validation_context(&self, repository: &ConfigRepository) -> validate::Context {
+        judged: Judged,
+        draft: &mut Draft,
+    ) -> Verdict {
         let namespace = repository.namespace().unwrap_or_default();
-        let allowed_secrets = match &repository.spec.allowed_secrets {
-            None if self.settings.all_secrets => AllowedSecrets::All,
-            None => AllowedSecrets::Named(BTreeSet::new()),
-            Some(names) if names.iter().any(|name| name == ANY_SECRET) => AllowedSecrets::All,
-            Some(names) => AllowedSecrets::Named(names.iter().cloned().collect()),
+        let revision = judged.commit.to_string();
+        let stage = self.settings.cluster.namespace(&namespace).stage();
+        let asked = memory.asked.clone().without_request();
+        let grounds = Grounds { commit: judged.commit, asked, stage };
+        if memory.quiet.as_ref() == Some(&grounds) && draft.says_applied(&revision) {
+            return Verdict::Settled;
+        }
+        let spec = &repository.spec;
+        // What was stored may not have come back yet.
+        let stored = repository.status.as_ref().and_then(ConfigRepositoryStatus::held_of);
+        let guard = PruneGuard {
+            enabled: spec.prune,
+            limit_percent: u8::try_from(spec.prune_limit.clamp(0, 100)).unwrap_or(100),
+            confirmed: repository.annotations().get(labels::CONFIRM_PRUNE) == Some(&revision),
+            held_of: memory.held_of.or(stored),
         };
-        validate::Context { namespace: Some(namespace), allowed_secrets, live: BTreeSet::new() }
+        let brought = self.bring_about(repository, &judged, guard, draft).await;
+        memory.held_of = draft.status.held_of();
+        memory.quiet = brought.was_idle.then_some(grounds);
+        memory.waits = (brought.verdict == Verdict::Soon).then_some(stage);
+        if brought.took_hold {
+            let uid = repository.uid().unwrap_or_default();
+            self.settings.wanted.set(&uid, Arc::clone(&judged.evaluation));
+            if memory.kept != Some(judged.commit) {
+                memory.kept = self.keep_good(repository, judged.commit).await;
+            }
+            memory.good = Some(judged);
+        }
+        brought.verdict
     }
 
     async fn bring_about(
         &self,
         repository: &ConfigRepository,
         judged: &Judged,
-        may_prune: bool,
+        mut guard: PruneGuard,
         draft: &mut Draft,
     ) -> Brought {
         let revision = judged.commit.to_string();
@@ -346,17 +278,22 @@ impl Controlled {
             revision: revision.clone(),
         };
         let spec = &repository.spec;
-        let guard = PruneGuard {
-            enabled: may_prune,
-            limit_percent: u8::try_from(spec.prune_limit.clamp(0, 100)).unwrap_or(100),
-            confirmed: repository.annotations().get(labels::CONFIRM_PRUNE) == Some(&revision),
-        };
         let limit = usize::try_from(spec.dry_run_limit).unwrap_or_default();
         let correct = spec.drift == DriftPolicy::Correct;
-        let owned = self.settings.cluster.namespace(&target.namespace).owned_by(&owner).len();
-        let pass = pass::carry_out(&target, &self.settings.cluster, evaluation, guard, limit, correct).await;
-        draft.differences(&revision, &pass.plan, &evaluation.desired, owned);
+        let cluster = &self.settings.cluster;
+        let owned = guard.base(cluster.namespace(&target.namespace).owned_by(&owner).len());
         let nothing = |verdict: Verdict| Brought { verdict, took_hold: false, was_idle: false };
+        let mut pass = pass::carry_out(&target, cluster, evaluation, guard, limit, correct).await;
+        draft.differences(&revision, &pass.plan, &evaluation.desired, owned);
+        if let PassOutcome::HeldBack = pass.outcome {
+            if let Err(error) = status::store_blocked_prune(&self.context.client, repository, draft).await {
+                draft.unanswered(&revision, evaluation, &error.to_string());
+                return nothing(Verdict::Unwritten);
+            }
+            guard.held_of = Some(owned);
+            pass = pass::carry_out(&target, cluster, evaluation, guard, limit, correct).await;
+            draft.differences(&revision, &pass.plan, &evaluation.desired, owned);
+        }
         let applied = match &pass.outcome {
             PassOutcome::Refused(failures) if failures.iter().all(|failure| failure.refused) => {
                 draft.refused(&revision, evaluation, failures);
@@ -364,17 +301,21 @@ impl Controlled {
             }
             PassOutcome::Refused(failures) => {
                 draft.unanswered(&revision, evaluation, &status::named(failures));
-                return nothing(Verdict::Failed);
+                return nothing(Verdict::Unwritten);
             }
             PassOutcome::Unanswered(error) => {
                 draft.unanswered(&revision, evaluation, &error.to_string());
-                return nothing(Verdict::Failed);
+                return nothing(Verdict::Unwritten);
+            }
+            PassOutcome::HeldBack => {
+                draft.waiting(&revision, evaluation, "removals are to be held back");
+                return nothing(Verdict::Soon);
             }
             PassOutcome::Done(applied) => applied,
         };
         let verdict = if !applied.failures.is_empty() {
             draft.partially_applied(&revision, evaluation, &applied.failures);
-            Verdict::Failed
+            Verdict::Unwritten
         } else if let foreign = pass.foreign()
             && !foreign.is_empty()
         {
@@ -433,39 +374,42 @@ fn result(draft: &Draft) -> &'static str {
     ready.and_then(|ready| ready.reason.parse().ok()).map_or("", Reason::as_str)
 }
 
-enum Fault {
-    Git(GitError),
-    PathMissing { commit: String, path: String },
-}
-
-impl From<GitError> for Fault {
-    fn from(error: GitError) -> Self {
-        Self::Git(error)
-    }
-}
-
-fn fetch(
-    mirror: &Repository,
-    remote: &Remote,
-    reference: &Reference,
-    folder: &std::path::Path,
-    interrupt: &AtomicBool,
-) -> Result<CommitId, GitError> {
-    match mirror.fetch(remote, reference, interrupt) {
-        Err(error) if error.class() == GitErrorClass::Corrupt => {
-            Repository::recreate(folder)?.fetch(remote, reference, interrupt)
+/// Tells why it is not known what the newest commit wants, and returns what follows.
+fn told(draft: &mut Draft, fault: Fault) -> Verdict {
+    match fault {
+        Fault::Remote(RemoteFault::Api { name, source }) => {
+            draft.retrying(Reason::FetchFailed, &format!("cannot read the Secret {name}: {source}"));
         }
-        result => result,
+        Fault::Remote(fault @ (RemoteFault::SecretMissing(_) | RemoteFault::SecretUnusable(_))) => {
+            draft.retrying(Reason::AuthenticationFailed, &fault.to_string());
+        }
+        Fault::Remote(RemoteFault::App(error)) => {
+            let reason =
+                if error.is_transient() { Reason::FetchFailed } else { Reason::AuthenticationFailed };
+            draft.retrying(reason, &error.to_string());
+        }
+        Fault::Remote(RemoteFault::Invalid(message)) => {
+            draft.stalled(Reason::InvalidSpec, &message);
+            return Verdict::Idle;
+        }
+        Fault::Git(GitError::Interrupted { .. }) => return Verdict::BrokenOff,
+        Fault::Git(error) => {
+            let reason = match error.class() {
+                GitErrorClass::Unauthenticated => Reason::AuthenticationFailed,
+                GitErrorClass::RefMissing => Reason::RevisionNotFound,
+                _ => Reason::FetchFailed,
+            };
+            draft.retrying(reason, &error.to_string());
+        }
+        Fault::PathMissing { commit, path } => {
+            let message = format!("there is no folder '{path}' in {}", short(&commit));
+            draft.stalled(Reason::PathNotFound, &message);
+            return Verdict::Settled;
+        }
+        Fault::Moment(message) => {
+            draft.retrying(Reason::ProgressingWithRetry, &format!("it could not be judged: {message}"));
+        }
     }
-}
-
-fn fetch_failed(draft: &mut Draft, error: &GitError) -> Verdict {
-    let reason = match error.class() {
-        GitErrorClass::Unauthenticated => Reason::AuthenticationFailed,
-        GitErrorClass::RefMissing => Reason::RevisionNotFound,
-        _ => Reason::FetchFailed,
-    };
-    draft.retrying(reason, &error.to_string());
     Verdict::Failed
 }
 
@@ -476,6 +420,9 @@ fn waits_for(notices: &[Notice], applied: &Applied) -> Option<String> {
             Some(format!("{key} changed; its new run waits until the older one has ended"))
         }
         Notice::BeingDeleted(key) => Some(format!("{key} is being deleted; the pass waits for that to end")),
+        Notice::WaitsForDependency { task, dependency } => Some(format!(
+            "{task} waits until the Task {dependency}, on which it depends and which changed, is made anew"
+        )),
         Notice::OwnedByAnother(_) | Notice::SuspendedByHand(_) => None,
     });
     let replaced = || applied.replaced.first().map(|key| format!("{key} changed and is about to run again"));

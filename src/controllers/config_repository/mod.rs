@@ -1,44 +1,59 @@
 //! The ConfigRepository controller: asks the remote on schedule, judges what is new, and applies what is valid.
 
 mod attempt;
+mod judge;
 mod remote;
 mod status;
 
+use std::collections::HashSet;
+use std::ffi::OsStr;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures::StreamExt as _;
+use k8s_openapi::api::core::v1::Secret;
 use kube::ResourceExt as _;
 use kube::api::Api;
+use kube::core::PartialObjectMeta;
 use kube::runtime::controller::{Action, Config, Controller};
-use kube::runtime::watcher;
+use kube::runtime::reflector::{ObjectRef, Store};
+use kube::runtime::{WatchStreamExt as _, watcher};
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::api::config_repository::ConfigRepository;
 use crate::api::duration;
-use crate::controllers::config_repository::attempt::{Asked, Memory};
+use crate::controllers::config_repository::attempt::{Asked, Memory, Occasion, Verdict};
 use crate::controllers::context::{Context, RETRY, interruption};
-use crate::controllers::objects::Memories;
+use crate::controllers::objects::{self, Memories};
 use crate::gitops::observed::ObservedCluster;
 use crate::gitops::render::Renderer;
 use crate::gitops::wanted::WantedRuns;
 
 pub(crate) use remote::{RemoteFault, remote, report_place};
 
-/// How many repositories are looked at at once.
-const CONCURRENCY: u16 = 4;
+/// How many repositories are looked at at once; most of them wait for their remotes.
+const CONCURRENCY: u16 = 256;
+/// How many of them are judged and applied at once, which takes memory.
+const TURNS: usize = 4;
+/// The shortest time between two polls, whatever the spec says.
+const SHORTEST_INTERVAL: Duration = Duration::from_millis(100);
 /// The longest wait after repeated failures.
 const LONGEST_BACKOFF: Duration = Duration::from_mins(15);
-/// How soon a pass is tried again that waits for a Task to end.
+/// The same where it is the cluster that fails, as with a full disk: it is near, and better soon.
+const LONGEST_BACKOFF_HERE: Duration = Duration::from_secs(30);
+/// How often is looked whether the cluster changed for a pass that waits for something there.
 const SOON: Duration = Duration::from_secs(1);
 
 /// What the controller needs beside what all controllers need.
 pub struct Settings {
-    /// Folder for our copies of config repositories.
+    /// Folder for our copies of config repositories and of status branches.
     pub repositories: PathBuf,
+    /// Folders in which git, which tidies the copies up, is looked up, in the form of `PATH`.
+    pub search_path: String,
     /// Turns templates into texts.
     pub renderer: Arc<dyn Renderer>,
     /// What the cluster holds.
@@ -75,6 +90,10 @@ struct Controlled {
     /// Cancelled when the daemon ends.
     shutdown: CancellationToken,
     memories: Memories<Memory>,
+    /// Held while a repository is judged and applied, and never while its remote is waited for.
+    turns: Semaphore,
+    /// Uids of repositories whose Secret changed since they were looked at. Held for set operations only.
+    stirred: Mutex<HashSet<String>>,
 }
 
 /// Runs the controller until `shutdown`; no pass begins before `observed` says that the cluster was listed.
@@ -94,11 +113,28 @@ pub async fn run(
     let api: Api<ConfigRepository> = Api::all(context.client.clone());
     let (interrupt, interrupted) = interruption(shutdown.clone());
     let memories = Memories::default();
-    let controlled =
-        Arc::new(Controlled { context, settings, interrupt, shutdown: shutdown.clone(), memories });
-    let controller = Controller::new(api, watcher::Config::default())
+    let client = context.client.clone();
+    let controlled = Arc::new(Controlled {
+        context,
+        settings,
+        interrupt,
+        shutdown: shutdown.clone(),
+        memories,
+        turns: Semaphore::new(TURNS),
+        stirred: Mutex::default(),
+    });
+    // Of Secrets only that they changed is told.
+    let secrets = watcher(Api::<PartialObjectMeta<Secret>>::all(client), watcher::Config::default());
+    let controller = Controller::new(api, watcher::Config::default());
+    let (repositories, of_secrets) = (controller.store(), Arc::clone(&controlled));
+    let (store, keeper) = (controller.store(), Arc::clone(&controlled));
+    let forgotten = objects::forget_gone(store, &shutdown, |is_there| keeper.forget_gone(is_there));
+    let controller = controller
+        .watches_stream(secrets.default_backoff().touched_objects(), move |secret| {
+            of_secrets.stir(&repositories, &secret)
+        })
         .with_config(Config::default().concurrency(CONCURRENCY))
-        .graceful_shutdown_on(shutdown.cancelled_owned())
+        .graceful_shutdown_on(shutdown.clone().cancelled_owned())
         .run(reconcile, retry, controlled)
         .for_each(|outcome| {
             if let Err(error) = outcome {
@@ -106,7 +142,7 @@ pub async fn run(
             }
             std::future::ready(())
         });
-    tokio::join!(controller, interrupted);
+    tokio::join!(controller, interrupted, forgotten);
     Ok(())
 }
 
@@ -131,29 +167,101 @@ async fn reconcile(
     let memory = controlled.memories.of(&uid);
     let mut memory = memory.lock().await;
     let asked = Asked::of(&repository);
-    let now = Instant::now();
-    let due = memory.next_attempt.is_none_or(|due| due <= now);
+    let is_stirred = controlled.stirred().remove(&uid);
+    let is_due = memory.next_poll.is_none_or(|due| due <= Instant::now());
     // Our own status writes wake us as well; they are no reason to ask the remote.
-    if due || memory.asked != asked {
+    let occasion = if is_due || is_stirred || memory.asked != asked {
+        Some(Occasion::Poll)
+    } else {
+        let namespace = repository.namespace().unwrap_or_default();
+        let stage = || controlled.settings.cluster.namespace(&namespace).stage();
+        memory.waits.is_some_and(|waits| waits != stage()).then_some(Occasion::Stir)
+    };
+    if let Some(occasion) = occasion {
         memory.asked = asked;
-        let interval = duration::parse(&repository.spec.interval).unwrap_or(Duration::from_mins(1));
-        let wait = match controlled.attempt(&repository, &mut memory).await? {
-            attempt::Verdict::Settled => {
-                memory.failures = 0;
-                jittered(interval, repository.uid().as_deref().unwrap_or_default())
+        // Until the attempt is over it is due: one whose end cannot be told is made again.
+        memory.next_poll = memory.next_poll.filter(|_| occasion == Occasion::Stir);
+        let verdict = match controlled.attempt(&repository, &mut memory, occasion).await {
+            Ok(verdict) => verdict,
+            Err(error) => {
+                memory.next_poll = None;
+                return Err(error);
             }
-            attempt::Verdict::Soon => SOON,
-            attempt::Verdict::Failed => {
-                memory.failures = memory.failures.saturating_add(1);
-                backoff(memory.failures).max(interval.min(RETRY))
-            }
-            attempt::Verdict::Idle | attempt::Verdict::BrokenOff => return Ok(Action::await_change()),
         };
-        memory.next_attempt = Some(Instant::now() + wait);
+        let interval = duration::parse(&repository.spec.interval).unwrap_or(Duration::from_mins(1));
+        let interval = interval.max(SHORTEST_INTERVAL);
+        match verdict {
+            Verdict::Settled | Verdict::Soon => {
+                memory.failures = 0;
+                let wait = jittered(interval, &uid);
+                memory.next_poll.get_or_insert_with(|| Instant::now() + wait);
+            }
+            Verdict::Failed | Verdict::Unwritten => {
+                memory.failures = memory.failures.saturating_add(1);
+                let longest =
+                    if verdict == Verdict::Unwritten { LONGEST_BACKOFF_HERE } else { LONGEST_BACKOFF };
+                let wait = backoff(memory.failures).min(longest).max(interval.min(RETRY));
+                memory.next_poll = Some(Instant::now() + wait);
+            }
+            Verdict::Idle | Verdict::BrokenOff => return Ok(Action::await_change()),
+        }
     }
-    let left = memory.next_attempt.map_or(RETRY, |due| due.saturating_duration_since(Instant::now()));
+    let left = memory.next_poll.map_or(RETRY, |due| due.saturating_duration_since(Instant::now()));
+    let left = if memory.waits.is_some() { left.min(SOON) } else { left };
     // No wait is longer than half a minute, because clocks jump and machines sleep.
     Ok(Action::requeue(left.min(Duration::from_secs(30))))
+}
+
+impl Controlled {
+    /// Takes note that a Secret changed, and returns the repositories that are read with it.
+    fn stir(
+        &self,
+        repositories: &Store<ConfigRepository>,
+        secret: &PartialObjectMeta<Secret>,
+    ) -> Vec<ObjectRef<ConfigRepository>> {
+        let reads = |repository: &ConfigRepository| {
+            let name = repository.spec.secret_ref.as_ref().map(|reference| reference.name.as_str());
+            name == secret.metadata.name.as_deref()
+                && repository.metadata.namespace == secret.metadata.namespace
+        };
+        let all = repositories.state();
+        let concerned: Vec<_> = all.iter().filter(|repository| reads(repository)).collect();
+        self.stirred().extend(concerned.iter().filter_map(|repository| repository.uid()));
+        concerned.into_iter().map(|repository| ObjectRef::from_obj(&**repository)).collect()
+    }
+
+    /// Forgets, and removes from the disk, what is kept of ConfigRepositories that are gone.
+    fn forget_gone(&self, is_there: &dyn Fn(&str) -> bool) {
+        self.memories.keep(is_there);
+        self.settings.wanted.keep(is_there);
+        self.stirred().retain(|uid| is_there(uid));
+        // Listed before anybody is asked who is there: a copy that is listed belongs to an object that was.
+        let Ok(listed) = std::fs::read_dir(&self.settings.repositories) else { return };
+        let listed: Vec<PathBuf> = listed.flatten().map(|entry| entry.path()).collect();
+        let owner = |folder: &PathBuf| {
+            folder.file_name().and_then(OsStr::to_str).and_then(owner_of).map(str::to_owned)
+        };
+        let is_left = |folder: &PathBuf| owner(folder).is_some_and(|uid| !is_there(&uid));
+        let left: Vec<PathBuf> = listed.into_iter().filter(is_left).collect();
+        // Nobody waits for it: what is not removed is found the next time.
+        drop(tokio::task::spawn_blocking(move || {
+            for folder in left {
+                if let Err(error) = std::fs::remove_dir_all(&folder) {
+                    tracing::warn!(folder = %folder.display(), %error, "Copy of a repository cannot be removed");
+                }
+            }
+        }));
+    }
+
+    fn stirred(&self) -> std::sync::MutexGuard<'_, HashSet<String>> {
+        self.stirred.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Returns the uid of the ConfigRepository that a copy was made for, by the name of its folder.
+fn owner_of(folder: &str) -> Option<&str> {
+    let name = folder.strip_suffix(".git").or_else(|| folder.strip_suffix(".making"))?;
+    Some(name.strip_suffix("-report").unwrap_or(name))
 }
 
 /// Spreads repositories with the same interval: up to a tenth is added, always the same for the same object.
@@ -169,6 +277,21 @@ fn backoff(failures: u32) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn copies_are_known_by_their_folders() {
+        let uid = "0b5bdb2f-0000-4000-8000-000000000000";
+        for (folder, owner) in [
+            (format!("{uid}.git"), Some(uid)),
+            (format!("{uid}-report.git"), Some(uid)),
+            (format!("{uid}.making"), Some(uid)),
+            ("else".to_owned(), None),
+        ] {
+            assert_eq!(owner_of(&folder), owner, "{folder}");
+        }
+        let copy = crate::ledger::writer::copy_of(std::path::Path::new("/r"), uid);
+        assert_eq!(copy.file_name().and_then(OsStr::to_str).and_then(owner_of), Some(uid));
+    }
 
     #[test]
     fn waits_grow_and_stay_bounded() {

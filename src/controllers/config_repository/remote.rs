@@ -17,9 +17,12 @@ use crate::secret::Secret;
 /// Why there is no remote.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum RemoteFault {
-    /// The spec or the Secret is wrong: somebody has to change it.
+    /// The spec is wrong: somebody has to change it.
     #[error("{0}")]
     Invalid(String),
+    /// The Secret holds what cannot be used for this remote: somebody has to change it, or name another.
+    #[error("{0}")]
+    SecretUnusable(String),
     /// The Secret is not there.
     #[error("the Secret {0} does not exist")]
     SecretMissing(String),
@@ -48,6 +51,9 @@ pub(crate) async fn remote(
         .map_err(|error| RemoteFault::Invalid(format!("the URL cannot be used: {error}")))?;
     let invalid = |error: CredentialError| RemoteFault::Invalid(error.to_string());
     let Some(name) = secret else { return Remote::new(url, None).map_err(invalid) };
+    let unusable = |error: CredentialError| {
+        RemoteFault::SecretUnusable(format!("the Secret {name} cannot be used: {error}"))
+    };
     let api: Api<SecretObject> = Api::namespaced(context.client.clone(), namespace);
     let found = api.get_opt(name).await;
     let found =
@@ -60,9 +66,9 @@ pub(crate) async fn remote(
         }
         None => credential(name, &data)?,
     };
-    let remote = Remote::new(url, credential).map_err(invalid)?;
+    let remote = Remote::new(url, credential).map_err(unusable)?;
     match text(name, &data, AUTHORITY)? {
-        Some(certificates) => remote.with_authority(certificates).map_err(invalid),
+        Some(certificates) => remote.with_authority(certificates).map_err(unusable),
         None => Ok(remote),
     }
 }
@@ -85,7 +91,7 @@ fn text(name: &str, data: &BTreeMap<String, ByteString>, key: &str) -> Result<Op
     let Some(bytes) = data.get(key) else { return Ok(None) };
     match std::str::from_utf8(&bytes.0) {
         Ok(text) => Ok(Some(text.trim_end_matches('\n').to_owned())),
-        Err(_) => Err(RemoteFault::Invalid(format!("the key {key} of the Secret {name} is not text"))),
+        Err(_) => Err(RemoteFault::SecretUnusable(format!("the key {key} of the Secret {name} is not text"))),
     }
 }
 
@@ -102,7 +108,7 @@ fn credential(name: &str, data: &BTreeMap<String, ByteString>) -> Result<Option<
         (Some(user), Some(password)) => Ok(Some(Credential::Basic { user, password: Secret::new(password) })),
         // A repository that everybody may read, on a server with certificates of its own.
         (None, None) if data.contains_key(AUTHORITY) => Ok(None),
-        _ => Err(RemoteFault::Invalid(format!(
+        _ => Err(RemoteFault::SecretUnusable(format!(
             "the Secret {name} holds neither 'token', nor 'username' and 'password', nor 'identity' and 'known_hosts', \
              nor 'appID', 'installationID' and 'privateKey'"
         ))),

@@ -6,6 +6,8 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt as _;
+use kube::api::{Api, Patch, PatchParams};
+use serde_json::json;
 
 use crate::api::condition::{self, ConditionType, Observation, Reason};
 use crate::api::config_repository::{
@@ -218,6 +220,22 @@ impl Draft {
         let observation = Observation::new(kind, status, reason, message);
         condition::set(&mut self.status.conditions, observation, self.generation, self.now);
     }
+}
+
+/// Stores which removals wait, ahead of the rest of the status, which tells of a pass that has ended.
+pub(super) async fn store_blocked_prune(
+    client: &kube::Client,
+    repository: &ConfigRepository,
+    draft: &Draft,
+) -> Result<(), kube::Error> {
+    let api: Api<ConfigRepository> =
+        Api::namespaced(client.clone(), &repository.namespace().unwrap_or_default());
+    let patch = json!({
+        "metadata": {"uid": repository.uid()}, "status": {"blockedPrune": draft.status.blocked_prune},
+    });
+    let parameters =
+        PatchParams { field_manager: Some(labels::CONTROLLER_MANAGER.to_owned()), ..PatchParams::default() };
+    api.patch_status(&repository.name_any(), &parameters, &Patch::Merge(&patch)).await.map(drop)
 }
 
 /// Returns the errors and then the warnings: what keeps a revision from being applied is listed before what does not.

@@ -18,6 +18,9 @@ use crate::controllers::report::gather::Gathered;
 use crate::ledger::line::LedgerLine;
 use crate::ledger::writer::Written;
 
+/// How often is tried to write a status that somebody else writes at the same time.
+const ATTEMPTS: u32 = 8;
+
 /// Marks the records whose lines are on the remote, and tells where the report is.
 pub(super) async fn reported(
     context: &Context,
@@ -70,6 +73,23 @@ pub(super) async fn failed(
     tell(context, repository, observation, None).await
 }
 
+/// Tells that nothing is reported, where something was.
+pub(super) async fn switched_off(
+    context: &Context,
+    repository: &ConfigRepository,
+) -> Result<(), ReportError> {
+    let conditions =
+        repository.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
+    let known = condition::find(conditions, ConditionType::Reported);
+    if known.is_none_or(|known| known.reason == Reason::ReportDisabled.as_str()) {
+        return Ok(());
+    }
+    let message = "spec.report is absent or switched off";
+    let observation = Observation::new(ConditionType::Reported, false, Reason::ReportDisabled, message);
+    tell(context, repository, observation, None).await
+}
+
+/// Tells in the status how the report went. The pass writes the same status: whoever is slower reads it again.
 async fn tell(
     context: &Context,
     repository: &ConfigRepository,
@@ -78,28 +98,29 @@ async fn tell(
 ) -> Result<(), ReportError> {
     let namespace = repository.namespace().unwrap_or_default();
     let api: Api<ConfigRepository> = Api::namespaced(context.client.clone(), &namespace);
-    let current = api.get_opt(&repository.name_any()).await;
-    let Some(current) = current.map_err(ReportError::api("read the ConfigRepository"))? else {
-        return Ok(());
-    };
-    if current.uid() != repository.uid() {
-        return Ok(());
-    }
-    let now = context.clock.now();
-    let generation = current.metadata.generation;
-    let mut status = current.status.clone().unwrap_or_default();
-    condition::set(&mut status.conditions, observation, generation, now);
-    if let Some(head) = head
-        && status.last_report_commit.as_deref() != Some(head)
-    {
-        status.last_report_commit = Some(head.to_owned());
-        status.last_report_time = Some(Time(now));
-    }
-    match objects::store_status(&context.client, &current, &status).await {
-        Ok(_) => Ok(()),
-        // The other writer of this status was faster; the next report tells it.
-        Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => Ok(()),
-        Err(error) => Err(ReportError::api("write the status")(error)),
+    let mut attempt = 0;
+    loop {
+        attempt += 1;
+        let current = api.get_opt(&repository.name_any()).await;
+        let current = current.map_err(ReportError::api("read the ConfigRepository"))?;
+        let Some(current) = current.filter(|current| current.uid() == repository.uid()) else {
+            return Ok(());
+        };
+        let now = context.clock.now();
+        let generation = current.metadata.generation;
+        let mut status = current.status.clone().unwrap_or_default();
+        condition::set(&mut status.conditions, observation.clone(), generation, now);
+        if let Some(head) = head
+            && status.last_report_commit.as_deref() != Some(head)
+        {
+            status.last_report_commit = Some(head.to_owned());
+            status.last_report_time = Some(Time(now));
+        }
+        match objects::store_status(&context.client, &current, &status).await {
+            Err(kube::Error::Api(status)) if status.code == 404 => return Ok(()),
+            Err(kube::Error::Api(status)) if status.code == 409 && attempt < ATTEMPTS => {}
+            stored => return stored.map(drop).map_err(ReportError::api("write the status")),
+        }
     }
 }
 

@@ -5,6 +5,7 @@
 //! because what is reported does not mention them.
 
 pub(crate) mod assignment;
+mod followed;
 mod gather;
 mod mark;
 #[cfg(test)]
@@ -26,7 +27,7 @@ use kube::api::Api;
 use kube::runtime::controller::{Action, Config, Controller};
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::runtime::watcher;
-use tokio::sync::OnceCell;
+use tokio::sync::{OnceCell, Semaphore};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -34,7 +35,8 @@ use crate::api::config_repository::{BranchRotation, ConfigRepository, ReportSpec
 use crate::api::duration;
 use crate::controllers::config_repository::{RemoteFault, remote, report_place};
 use crate::controllers::context::{Context, RETRY, chain, interruption};
-use crate::controllers::objects::Memories;
+use crate::controllers::objects::{self, Memories};
+use crate::controllers::report::followed::Followed;
 use crate::controllers::report::gather::Gathered;
 use crate::digest;
 use crate::forge::app::Access;
@@ -46,10 +48,14 @@ use crate::ledger::line::LedgerLine;
 use crate::ledger::report::WriterName;
 use crate::ledger::writer::{LedgerError, Writer, Written, copy_of};
 
-/// How many reports are written at once.
-const CONCURRENCY: u16 = 2;
+/// How many reports are worked on at once; most of them wait for their remotes.
+const CONCURRENCY: u16 = 32;
+/// How many are gathered at once, which takes memory.
+const TURNS: usize = 2;
 /// The shortest time between two commits when the spec names none.
 const INTERVAL: Duration = Duration::from_secs(10);
+/// The shortest time between two commits, whatever the spec says.
+const SHORTEST_INTERVAL: Duration = Duration::from_millis(100);
 /// The longest wait after repeated failures.
 const LONGEST_BACKOFF: Duration = Duration::from_mins(5);
 /// How long one exchange with the remote may take.
@@ -109,6 +115,8 @@ struct Controlled {
     /// Set when the daemon ends; an exchange that is under way ends soon after.
     interrupt: Arc<AtomicBool>,
     memories: Memories<Memory>,
+    /// Held while a report is gathered, and never while its remote is waited for.
+    turns: Semaphore,
 }
 
 /// Runs the controller until `shutdown`.
@@ -119,6 +127,7 @@ pub async fn run(context: Context, settings: Settings, shutdown: CancellationTok
     let api = Api::<ConfigRepository>::all(context.client.clone());
     let controller = Controller::new(api, watcher::Config::default());
     let (store, cluster) = (controller.store(), Arc::clone(&settings.cluster));
+    let repositories = controller.store();
     let wakes = stream::unfold((store, cluster), |(store, cluster)| async {
         let namespaces = cluster.touched().await;
         let near = |namespace| neighbours(&store, Some(namespace));
@@ -128,12 +137,21 @@ pub async fn run(context: Context, settings: Settings, shutdown: CancellationTok
     });
     let (interrupt, interrupted) = interruption(shutdown.clone());
     let memories = Memories::default();
-    let controlled =
-        Arc::new(Controlled { context, settings, installation: OnceCell::new(), interrupt, memories });
+    let controlled = Arc::new(Controlled {
+        context,
+        settings,
+        installation: OnceCell::new(),
+        interrupt,
+        memories,
+        turns: Semaphore::new(TURNS),
+    });
+    let keeper = Arc::clone(&controlled);
+    let forgotten =
+        objects::forget_gone(repositories, &shutdown, move |is_there| keeper.memories.keep(is_there));
     let controller = controller
         .reconcile_on(wakes.flat_map(stream::iter))
         .with_config(Config::default().concurrency(CONCURRENCY))
-        .graceful_shutdown_on(shutdown.cancelled_owned())
+        .graceful_shutdown_on(shutdown.clone().cancelled_owned())
         .run(reconcile, retry, controlled)
         .for_each(|outcome| {
             if let Err(error) = outcome {
@@ -141,7 +159,7 @@ pub async fn run(context: Context, settings: Settings, shutdown: CancellationTok
             }
             std::future::ready(())
         });
-    tokio::join!(controller, interrupted);
+    tokio::join!(controller, interrupted, forgotten);
     Ok(())
 }
 
@@ -168,6 +186,9 @@ async fn reconcile(
     let Some(report) = repository.spec.report().filter(|_| repository.metadata.deletion_timestamp.is_none())
     else {
         controlled.memories.forget(&uid);
+        if repository.metadata.deletion_timestamp.is_none() {
+            mark::switched_off(&controlled.context, &repository).await?;
+        }
         return Ok(Action::await_change());
     };
     let memory = controlled.memories.of(&uid);
@@ -177,11 +198,15 @@ async fn reconcile(
         return Ok(Action::requeue(until.duration_since(now)));
     }
     let interval = report.interval.as_deref().and_then(|text| duration::parse(text).ok()).unwrap_or(INTERVAL);
+    let interval = interval.max(SHORTEST_INTERVAL);
     let Some(writer) = controlled.writer(&repository, report).await? else {
         return Ok(Action::await_change());
     };
     let context = &controlled.context;
-    let gathered = gather::gather(context, &repository, report, writer, memory.restore).await?;
+    let gathered = {
+        let _turn = controlled.turns.acquire().await.expect("because nobody closes it");
+        gather::gather(context, &repository, report, writer, memory.restore).await?
+    };
     let Some(gathered) = gathered else { return Ok(Action::await_change()) };
     let digest = gathered.digest(report);
     if gathered.waiting == 0 && !memory.restore && memory.reported.as_deref() == Some(&digest) {
@@ -197,7 +222,11 @@ async fn reconcile(
             // Somebody rewrote the branch when a line had to be written that had been there.
             memory.restore =
                 !memory.restore && written.added.iter().any(|uid| gathered.reported.contains(uid));
-            mark::reported(context, &repository, &gathered, &written).await?;
+            if let Err(error) = mark::reported(context, &repository, &gathered, &written).await {
+                // What is on the remote is not told yet: the next attempt finds it there and tells it.
+                memory.reported = None;
+                return Err(error);
+            }
             Ok(Action::requeue(interval))
         }
         Err(fault) => {
@@ -219,6 +248,16 @@ fn backoff(interval: Duration, failures: u32, uid: &str) -> Duration {
     // Up to a quarter is taken away; the four digits stand for a share of 65536 parts.
     let share = u32::from_str_radix(&hash, 16).unwrap_or_default();
     wait.saturating_sub(wait / 4 / 65_536 * share)
+}
+
+/// Why a report is not on its remote.
+#[derive(Debug, thiserror::Error)]
+enum WriteError {
+    /// The report would overwrite definitions, and wake the passes over them for ever.
+    #[error("the report would go to {0}, which is followed; it needs a branch of its own")]
+    Followed(String),
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
 }
 
 impl Controlled {
@@ -263,19 +302,16 @@ impl Controlled {
             Err(RemoteFault::Api { name, source }) => {
                 return Err(format!("cannot read the Secret {name}: {source}"));
             }
-            Err(fault @ (RemoteFault::Invalid(_) | RemoteFault::SecretMissing(_) | RemoteFault::App(_))) => {
-                return Err(fault.to_string());
-            }
+            Err(
+                fault @ (RemoteFault::Invalid(_)
+                | RemoteFault::SecretUnusable(_)
+                | RemoteFault::SecretMissing(_)
+                | RemoteFault::App(_)),
+            ) => return Err(fault.to_string()),
         };
-        let followed = spec.reference.as_ref().and_then(|reference| reference.branch.as_deref());
+        let followed = Followed::by(spec, remote.url());
         let branch = |year: i16| {
-            let name = report.branch_of(year);
-            if url == spec.url && followed == Some(name.as_str()) {
-                return Err(format!(
-                    "the report would go to {name}, which is followed; it needs a branch of its own"
-                ));
-            }
-            RefName::parse(&name).map_err(|error| format!("spec.report.branch: {error}"))
+            RefName::parse(&report.branch_of(year)).map_err(|error| format!("spec.report.branch: {error}"))
         };
         let year_of = |time: Timestamp| time.to_zoned(TimeZone::UTC).year();
         let this_year = year_of(gathered.input.time);
@@ -301,9 +337,19 @@ impl Controlled {
         let input = gathered.input.clone();
         let interrupt = Arc::clone(&self.interrupt);
         let work = tokio::task::spawn_blocking(move || {
-            let git = Git::locate(OsStr::new(&search_path))?.with_environment(environment);
+            let git = Git::locate(OsStr::new(&search_path)).map_err(LedgerError::from)?;
+            let git = git.with_environment(environment);
             let author = Signature { name: AUTHOR.0.to_owned(), email: AUTHOR.1.to_owned() };
             let limits = Limits { time: EXCHANGE, interrupt: &interrupt };
+            if let Some(name) = followed.branch(&remote, &folder).map_err(LedgerError::from)?
+                && earlier
+                    .iter()
+                    .map(|(branch, _)| branch)
+                    .chain([&branch])
+                    .any(|target| target.as_str() == name)
+            {
+                return Err(WriteError::Followed(name));
+            }
             let writer =
                 |branch| Writer::new(git.clone(), folder.clone(), remote.clone(), branch, author.clone());
             let (mut confirmed, mut added) = (Vec::new(), Vec::new());
@@ -319,7 +365,7 @@ impl Controlled {
             Ok(written)
         });
         match work.await {
-            Ok(written) => written.map_err(|error: LedgerError| chain(&error)),
+            Ok(written) => written.map_err(|error: WriteError| chain(&error)),
             Err(error) => Err(format!("the writer failed: {error}")),
         }
     }

@@ -7,6 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt as _;
 use kube::api::Api;
 
+use crate::api::condition::Reason;
 use crate::api::phase::TaskPhase;
 use crate::api::run_record::{Departure, RunOutcome, RunRecord, RunRecordSpec};
 use crate::api::task::{Task, TaskStatus};
@@ -79,7 +80,9 @@ impl Controlled {
     }
 
     async fn dependency(&self, near: &Task, name: &str, now: Timestamp) -> Result<Seen, TaskError> {
-        if let Some(task) = self.task(near, name) {
+        let namespace = near.namespace().unwrap_or_default();
+        let there = self.task(near, name);
+        if let Some(task) = there.as_ref().filter(|task| !is_leaving(task)) {
             let status = task.status.clone().unwrap_or_default();
             let state = match status.phase {
                 Some(TaskPhase::Succeeded) => DependencyState::Succeeded,
@@ -91,11 +94,16 @@ impl Controlled {
             let TaskStatus { outputs, results, .. } = status;
             return Ok(Seen::There(Dependency { name: name.to_owned(), outputs, results }, state));
         }
-        let namespace = near.namespace().unwrap_or_default();
-        let Some(uid) = self.records.of(&namespace, name) else { return Ok(Seen::Missing) };
+        // What leaves counts by its own record, as it will when it is gone.
+        let is_gone = there.is_none();
+        let record = match there {
+            Some(task) => task.metadata.uid.clone(),
+            None => self.records.of(&namespace, name),
+        };
+        let Some(uid) = record else { return Ok(Seen::Missing) };
         let api: Api<RunRecord> = Api::namespaced(self.context.client.clone(), &namespace);
         let found = api.get_opt(&uid).await.map_err(TaskError::api("read the record of a dependency"))?;
-        Ok(found.map_or(Seen::Missing, |found| by_record(near, name, found, now)))
+        Ok(found.map_or(Seen::Missing, |found| by_record(near, name, found, is_gone, now)))
     }
 
     /// Looks for circles among the Tasks that have not ended, and wakes those in one. It costs a look at each Task, and
@@ -120,10 +128,17 @@ impl Controlled {
     }
 }
 
-/// Decides what the record of a Task that is gone means for one that depends on it.
+/// Returns whether a Task had ended and goes: it makes room for another of its name, or for none. One whose run was
+/// cancelled by its deletion has failed those that depend on it.
+fn is_leaving(task: &Task) -> bool {
+    let reason = task.status.as_ref().and_then(|status| status.reason.as_deref());
+    task.metadata.deletion_timestamp.is_some() && reason != Some(Reason::Cancelled.as_str())
+}
+
+/// Decides what the record of a Task that is gone, or leaves, means for one that depends on it.
 ///
 /// A Task that expired ended as its record says. One that somebody deleted is to be made again, and is waited for.
-fn by_record(near: &Task, name: &str, found: RunRecord, now: Timestamp) -> Seen {
+fn by_record(near: &Task, name: &str, found: RunRecord, is_gone: bool, now: Timestamp) -> Seen {
     let departure = found.status.as_ref().and_then(|status| status.departure);
     if found.spec.task_name != name || departure != Some(Departure::Expired) {
         return Seen::Missing;
@@ -134,7 +149,8 @@ fn by_record(near: &Task, name: &str, found: RunRecord, now: Timestamp) -> Seen 
         && found.spec.config_repository_uid == record::config_repository_of(near);
     // Creations are known to the second. A config repository brings dependencies first, so that what is not there will
     // not come.
-    if found.spec.completion_time.0.as_second() <= created.as_second()
+    if is_gone
+        && found.spec.completion_time.0.as_second() <= created.as_second()
         && !same_repository
         && (SignedDuration::ZERO..COMES_ANEW_WITHIN).contains(&age)
     {

@@ -70,7 +70,7 @@ pub(super) async fn create(
         Err(error) => {
             controlled.active.withdraw(spawner, &name);
             match error {
-                kube::Error::Api(status) if matches!(status.code, 400 | 403 | 422) => {
+                kube::Error::Api(status) if matches!(status.code, 400 | 403 | 413 | 422) => {
                     Ok(Created::Refused(status.message))
                 }
                 error => Err(SpawnerError::api("create a Task")(error)),

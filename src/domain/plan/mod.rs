@@ -5,6 +5,7 @@
 //! cluster; the caller brings the cluster's view and carries the actions out in the order given.
 
 mod drift;
+mod tasks;
 mod text;
 
 use std::borrow::Borrow;
@@ -14,10 +15,12 @@ use std::sync::Arc;
 use serde_json::Value;
 
 pub use drift::{Drift, drifted_fields};
+pub use tasks::RequestEnd;
 pub use text::{ObjectText, TextPackers};
 
 use crate::api::kind::Kind;
 use crate::domain::graph;
+use crate::domain::plan::tasks::TaskPlanner;
 
 /// A kind that a config repository may define, in the order in which objects are applied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -107,8 +110,8 @@ pub struct Observed {
     pub digest: Option<String>,
     /// The digest of the spec it was created from; only Tasks carry it.
     pub spec_digest: Option<String>,
-    /// Whether a Task has reached a phase that it does not leave.
-    pub finished: bool,
+    /// How a Task ended; `None` while it has not, and for other kinds.
+    pub ended: Option<RequestEnd>,
     /// Whether the object is being deleted.
     pub deleting: bool,
     /// Whether a manager other than the pass holds `spec.suspend` at true.
@@ -122,22 +125,13 @@ pub struct Observed {
 impl Observed {
     /// Returns whether a plan makes the same of both.
     pub fn is_as(&self, other: &Self) -> bool {
-        let Self {
-            uid,
-            owner,
-            digest,
-            spec_digest,
-            finished,
-            deleting,
-            suspended_by_hand,
-            content,
-            drift: _,
-        } = self;
+        let Self { uid, owner, digest, spec_digest, ended, deleting, suspended_by_hand, content, drift: _ } =
+            self;
         *uid == other.uid
             && *owner == other.owner
             && *digest == other.digest
             && *spec_digest == other.spec_digest
-            && *finished == other.finished
+            && *ended == other.ended
             && *deleting == other.deleting
             && *suspended_by_hand == other.suspended_by_hand
             && *content == other.content
@@ -167,7 +161,7 @@ pub enum Action {
         /// `spec.suspend` stays with the person who set it.
         keep_suspended: bool,
     },
-    /// Creates the Task of a run request that never ran.
+    /// Creates the Task of a run request that was never carried out.
     Run {
         /// Index into the desired objects.
         desired: usize,
@@ -193,6 +187,13 @@ pub enum Action {
 pub enum Notice {
     /// A changed run request waits until the Task of the older one has ended.
     WaitsForOlderRun(ObjectKey),
+    /// A run request waits until a Task that it depends on is that of its own newest request.
+    WaitsForDependency {
+        /// The Task that waits.
+        task: ObjectKey,
+        /// The name of the Task that it depends on.
+        dependency: String,
+    },
     /// The object belongs to another ConfigRepository, or a Task of this name was made by somebody else.
     OwnedByAnother(ObjectKey),
     /// `spec.suspend` was set by hand and is kept.
@@ -210,6 +211,16 @@ pub struct PruneGuard {
     pub limit_percent: u8,
     /// Whether somebody confirmed the deletions of this revision.
     pub confirmed: bool,
+    /// How many objects were owned when deletions were held back that wait still; `None` when none wait. What came since
+    /// does not make their share smaller.
+    pub held_of: Option<usize>,
+}
+
+impl PruneGuard {
+    /// Returns of how many objects deletions are a share, when so many are owned now.
+    pub fn base(&self, owned: usize) -> usize {
+        self.held_of.map_or(owned, |before| before.min(owned))
+    }
 }
 
 /// The outcome of planning.
@@ -231,8 +242,16 @@ pub trait Cluster {
     fn get(&self, key: &ObjectKey) -> Option<Arc<Observed>>;
     /// Returns key and uid of every object that carries the ownership label of `owner` and may be pruned.
     fn owned_by(&self, owner: &str) -> Vec<(ObjectKey, String)>;
-    /// Returns whether a Task of this name and spec digest has ended already, whatever became of the object.
-    fn has_run(&self, task_name: &str, spec_digest: &str) -> bool;
+    /// Returns how the request with this Task name and spec digest ended, whatever became of the object; `None` when no
+    /// record says that it did. That it was carried out counts more than that it once was not.
+    fn ended(&self, task_name: &str, spec_digest: &str) -> Option<RequestEnd>;
+    /// Returns whether Tasks of this name are known that expired, and all of them had succeeded.
+    fn expired_well(&self, task_name: &str) -> bool;
+
+    /// Returns the Task, if it is there.
+    fn task(&self, name: &str) -> Option<Arc<Observed>> {
+        self.get(&ObjectKey { kind: ManagedKind::Task, name: name.to_owned() })
+    }
 }
 
 /// Decides what brings the cluster to `desired` for the ConfigRepository with the uid `owner`.
@@ -243,10 +262,11 @@ pub fn plan<D: Borrow<Desired>>(
     guard: PruneGuard,
 ) -> Plan {
     let mut plan = Plan::default();
+    let mut tasks = TaskPlanner::new(cluster, owner);
     for index in apply_order(desired) {
         let wanted = desired[index].borrow();
         if wanted.key.kind == ManagedKind::Task {
-            plan_task(&mut plan, index, wanted, cluster, owner);
+            tasks.plan(&mut plan, index, wanted);
         } else {
             plan_held(&mut plan, index, wanted, cluster, owner);
         }
@@ -291,35 +311,6 @@ fn plan_held(plan: &mut Plan, index: usize, desired: &Desired, cluster: &dyn Clu
     }
 }
 
-fn plan_task(plan: &mut Plan, index: usize, desired: &Desired, cluster: &dyn Cluster, owner: &str) {
-    let Some(observed) = cluster.get(&desired.key) else {
-        if cluster.has_run(&desired.key.name, &desired.spec_digest) {
-            plan.unchanged += 1;
-        } else {
-            plan.actions.push(Action::Run { desired: index });
-        }
-        return;
-    };
-    // A Task that a pass made and whose ConfigRepository is gone is taken up; one that somebody made by hand is not.
-    let is_ours = match observed.owner.as_deref() {
-        Some(other) => other == owner,
-        None => observed.spec_digest.is_some(),
-    };
-    if !is_ours {
-        plan.notices.push(Notice::OwnedByAnother(desired.key.clone()));
-    } else if observed.spec_digest.as_deref() == Some(desired.spec_digest.as_str())
-        || cluster.has_run(&desired.key.name, &desired.spec_digest)
-    {
-        plan.unchanged += 1;
-    } else if observed.deleting {
-        plan.notices.push(Notice::BeingDeleted(desired.key.clone()));
-    } else if observed.finished {
-        plan.actions.push(Action::RunAgain { desired: index, uid: observed.uid.clone() });
-    } else {
-        plan.notices.push(Notice::WaitsForOlderRun(desired.key.clone()));
-    }
-}
-
 fn plan_prunes<D: Borrow<Desired>>(
     plan: &mut Plan,
     desired: &[D],
@@ -339,8 +330,9 @@ fn plan_prunes<D: Borrow<Desired>>(
     }
     leaving
         .sort_by(|(left, _), (right, _)| right.kind.cmp(&left.kind).then_with(|| left.name.cmp(&right.name)));
-    let over_limit = leaving.len() * 100 > owned.len() * usize::from(guard.limit_percent);
-    if (over_limit || leaving.len() == owned.len()) && !guard.confirmed {
+    let base = guard.base(owned.len());
+    let over_limit = leaving.len() * 100 > base * usize::from(guard.limit_percent);
+    if (over_limit || leaving.len() >= base) && !guard.confirmed {
         plan.held_prunes = leaving.into_iter().map(|(key, _)| key.clone()).collect();
         return;
     }

@@ -7,7 +7,8 @@ const OWNER: &str = "repository-uid";
 #[derive(Default)]
 struct FakeCluster {
     objects: BTreeMap<ObjectKey, Arc<Observed>>,
-    runs: HashSet<(String, String)>,
+    runs: BTreeMap<(String, String), RequestEnd>,
+    expired_well: Vec<String>,
 }
 
 impl Cluster for FakeCluster {
@@ -23,8 +24,12 @@ impl Cluster for FakeCluster {
             .collect()
     }
 
-    fn has_run(&self, task_name: &str, spec_digest: &str) -> bool {
-        self.runs.contains(&(task_name.to_owned(), spec_digest.to_owned()))
+    fn ended(&self, task_name: &str, spec_digest: &str) -> Option<RequestEnd> {
+        self.runs.get(&(task_name.to_owned(), spec_digest.to_owned())).copied()
+    }
+
+    fn expired_well(&self, task_name: &str) -> bool {
+        self.expired_well.iter().any(|name| name == task_name)
     }
 }
 
@@ -52,7 +57,7 @@ fn observed(of: &Desired) -> Observed {
         owner: Some(OWNER.to_owned()),
         digest: Some(of.digest.clone()),
         spec_digest: Some(of.spec_digest.clone()),
-        finished: false,
+        ended: None,
         deleting: false,
         suspended_by_hand: false,
         content: 0,
@@ -62,10 +67,10 @@ fn observed(of: &Desired) -> Observed {
 
 fn cluster(objects: impl IntoIterator<Item = (ObjectKey, Observed)>) -> FakeCluster {
     let objects = objects.into_iter().map(|(key, observed)| (key, Arc::new(observed)));
-    FakeCluster { objects: objects.collect(), runs: HashSet::new() }
+    FakeCluster { objects: objects.collect(), ..FakeCluster::default() }
 }
 
-const OPEN: PruneGuard = PruneGuard { enabled: true, limit_percent: 50, confirmed: false };
+const OPEN: PruneGuard = PruneGuard { enabled: true, limit_percent: 50, confirmed: false, held_of: None };
 
 #[test]
 fn what_is_as_git_says_is_left_alone() {
@@ -114,7 +119,7 @@ fn a_task_runs_once_for_each_digest() {
     assert_eq!(decide(&never).actions, [Action::Run { desired: 0 }]);
 
     let mut expired = FakeCluster::default();
-    expired.runs.insert(("once".to_owned(), "1".to_owned()));
+    expired.runs.insert(("once".to_owned(), "1".to_owned()), RequestEnd::Failed);
     assert_eq!(decide(&expired).actions, [], "a record of the run is enough, the object may be gone");
 
     let there = cluster([(task.key.clone(), observed(&task))]);
@@ -126,7 +131,7 @@ fn a_task_runs_once_for_each_digest() {
     assert_eq!(decide(&older_runs).notices, [Notice::WaitsForOlderRun(task.key.clone())]);
     assert_eq!(decide(&older_runs).actions, []);
 
-    running.finished = true;
+    running.ended = Some(RequestEnd::Failed);
     let older_ended = cluster([(task.key.clone(), running)]);
     assert_eq!(decide(&older_ended).actions, [Action::RunAgain { desired: 0, uid: "uid-once".to_owned() }]);
 }
@@ -192,6 +197,25 @@ fn pruning_waits_when_it_would_take_much() {
 }
 
 #[test]
+fn what_was_held_back_stays_so_however_much_comes_beside_it() {
+    let all: Vec<Desired> =
+        (0..16).map(|number| desired(ManagedKind::Workspace, &format!("w{number}"), "1")).collect();
+    // Ten were owned, six of them left, and six others came with the same commit.
+    let cluster = cluster(all.iter().map(|object| (object.key.clone(), observed(object))));
+    let prunes = |wanted: &[Desired], guard: PruneGuard| {
+        let plan = plan(wanted, &cluster, OWNER, guard);
+        (plan.actions.len(), plan.held_prunes.len())
+    };
+    let held = PruneGuard { held_of: Some(10), ..OPEN };
+    assert_eq!(prunes(&all[6..], held), (0, 6));
+    assert_eq!(prunes(&all[6..], PruneGuard { confirmed: true, ..held }), (6, 0));
+    assert_eq!(prunes(&all[5..], held), (5, 0), "one came back, and half is within the limit");
+    assert_eq!(prunes(&all, held), (0, 0));
+    let all_of_them = PruneGuard { limit_percent: 100, held_of: Some(6), ..OPEN };
+    assert_eq!(prunes(&all[6..], all_of_them), (0, 6), "all that there was always waits");
+}
+
+#[test]
 fn tasks_come_after_what_they_depend_on() {
     let mut open_pr = desired(ManagedKind::Task, "a-open-pr", "1");
     open_pr.depends_on = vec!["b-test".to_owned(), "not-here".to_owned()];
@@ -200,6 +224,101 @@ fn tasks_come_after_what_they_depend_on() {
     let scaffold = desired(ManagedKind::Task, "c-scaffold", "1");
     let workspace = desired(ManagedKind::Workspace, "z", "1");
     assert_eq!(apply_order(&[open_pr, test, scaffold, workspace]), [3, 2, 1, 0]);
+}
+
+fn chain(digests: [&str; 3]) -> [Desired; 3] {
+    let task = |name: &str, digest: &str, needs: &[&str]| Desired {
+        depends_on: needs.iter().map(|name| (*name).to_owned()).collect(),
+        ..desired(ManagedKind::Task, name, digest)
+    };
+    [task("a", digests[0], &[]), task("b", digests[1], &["a"]), task("c", digests[2], &["b"])]
+}
+
+/// Plans the chain `a`, `b`, `c`, and says what is done about each.
+fn planned(chain: &[Desired; 3], cluster: &FakeCluster) -> Vec<String> {
+    let plan = plan(chain, cluster, OWNER, OPEN);
+    let name = |index: &usize| &chain[*index].key.name;
+    let actions = plan.actions.iter().map(|action| match action {
+        Action::Run { desired } => format!("{} runs", name(desired)),
+        Action::RunAgain { desired, .. } => format!("{} goes", name(desired)),
+        other => panic!("unexpected {other:?}"),
+    });
+    let notices = plan.notices.iter().map(|notice| match notice {
+        Notice::WaitsForOlderRun(key) => format!("{} goes on", key.name),
+        Notice::BeingDeleted(key) => format!("{} is going", key.name),
+        Notice::WaitsForDependency { task, dependency } => format!("{} waits for {dependency}", task.name),
+        other => panic!("unexpected {other:?}"),
+    });
+    let mut said: Vec<String> = actions.chain(notices).collect();
+    said.sort();
+    said
+}
+
+#[test]
+fn a_task_is_not_made_while_what_it_depends_on_is_of_an_older_request() {
+    let new = chain(["2", "2", "2"]);
+    let older = |of: &Desired, ended: Option<RequestEnd>| {
+        (of.key.clone(), Observed { ended, spec_digest: Some("1".to_owned()), ..observed(of) })
+    };
+    let succeeded = Some(RequestEnd::Succeeded);
+    // The commit changes `a` and adds the others.
+    let going_on = cluster([older(&new[0], None)]);
+    assert_eq!(planned(&new, &going_on), ["a goes on", "b waits for a", "c waits for b"]);
+    let ended = cluster([older(&new[0], succeeded)]);
+    assert_eq!(planned(&new, &ended), ["a goes", "b waits for a", "c waits for b"]);
+    let (key, mut going) = older(&new[0], succeeded);
+    going.deleting = true;
+    assert_eq!(planned(&new, &cluster([(key, going)])), ["a is going", "b waits for a", "c waits for b"]);
+    assert_eq!(planned(&new, &FakeCluster::default()), ["a runs", "b runs", "c runs"]);
+    // The commit changes all of them. What has ended may go together, and what follows a run that goes on stays.
+    let all_ended = cluster(new.iter().map(|task| older(task, succeeded)));
+    assert_eq!(planned(&new, &all_ended), ["a goes", "b goes", "c goes"]);
+    let first_goes_on = cluster([older(&new[0], None), older(&new[1], succeeded), older(&new[2], succeeded)]);
+    assert_eq!(planned(&new, &first_goes_on), ["a goes on", "b waits for a", "c waits for b"]);
+    let last_goes_on = cluster([older(&new[0], succeeded), older(&new[1], succeeded), older(&new[2], None)]);
+    assert_eq!(planned(&new, &last_goes_on), ["a goes", "b goes", "c goes on"]);
+    // What does not change has been carried out for what was there then.
+    let first_changed = chain(["2", "1", "1"]);
+    let rest = |of: &Desired| (of.key.clone(), Observed { ended: succeeded, ..observed(of) });
+    let known = cluster([older(&new[0], None), rest(&first_changed[1]), rest(&first_changed[2])]);
+    assert_eq!(planned(&first_changed, &known), ["a goes on"]);
+}
+
+#[test]
+fn what_failed_with_its_dependency_runs_once_that_is_mended() {
+    let failed = chain(["1", "1", "1"]);
+    let mended = chain(["2", "1", "1"]);
+    let with = |of: &Desired, ended: Option<RequestEnd>| (of.key.clone(), Observed { ended, ..observed(of) });
+    let spoiled = Some(RequestEnd::DependencyFailed);
+    let objects =
+        [with(&failed[0], Some(RequestEnd::Failed)), with(&failed[1], spoiled), with(&failed[2], spoiled)];
+    let mut cluster = cluster(objects);
+    for task in &failed[1..] {
+        let request = (task.key.name.clone(), task.spec_digest.clone());
+        cluster.runs.insert(request, RequestEnd::DependencyFailed);
+    }
+    assert_eq!(planned(&failed, &cluster), [""; 0], "nothing changed, so nothing would go better");
+    assert_eq!(planned(&mended, &cluster), ["a goes", "b goes", "c goes"]);
+    cluster.objects.clear();
+    assert_eq!(planned(&mended, &cluster), ["a runs", "b runs", "c runs"]);
+    // A pass that was cut short is taken up.
+    for ended in [None, Some(RequestEnd::Succeeded)] {
+        cluster.objects.extend([with(&mended[0], ended)].map(|(key, task)| (key, Arc::new(task))));
+        assert_eq!(planned(&mended, &cluster), ["b runs", "c runs"]);
+    }
+    cluster
+        .objects
+        .extend([with(&mended[0], Some(RequestEnd::Failed))].map(|(key, task)| (key, Arc::new(task))));
+    assert_eq!(planned(&mended, &cluster), [""; 0], "it failed again, and they did already");
+    // By the time they are looked at, what they depend on may have expired.
+    cluster.objects.clear();
+    cluster.runs.insert(("a".to_owned(), "2".to_owned()), RequestEnd::Succeeded);
+    assert_eq!(planned(&mended, &cluster), [""; 0], "it was deleted, and nobody makes it anew");
+    cluster.expired_well = vec!["a".to_owned()];
+    assert_eq!(planned(&mended, &cluster), ["b runs", "c runs"]);
+    // What ran never runs a second time.
+    cluster.runs.insert(("b".to_owned(), "1".to_owned()), RequestEnd::Failed);
+    assert_eq!(planned(&mended, &cluster), [""; 0]);
 }
 
 #[test]

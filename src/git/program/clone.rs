@@ -67,26 +67,6 @@ pub struct Head {
 }
 
 impl Git {
-    /// Asks `remote` for the commit of `branch`; `None` when there is no such branch.
-    ///
-    /// `folder` is a folder of ours, in which key files may lie during the call.
-    pub fn ls_remote(
-        &self,
-        folder: &Path,
-        remote: &Remote,
-        branch: &RefName,
-        limits: Limits<'_>,
-    ) -> Result<Option<CommitId>, GitError> {
-        let call = Call { folder: Some(folder), remote: Some(remote), ..Call::new("ls-remote", limits) };
-        let full = format!("refs/heads/{branch}");
-        let fixed = ["ls-remote", "--quiet", "--"].map(std::ffi::OsStr::new);
-        let output = self.run(&call, fixed.into_iter().chain([remote.url().for_git(), full.as_ref()]))?;
-        Ok(output.lines().find_map(|line| {
-            let (id, name) = line.split_once('\t')?;
-            (name == full).then(|| CommitId::parse(id).ok()).flatten()
-        }))
-    }
-
     /// Makes the working copy of a run and returns where it stands.
     pub fn clone_for_run(&self, request: &CloneRequest<'_>, limits: Limits<'_>) -> Result<Head, GitError> {
         std::fs::create_dir_all(request.destination)

@@ -28,6 +28,28 @@ fn push(server: &Server, commit: CommitId, expected: Option<CommitId>) -> Result
     git().push(&repository(server), &server.remote(), commit, &name("kelos-status"), expected, limits())
 }
 
+impl Git {
+    /// Asks `remote` for the commit of `branch`; `None` when there is no such branch.
+    ///
+    /// `folder` is a folder of ours, in which key files may lie during the call.
+    fn ls_remote(
+        &self,
+        folder: &Path,
+        remote: &Remote,
+        branch: &RefName,
+        limits: Limits<'_>,
+    ) -> Result<Option<CommitId>, GitError> {
+        let call = Call { folder: Some(folder), remote: Some(remote), ..Call::new("ls-remote", limits) };
+        let full = format!("refs/heads/{branch}");
+        let fixed = ["ls-remote", "--quiet", "--"].map(OsStr::new);
+        let output = self.run(&call, fixed.into_iter().chain([remote.url().for_git(), full.as_ref()]))?;
+        Ok(output.lines().find_map(|line| {
+            let (id, name) = line.split_once('\t')?;
+            (name == full).then(|| CommitId::parse(id).ok()).flatten()
+        }))
+    }
+}
+
 #[test]
 fn a_git_that_is_missing_or_too_old_is_named() {
     let folder = tempfile::tempdir().unwrap();

@@ -32,12 +32,19 @@ impl Repository {
             return Ok(*id);
         }
         let name = reference.source();
-        let map = self.with_connection(remote, &name, |connection| {
-            connection
-                .ref_map(gix::progress::Discard, gix::remote::ref_map::Options::default())
-                .map(|(map, _)| map)
-        })?;
-        find(&map.remote_refs, &name).ok_or_else(|| missing(remote, reference))
+        find(&self.listing(remote, &name)?, &name).ok_or_else(|| missing(remote, reference))
+    }
+
+    /// Asks `remote` which branch it calls its default, in one listing of references; `None` when it names none.
+    pub fn default_branch(&self, remote: &Remote) -> Result<Option<String>, GitError> {
+        let name = Reference::DefaultBranch.source();
+        let branch = self.listing(remote, &name)?.into_iter().find_map(|listed| match listed {
+            Ref::Symbolic { full_ref_name, target, .. } | Ref::Unborn { full_ref_name, target } => {
+                (full_ref_name == name).then(|| target.to_string())
+            }
+            Ref::Peeled { .. } | Ref::Direct { .. } => None,
+        });
+        Ok(branch.and_then(|branch| branch.strip_prefix("refs/heads/").map(str::to_owned)))
     }
 
     /// Fetches what `reference` names now, without its history, and returns the commit.
@@ -101,6 +108,16 @@ impl Repository {
             remote: remote.url().to_string(),
             detail: format!("{reference} does not lead to a commit"),
         })
+    }
+
+    /// Lists the references of `remote` that have this name.
+    fn listing(&self, remote: &Remote, name: &str) -> Result<Vec<Ref>, GitError> {
+        let map = self.with_connection(remote, name, |connection| {
+            connection
+                .ref_map(gix::progress::Discard, gix::remote::ref_map::Options::default())
+                .map(|(map, _)| map)
+        })?;
+        Ok(map.remote_refs)
     }
 
     /// Connects to `remote` for one refspec and hands the connection to `work`.

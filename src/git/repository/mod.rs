@@ -70,6 +70,22 @@ impl Repository {
         &self.path
     }
 
+    /// Keeps `commit` from the garbage collection under this name of ours, in the place of what it kept before.
+    pub fn keep(&self, name: &str, commit: CommitId) -> Result<(), GitError> {
+        let any = gix::refs::transaction::PreviousValue::Any;
+        self.local()
+            .reference(kept(name), object_id(commit.as_bytes()), any, "kept")
+            .map(drop)
+            .map_err(|error| GitError::Storage { path: self.path.clone(), detail: chain(&error) })
+    }
+
+    /// Returns the commit that is kept under this name; `None` when none is.
+    pub fn kept(&self, name: &str) -> Result<Option<CommitId>, GitError> {
+        let local = self.local();
+        let found = local.try_find_reference(&kept(name)).map_err(|error| self.corrupt(&error))?;
+        Ok(found.and_then(|reference| reference.try_id().map(commit_id)))
+    }
+
     /// Returns whether so many packs or loose objects have gathered that the git program should join them.
     ///
     /// Every fetch leaves a pack and every status commit some loose objects; the library never tidies up.
@@ -86,6 +102,10 @@ impl Repository {
     fn corrupt(&self, error: &gix::Error) -> GitError {
         GitError::Corrupt { path: self.path.clone(), detail: chain(error) }
     }
+}
+
+fn kept(name: &str) -> String {
+    format!("refs/kelos/kept/{name}")
 }
 
 /// See [`Repository::is_untidy`].

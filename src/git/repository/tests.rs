@@ -231,11 +231,16 @@ fn a_fetch_that_brings_too_much_is_stopped() {
 #[test]
 fn many_fetches_through_fresh_handles_work_and_packs_are_joined() {
     let server = Server::with_files(&[("a", "0")]);
+    let mut tips = Vec::new();
     for number in 1..=41 {
         let tip = server.push("main", &[("a", &number.to_string())]);
         assert_eq!(fetch(&server, &main()), Ok(tip));
+        tips.push(tip);
     }
     let repository = open(&server);
+    assert_eq!(repository.kept("here"), Ok(None));
+    repository.keep("here", tips[10]).unwrap();
+    repository.keep("here", tips[20]).unwrap();
     assert!(repository.is_untidy());
     let tip = server.tip("main").unwrap();
     let git = crate::git::testing::git();
@@ -243,6 +248,9 @@ fn many_fetches_through_fresh_handles_work_and_packs_are_joined() {
     assert!(!repository.is_untidy());
     let repository = open(&server);
     assert_eq!(repository.read_path(tip, "a", 10).unwrap().unwrap(), "41");
+    assert_eq!(repository.read_path(tips[20], "a", 10).unwrap().unwrap(), "21", "it is kept");
+    assert_eq!(repository.kept("here"), Ok(Some(tips[20])));
+    assert!(!repository.has_commit(tips[10]) && !repository.has_commit(tips[30]));
     assert_eq!(fetch(&server, &main()), Ok(tip));
 }
 

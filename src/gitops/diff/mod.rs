@@ -39,6 +39,8 @@ pub enum Effect {
     RunsAgain,
     /// It is a Task that runs again once its older run has ended.
     RunsAgainLater,
+    /// It is a Task that runs once one that it depends on, which changed, is made anew.
+    RunsAfterDependency,
     /// Only what does not make a Task run changes.
     RunStands,
 }
@@ -151,11 +153,10 @@ pub fn planned<D: Borrow<Desired>>(
     for notice in &plan.notices {
         match notice {
             Notice::WaitsForOlderRun(key) => {
-                let mut all = desired.iter().map(Borrow::<Desired>::borrow);
-                if let Some(object) = all.find(|object| object.key == *key) {
-                    let (known, after) = (live.get(key), object.manifest.to_value());
-                    difference.objects.push(of(object, Effect::RunsAgainLater, known, &after, now));
-                }
+                difference.objects.extend(later(desired, key, Effect::RunsAgainLater, live, now));
+            }
+            Notice::WaitsForDependency { task, .. } => {
+                difference.objects.extend(later(desired, task, Effect::RunsAfterDependency, live, now));
             }
             Notice::OwnedByAnother(key) => {
                 difference.notices.push(format!("{key} belongs to somebody else and is not touched"));
@@ -169,6 +170,18 @@ pub fn planned<D: Borrow<Desired>>(
         }
     }
     difference
+}
+
+/// Tells of a Task that the plan leaves to a later pass.
+fn later<D: Borrow<Desired>>(
+    desired: &[D],
+    key: &ObjectKey,
+    effect: Effect,
+    live: &BTreeMap<ObjectKey, Value>,
+    now: Timestamp,
+) -> Option<ObjectDifference> {
+    let object = desired.iter().map(Borrow::<Desired>::borrow).find(|object| object.key == *key)?;
+    Some(of(object, effect, live.get(key), &object.manifest.to_value(), now))
 }
 
 fn of(

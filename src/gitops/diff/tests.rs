@@ -98,6 +98,7 @@ fn a_plan_is_told_with_what_the_server_makes_of_it() {
         desired(ManagedKind::Workspace, "w", &json!({"repo": "b"})),
         desired(ManagedKind::Task, "t", &json!({"prompt": "y"})),
         desired(ManagedKind::Task, "later", &json!({"prompt": "y"})),
+        desired(ManagedKind::Task, "after", &json!({"prompt": "y"})),
     ];
     let key = |index: usize| desired[index].key.clone();
     let plan = Plan {
@@ -105,7 +106,11 @@ fn a_plan_is_told_with_what_the_server_makes_of_it() {
             Action::Apply { desired: 0, reason: ApplyReason::Changed, keep_suspended: false },
             Action::RunAgain { desired: 1, uid: "u".to_owned() },
         ],
-        notices: vec![Notice::WaitsForOlderRun(key(2)), Notice::SuspendedByHand(key(0))],
+        notices: vec![
+            Notice::WaitsForOlderRun(key(2)),
+            Notice::WaitsForDependency { task: key(3), dependency: "later".to_owned() },
+            Notice::SuspendedByHand(key(0)),
+        ],
         held_prunes: vec![ObjectKey { kind: ManagedKind::Workspace, name: "old".to_owned() }],
         unchanged: 0,
     };
@@ -123,6 +128,7 @@ fn a_plan_is_told_with_what_the_server_makes_of_it() {
             "RunsAgain Task/t $.spec.prompt",
             "RemovalHeld Workspace/old",
             "RunsAgainLater Task/later $.spec.prompt",
+            "RunsAfterDependency Task/after",
         ],
     );
     assert_eq!(difference.notices, ["Workspace/w was suspended by hand and stays suspended"]);

@@ -81,11 +81,6 @@ impl Template {
     pub fn references(&self) -> Vec<Reference> {
         reference::references(&self.actions)
     }
-
-    /// Says whether the template has any action (also a comment), so that rendering may change it.
-    pub fn has_actions(&self) -> bool {
-        !self.actions.is_empty()
-    }
 }
 
 /// Returns a template that renders as `text`, whatever stands in it.

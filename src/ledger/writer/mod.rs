@@ -98,17 +98,6 @@ pub enum LedgerError {
     Git(#[from] GitError),
 }
 
-impl LedgerError {
-    /// Returns whether the same call can succeed later without anybody's doing.
-    pub fn is_transient(&self) -> bool {
-        match self {
-            Self::Contended { .. } => true,
-            Self::Refused { .. } | Self::Fenced { .. } | Self::Obstructed { .. } => false,
-            Self::Git(error) => error.class().is_transient(),
-        }
-    }
-}
-
 /// What is written.
 #[derive(Debug, Clone, Copy)]
 enum Content<'a> {

@@ -18,7 +18,8 @@ use crate::tidy::source::{files, root, text};
 fn the_template_of_a_config_repository_has_no_findings() {
     let folder = Folder::open(&root().join("repo-template"), &TreeLimits::default()).unwrap();
     let renderer = ChildRenderer { program: Path::new(env!("CARGO_BIN_EXE_kelos")).to_path_buf() };
-    let evaluation = evaluate(&folder, &renderer, &mut EvaluationCache::new(), None, &Context::default());
+    let evaluation =
+        evaluate(&folder, &renderer, &mut EvaluationCache::new(), None, &Context::default()).unwrap();
     let findings: Vec<String> = evaluation.findings.iter().map(ToString::to_string).collect();
     assert!(findings.is_empty(), "{}", findings.join("\n"));
     let mut kinds: BTreeMap<&str, usize> = BTreeMap::new();
