@@ -256,7 +256,8 @@ fn restrict(
         return sandbox::restrict(&grants(plan, layout, Some(program)), &plan.sandbox);
     };
     let mut grants = grants.clone();
-    grants.writable.extend(["/tmp", "/var/tmp"].map(PathBuf::from));
+    // Terminals as well: there they are the run's own.
+    grants.writable.extend(["/tmp", "/var/tmp", "/dev/pts"].map(PathBuf::from));
     // What is reachable is so by the network that it has, not by ports.
     let sandbox = Sandbox { network: Network::Open, ..plan.sandbox.clone() };
     let (level, _) = sandbox::restrict(&grants, &sandbox)?;
