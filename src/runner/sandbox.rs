@@ -263,7 +263,6 @@ pub(super) fn limit(limits: &Limits) -> io::Result<()> {
     set(Resource::Core, 0)?;
     set(Resource::Nofile, OPEN_FILES)?;
     for (resource, value) in [
-        (Resource::Cpu, limits.cpu_seconds),
         // Not the address space, of which some programs reserve far more than they use. What ends a run is the sum of what
         // its processes use; this only keeps one of them from being faster than that is looked at.
         (Resource::Data, limits.memory_bytes.map(|bytes| bytes.saturating_mul(2).max(LEAST_DATA))),
