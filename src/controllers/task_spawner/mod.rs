@@ -14,6 +14,7 @@ mod status;
 mod tests;
 mod ticks;
 mod timer;
+mod waiting;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,7 +35,9 @@ use crate::controllers::context::{Context, RETRY};
 use crate::controllers::objects;
 use crate::controllers::task_spawner::active::ActiveTasks;
 use crate::controllers::task_spawner::timer::{LONGEST_WAIT, Timer};
+use crate::controllers::task_spawner::waiting::WaitingSpawner;
 use crate::lang::cron::Schedule;
+use crate::pack::Packer;
 
 /// How many spawners are looked at at once. As many as fire in one minute of a busy schedule: their writes share the
 /// store's commits, and no Task waits until another spawner has tidied up.
@@ -86,13 +89,14 @@ async fn run_with(context: Context, timer: Arc<Timer>, shutdown: CancellationTok
             return;
         }
         let (spawners, writer) = reflector::store();
-        let changes = watcher(Api::<TaskSpawner>::all(client.clone()), watcher::Config::default())
+        let packer = Packer::default();
+        let changes = watcher(Api::<WaitingSpawner>::all(client.clone()), watcher::Config::default())
             .default_backoff()
-            .modify(lighten)
+            .modify(move |spawner| spawner.settle(&packer))
             .reflect(writer)
             .applied_objects();
         Controller::for_stream(changes, spawners)
-            .reconcile_on(stream::select(timer.due(), changed))
+            .reconcile_on(stream::select(timer.due(), changed).map(|spawner| spawner.into_kind_unchecked(())))
             .with_config(Config::default().concurrency(CONCURRENCY))
             .graceful_shutdown_on(shutdown.clone().cancelled_owned())
             .run(reconcile, retry, Arc::clone(&controlled))
@@ -112,18 +116,6 @@ async fn run_with(context: Context, timer: Arc<Timer>, shutdown: CancellationTok
     };
     tokio::join!(controller, feed);
     Ok(())
-}
-
-/// Takes out of a spawner what is most of it and only the creation of a Task asks for: that reads the spawner anew.
-fn lighten(spawner: &mut TaskSpawner) {
-    let metadata = &mut spawner.metadata;
-    let kept = metadata.annotations.take().and_then(|mut all| all.remove_entry(labels::ON_DELETE));
-    metadata.annotations = kept.map(|kept| [kept].into());
-    metadata.labels = None;
-    metadata.managed_fields = None;
-    let template = &mut spawner.spec.task_template;
-    template.prompt_template = None;
-    template.metadata = None;
 }
 
 /// Follows the Tasks for ever, and tells which spawners a change concerns.
@@ -157,7 +149,7 @@ async fn feed(
     }
 }
 
-fn retry(spawner: Arc<TaskSpawner>, error: &SpawnerError, _: Arc<Controlled>) -> Action {
+fn retry(spawner: Arc<WaitingSpawner>, error: &SpawnerError, _: Arc<Controlled>) -> Action {
     let SpawnerError::Api { attempt, source } = error;
     if matches!(&**source, kube::Error::Api(status) if status.code == 404 || status.code == 409) {
         return Action::requeue(Duration::from_millis(200));
@@ -166,8 +158,12 @@ fn retry(spawner: Arc<TaskSpawner>, error: &SpawnerError, _: Arc<Controlled>) ->
     Action::requeue(RETRY)
 }
 
-async fn reconcile(spawner: Arc<TaskSpawner>, controlled: Arc<Controlled>) -> Result<Action, SpawnerError> {
+async fn reconcile(
+    waiting: Arc<WaitingSpawner>,
+    controlled: Arc<Controlled>,
+) -> Result<Action, SpawnerError> {
     let context = &controlled.context;
+    let spawner = waiting.spawner();
     let now = context.clock.now();
     if spawner.metadata.deletion_timestamp.is_some() {
         controlled.timer.set(&spawner, None);
@@ -175,7 +171,7 @@ async fn reconcile(spawner: Arc<TaskSpawner>, controlled: Arc<Controlled>) -> Re
     }
     // A Task may also be made by somebody else in the name of the spawner.
     if controlled.active.count(&spawner) > 0 && !is_held(&spawner) {
-        controlled.hold((*spawner).clone()).await?;
+        controlled.hold(spawner).await?;
         return Ok(Action::await_change());
     }
     let mut next = spawner.status.clone().unwrap_or_default();
