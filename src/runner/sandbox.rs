@@ -308,7 +308,8 @@ fn closed_to_others(root: &Path) -> Vec<PathBuf> {
             let needed = if metadata.is_dir() { 0o005 } else { 0o004 };
             if metadata.is_symlink() {
                 continue;
-            } else if metadata.mode() & needed != needed {
+            }
+            if metadata.mode() & needed != needed {
                 closed.push(entry.path());
             } else if metadata.is_dir() {
                 folders.push(entry.path());

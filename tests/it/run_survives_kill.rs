@@ -115,10 +115,10 @@ async fn what_a_runner_did_not_clear_any_more_is_cleared_by_whoever_looks() {
     // Another daemon, which has not seen them before.
     let next = executor(&bench.data);
     assert!(matches!(next.observe("observed").await.unwrap(), RunState::Finished(_)));
-    assert_eq!(holding(&bench.file("observed", ""), "canary"), [PathBuf::new(); 0]);
+    assert_eq!(holding(&bench.file("observed", ""), "canary"), Vec::<PathBuf>::new());
     assert!(login("cleaned").exists());
     next.clean(kelos::clock::system().now()).await.unwrap();
-    assert_eq!(holding(&bench.file("cleaned", ""), "canary"), [PathBuf::new(); 0]);
+    assert_eq!(holding(&bench.file("cleaned", ""), "canary"), Vec::<PathBuf>::new());
     assert!(bench.file("cleaned", "work").exists(), "what a failed run left is kept for its time");
 }
 

@@ -14,7 +14,7 @@ use kelos::process::tree;
 
 use crate::run_bench::{Bench, SEARCH_PATH, shell};
 use crate::support::env::TestEnv;
-use crate::support::say;
+use crate::support::{no_sandbox, say};
 
 const LEVELS: [SandboxLevel; 4] =
     [SandboxLevel::Limited, SandboxLevel::Files, SandboxLevel::Isolated, SandboxLevel::Enclosed];
@@ -27,7 +27,7 @@ async fn log_at(level: SandboxLevel, bench: &Bench, mut plan: Plan) -> Option<St
     let outcome = bench.outcome(plan).await;
     let log = bench.log(&run).await;
     if outcome.exit == Exit::SandboxUnavailable {
-        say(&format!("SKIPPED: this host does not reach {}: {log}", level.as_str()));
+        no_sandbox(level, &log);
         return None;
     }
     assert_eq!(outcome.sandbox, Some(level), "{log}");
@@ -220,7 +220,7 @@ impl Terminal {
         let script = "import os, time; terminal = os.openpty(); print(os.ttyname(terminal[1]), flush=True); time.sleep(600)";
         let mut holder = command.args(["-c", script]).spawn().unwrap();
         let mut path = String::new();
-        let output = std::io::BufReader::new(holder.stdout.take().unwrap());
+        let output = std::io::BufReader::new(holder.stdout.take()?);
         std::io::BufRead::read_line(&mut { output }, &mut path).unwrap();
         Some(Self { _holder: Bystander(holder), path: path.trim().to_owned() })
     }

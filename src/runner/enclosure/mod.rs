@@ -146,7 +146,7 @@ fn ways(plan: &Plan) -> Vec<Way> {
     let is_guarded = plan.sandbox.network == Network::Guarded;
     let ssh = SshServer::of(plan).filter(|server| is_guarded && server.has_stand_in());
     let ssh = ssh.and_then(|server| Some(Way::Ssh(Host::parse(&server.host)?, server.port)));
-    let ports = open_ports(&plan.sandbox).map(Way::Loopback);
+    let ports = open_ports(&plan.sandbox).filter(|_| is_guarded).map(Way::Loopback);
     is_guarded.then_some(Way::Proxy).into_iter().chain(ssh).chain(ports).take(MOST_LISTENERS).collect()
 }
 
