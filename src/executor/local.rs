@@ -622,3 +622,36 @@ fn read<T: DeserializeOwned>(path: &Path) -> Result<Contents<T>, ExecutorError> 
 fn write(path: &Path, value: &impl Serialize) -> io::Result<()> {
     file::write_durably(path, &serde_json::to_vec_pretty(value)?)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_control_group_that_was_left_is_ended_and_removed_and_no_other_folder() {
+        let folder = tempfile::tempdir().unwrap();
+        let run = format!("test-{}", process::tree::own_pid());
+        let other = folder.path().join(run::control_group(&run));
+        fs::create_dir(&other).unwrap();
+        assert!(end_group(&other, &run) && other.exists());
+        // Where this machine lets us make one.
+        for mount in ["", "unified"] {
+            let group = Path::new(control_group::MOUNT).join(mount).join(run::control_group(&run));
+            if fs::create_dir(&group).is_err() {
+                continue;
+            }
+            if !group.join("cgroup.kill").exists() {
+                fs::remove_dir(&group).unwrap();
+                continue;
+            }
+            assert!(end_group(&group, "another-run") && group.exists());
+            let mut child = process::command("/bin/sh").args(["-c", "exec sleep 600"]).spawn().unwrap();
+            fs::write(group.join("cgroup.procs"), child.id().to_string()).unwrap();
+            let until = Instant::now() + Duration::from_mins(1);
+            while !end_group(&group, &run) {
+                assert!(Instant::now() < until, "it is never empty");
+            }
+            assert!(!group.exists() && !child.wait().unwrap().success());
+        }
+    }
+}

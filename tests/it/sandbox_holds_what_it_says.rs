@@ -218,11 +218,11 @@ impl Terminal {
         let python = kelos::process::find("python3", SEARCH_PATH.as_ref())?;
         let mut command = kelos::process::command(python);
         let script = "import os, time; terminal = os.openpty(); print(os.ttyname(terminal[1]), flush=True); time.sleep(600)";
-        let mut holder = command.args(["-c", script]).spawn().unwrap();
+        let mut holder = Bystander(command.args(["-c", script]).spawn().unwrap());
         let mut path = String::new();
-        let output = std::io::BufReader::new(holder.stdout.take()?);
+        let output = std::io::BufReader::new(holder.0.stdout.take()?);
         std::io::BufRead::read_line(&mut { output }, &mut path).unwrap();
-        Some(Self { _holder: Bystander(holder), path: path.trim().to_owned() })
+        Some(Self { _holder: holder, path: path.trim().to_owned() })
     }
 }
 
