@@ -40,16 +40,19 @@ const SYSTEM: &[&str] = &[
     "/snap",
     "/proc",
     "/sys",
-    // Names and certificates, where they do not lie in /etc itself.
+    // Names and certificates, where they do not lie in /etc itself. Not the folder, whose sockets look names up for anybody.
     "/etc/resolv.conf",
     "/etc/hosts",
     "/etc/localtime",
-    "/run/systemd/resolve",
+    "/run/systemd/resolve/resolv.conf",
+    "/run/systemd/resolve/stub-resolv.conf",
     "/run/current-system",
     "/var/lib/ca-certificates",
 ];
 /// Where settings and what was installed by hand may be closed to all but root, whom an agent of root's still is.
 const SYSTEM_WITH_SECRETS: &[&str] = &["/etc", "/opt", "/usr/local"];
+/// Where root sees what the whole machine does, such as what its keyboards send.
+const OF_ROOT: &[&str] = &["/sys/kernel/debug", "/sys/kernel/tracing"];
 /// Devices that programs take for granted. No terminals: those of the machine are the user's, an enclosure has its own.
 pub(super) const DEVICES: &[&str] =
     &["/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom", "/dev/tty"];
@@ -96,6 +99,7 @@ impl Grants {
         let mut grants = Self { writable, ..Self::default() };
         let mut closed = private.clone();
         if rustix::process::getuid().is_root() {
+            closed.extend(OF_ROOT.iter().map(PathBuf::from));
             for path in SYSTEM_WITH_SECRETS {
                 closed.extend(closed_to_others(Path::new(path)));
             }
