@@ -13,12 +13,13 @@ use http::{Method, Request, header};
 use http_body_util::BodyExt as _;
 use kelos::api::kind::Kind;
 use kelos::api::schema;
-use kelos::apiserver::{self, ApiServer, Options, Resource, Rules, Violation, ViolationReason};
+use kelos::apiserver::{self, ApiServer, Credentials, Options, Resource, Rules, Violation, ViolationReason};
 use kelos::clock;
 use kelos::metrics::Metrics;
 use kelos::store::{self, Store};
 use kelos::validate::rules;
 use kube::client::Body;
+use kube::config::{KubeConfigOptions, Kubeconfig};
 use serde_json::{Value, json};
 
 use shared::daemon::{Daemon, Usage};
@@ -39,6 +40,7 @@ async fn main() {
     drop(rustls::crypto::ring::default_provider().install_default());
     let count = numbers(&[5_000])[0];
     in_process(count).await;
+    alone(count).await;
     let folder = tempfile::tempdir().expect("a temporary folder");
     let daemon = Daemon::start(folder.path(), &[]).await;
     daemon.settle().await;
@@ -68,27 +70,7 @@ struct Peer<'a> {
 
 impl Peer<'_> {
     async fn measure(&self, count: usize) {
-        head(&format!("{}, spawners of {} bytes", self.name, spawner("x", 0).to_string().len()));
-        // The first requests of a process meet cold caches.
-        self.creates("warm", 200, 8).await;
-        for (clients, budget) in [(1, "2,500 per s"), (8, "6,000 per s")] {
-            let name = format!("c{clients}");
-            self.step(
-                &format!("create, {clients} clients"),
-                count,
-                budget,
-                self.creates(&name, count, clients),
-            )
-            .await;
-            // Of a spawner its controller writes a status as well, on the same processors.
-            self.step(
-                &format!("create of a ConfigMap, {clients} clients"),
-                count,
-                "",
-                self.creates_of(CONFIG_MAPS, clients, (0..count).map(|number| config_map(&name, number))),
-            )
-            .await;
-        }
+        self.measure_creates(count).await;
         let each = |request: fn(usize) -> Request<Body>| async move {
             for number in 0..SEQUENTIAL {
                 self.ask(request(number)).await;
@@ -114,6 +96,29 @@ impl Peer<'_> {
         self.step(&format!("list of {}", 2 * count + 200 + SEQUENTIAL), 5, "", lists).await;
         if let Some(usage) = self.usage {
             row("resident memory", &mebibytes(usage().resident), "");
+        }
+    }
+
+    async fn measure_creates(&self, count: usize) {
+        head(&format!("{}, spawners of {} bytes", self.name, spawner("x", 0).to_string().len()));
+        // The first requests of a process meet cold caches.
+        self.creates("warm", 200, 8).await;
+        for (clients, budget) in [(1, "2,500 per s"), (8, "6,000 per s")] {
+            let name = format!("c{clients}");
+            self.step(
+                &format!("create, {clients} clients"),
+                count,
+                budget,
+                self.creates(&name, count, clients),
+            )
+            .await;
+            self.step(
+                &format!("create of a ConfigMap, {clients} clients"),
+                count,
+                "",
+                self.creates_of(CONFIG_MAPS, clients, (0..count).map(|number| config_map(&name, number))),
+            )
+            .await;
         }
     }
 
@@ -219,11 +224,7 @@ async fn in_process(count: usize) {
         } else {
             Store::open(&folder.path().join("store.db"), options).expect("a writable folder")
         };
-        let resources = Kind::ALL.iter().map(|kind| {
-            Resource::from_crd(&schema::crd(*kind), Some(rules_of(*kind))).expect("our kinds are sound")
-        });
-        let server = ApiServer::new(store, resources.collect(), Options::new(clock::system(), "0"));
-        server.prepare().await.expect("a writable store");
+        let server = server_over(store).await;
         let service = apiserver::in_process(server.router(), "bench");
         let client = kube::Client::new(service, "default");
         let usage = || Usage::of(std::process::id()).expect("this process runs");
@@ -239,6 +240,40 @@ async fn in_process(count: usize) {
         let value = text.lines().find_map(|line| line.strip_prefix("kelos_store_commit_writes_count "));
         row(&format!("commits, {place}"), value.unwrap_or_default(), "");
     }
+}
+
+/// The server without the controllers of the daemon, which write a status to every spawner and take as much of the
+/// processors as its creation.
+async fn alone(count: usize) {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let store = Store::open(&folder.path().join("store.db"), store::Options::default());
+    let server = server_over(store.expect("a writable folder")).await;
+    let credentials = Credentials::load_or_create(folder.path(), clock::system().now()).expect("credentials");
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let url = format!("https://{}", listener.local_addr().expect("an address"));
+    let kubeconfig = Kubeconfig::from_yaml(credentials.kubeconfig(&url).expose()).expect("a kubeconfig");
+    let config = kube::Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await;
+    let client = kube::Client::try_from(config.expect("a configuration")).expect("a client");
+    let usage = || Usage::of(std::process::id()).expect("this process runs");
+    let name = "the API alone, over TLS, with its clients in one process";
+    let peer = Peer { name, client, usage: Some(&usage) };
+    let requests = Metrics::new("0").requests;
+    tokio::select! {
+        served = apiserver::serve(listener, server.router(), &credentials, requests, std::future::pending()) => {
+            served.expect("a server");
+        }
+        () = peer.measure_creates(count) => {}
+    }
+}
+
+/// Returns a server of our kinds over `store`.
+async fn server_over(store: Store) -> ApiServer {
+    let resources = Kind::ALL.iter().map(|kind| {
+        Resource::from_crd(&schema::crd(*kind), Some(rules_of(*kind))).expect("our kinds are sound")
+    });
+    let server = ApiServer::new(store, resources.collect(), Options::new(clock::system(), "0"));
+    server.prepare().await.expect("a writable store");
+    server
 }
 
 fn rules_of(kind: Kind) -> Rules {

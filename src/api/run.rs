@@ -10,6 +10,7 @@
 //!   secrets.json    what the run may know; mode 0600, removed by the runner before anything is started
 //!   lock            locked from before the runner exists until it has ended
 //!   started.json    the runner began: from here on the run may have cost something
+//!   ending          made longer when the end is asked for: from there on nothing more is started
 //!   log, log.N      what setup and agent printed: the head, then pieces named by the offset of their first byte
 //!   claims.json     what the agent's side says about itself
 //!   result.json     the outcome: written, synced, renamed
@@ -27,6 +28,10 @@ use serde_json::Value;
 
 use crate::secret::Secret;
 
+/// Seconds that a run has to end in after it was asked to, unless stated; then it is ended by force.
+pub const GRACE_SECONDS: u64 = 10;
+/// The variable by which what a killed runner left going is found: the identity of its run. Every child of a run has it.
+pub const RUN_VARIABLE: &str = "KELOS_RUN";
 /// The version of the files of a run; a runner refuses a plan with a greater one.
 pub const FORMAT_VERSION: u32 = 1;
 /// The file with the [`Plan`].
@@ -37,6 +42,8 @@ pub const SECRETS_FILE: &str = "secrets.json";
 pub const LOCK_FILE: &str = "lock";
 /// The file with [`Started`].
 pub const STARTED_FILE: &str = "started.json";
+/// The file that is empty until the end of the run is asked for; steps hold it open and look at its length.
+pub const ENDING_FILE: &str = "ending";
 /// The file with [`Claims`].
 pub const CLAIMS_FILE: &str = "claims.json";
 /// The file with the [`Outcome`].
@@ -267,9 +274,6 @@ pub struct Limits {
     pub active_deadline_seconds: Option<u64>,
     /// Seconds between the request to end and the forced end.
     pub grace_seconds: u64,
-    /// Seconds of processor time for each process.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub cpu_seconds: Option<u64>,
     /// Bytes of memory for all processes of the run together.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub memory_bytes: Option<u64>,
@@ -290,8 +294,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             active_deadline_seconds: None,
-            grace_seconds: 10,
-            cpu_seconds: None,
+            grace_seconds: GRACE_SECONDS,
             memory_bytes: None,
             cpu_millis: None,
             processes: Some(4096),
@@ -468,6 +471,14 @@ pub struct Started {
     pub process: i32,
     /// When the runner began.
     pub since: Timestamp,
+    /// The control group of the run, where it has one; its name is that of [`control_group`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub control_group: Option<PathBuf>,
+}
+
+/// Returns the name of the control group of `run`.
+pub fn control_group(run: &str) -> String {
+    format!("kelos-{run}")
 }
 
 /// What the agent's side says about how it went: a claim, which the runner bounds and completes.

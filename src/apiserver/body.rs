@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http_body_util::{BodyExt as _, Limited};
 use serde_json::{Map, Value};
 
-use crate::apiserver::core_kinds::shape::{METADATA, Mismatch};
+use crate::apiserver::core_kinds::shape::Mismatch;
 use crate::apiserver::core_kinds::{self, CoreKind};
 use crate::apiserver::go_json;
 use crate::apiserver::negotiate::Encoding;
@@ -15,6 +15,7 @@ use crate::apiserver::options::FieldValidation;
 use crate::apiserver::protobuf::{self, ProtobufError};
 use crate::apiserver::resource::Resource;
 use crate::apiserver::schema;
+use crate::apiserver::spelling;
 use crate::apiserver::status::ApiError;
 use crate::yaml::{self, Limits};
 
@@ -91,23 +92,11 @@ fn json(bytes: &[u8]) -> Result<(Value, Vec<String>), String> {
     if !decoded.value.is_object() {
         return Err(format!(
             "{about}: json: cannot unmarshal {} into Go value of type struct {{ APIVersion string \"json:\\\"apiVersion,omitempty\\\"\"; Kind string \"json:\\\"kind,omitempty\\\"\" }}",
-            json_type(&decoded.value)
+            spelling::json_name(&decoded.value)
         ));
     }
     let duplicates = decoded.duplicates.iter().map(|path| format!("duplicate field \"{path}\"")).collect();
     Ok((decoded.value, duplicates))
-}
-
-/// Returns Go's word for the type of a JSON value.
-pub(crate) fn json_type(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "null",
-        Value::Bool(_) => "bool",
-        Value::Number(_) => "number",
-        Value::String(_) => "string",
-        Value::Array(_) => "array",
-        Value::Object(_) => "object",
-    }
 }
 
 /// Reads one YAML document.
@@ -228,12 +217,14 @@ pub(crate) fn normalize(resource: &Resource, object: &mut Value) -> Result<Vec<S
     if let Some(core) = resource.core {
         return normalize_core(core, object);
     }
-    let mut paths = Vec::new();
-    let metadata = METADATA
-        .decode(&object["metadata"], "metadata", &mut paths)
-        .map_err(|mismatch| go_mismatch("ObjectMeta", &mismatch))?;
-    object["metadata"] = if metadata.is_null() { Value::Object(Map::new()) } else { metadata };
-    paths.extend(resource.schema.prune(object));
+    let Value::Object(fields) = object else {
+        let found = spelling::json_name(object);
+        return Err(format!(
+            "json: cannot unmarshal {found} into Go value of type map[string]interface {{}}"
+        ));
+    };
+    fields.entry("metadata").or_insert(Value::Null);
+    let paths = resource.schema.coerce(fields)?;
     resource.schema.fill_defaults(object);
     Ok(paths.iter().map(|path| unknown(path)).collect())
 }
@@ -270,11 +261,7 @@ fn go_mismatch(kind: &str, mismatch: &Mismatch) -> String {
         Mismatch::Type { path, found, wanted } => (path, found, wanted),
     };
     let field = match path.strip_prefix("metadata.") {
-        Some(inner) if kind == "ObjectMeta" => format!("ObjectMeta.{inner}"),
         Some(inner) => format!("ObjectMeta.metadata.{inner}"),
-        None if path == "metadata" && kind == "ObjectMeta" => {
-            return format!("json: cannot unmarshal {found} into Go value of type {wanted}");
-        }
         None => format!("{kind}.{path}"),
     };
     format!("json: cannot unmarshal {found} into Go struct field {field} of type {wanted}")
@@ -340,7 +327,7 @@ pub(crate) fn delete_options(bytes: &[u8], encoding: Encoding) -> Result<Value, 
     if !grace.is_null() && !grace.is_i64() {
         return Err(ApiError::bad_request(format!(
             "json: cannot unmarshal {} into Go struct field DeleteOptions.gracePeriodSeconds of type int64",
-            json_type(grace)
+            spelling::json_name(grace)
         )));
     }
     Ok(options)

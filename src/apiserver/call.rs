@@ -10,6 +10,7 @@ use crate::apiserver::answer;
 use crate::apiserver::body;
 use crate::apiserver::delete::{self, Deleted};
 use crate::apiserver::list;
+use crate::apiserver::metadata;
 use crate::apiserver::negotiate::{self, Form};
 use crate::apiserver::options::{DeleteOptions, ListOptions, Query, WriteOptions, bad_revision};
 use crate::apiserver::patching::{self, PatchType};
@@ -18,7 +19,7 @@ use crate::apiserver::resource::{Resource, SubresourceRequest};
 use crate::apiserver::server::State;
 use crate::apiserver::status::{self, ApiError};
 use crate::apiserver::table::Include;
-use crate::apiserver::watch;
+use crate::apiserver::watch::{self, Carrier};
 use crate::apiserver::write::{self, Place, Written};
 use crate::store::Entry;
 
@@ -65,9 +66,10 @@ impl Call<'_> {
             return self.run_subresource(subresource, verb, body).await;
         }
         match (verb, path.name.as_deref()) {
-            ("list", _) => self.list(),
+            ("list", _) => self.list(None),
             ("create", name) if name.is_none() || !is_core => self.create(body).await,
             ("deletecollection", _) if !self.is_namespace() => self.delete_collection(body).await,
+            ("get", Some(name)) if path.watch => self.list(Some(name)),
             ("get", Some(name)) => self.get(name),
             ("update", Some(name)) => self.replace(name, "", body).await,
             ("patch", Some(name)) => self.patch(name, "", body).await,
@@ -183,13 +185,18 @@ impl Call<'_> {
         answer::object(StatusCode::OK, self.resource, &entry.value, form, &self.query, now)
     }
 
-    fn list(&self) -> Result<Response<Body>, ApiError> {
+    /// Lists or watches, all objects or, by the old path of a watch, one.
+    fn list(&self, name: Option<&str>) -> Result<Response<Body>, ApiError> {
         let form = self.form()?;
-        let options = ListOptions::parse(&self.query, self.resource, self.path.watch)?;
+        let mut options = ListOptions::parse(&self.query, self.resource, self.path.watch)?;
+        if let Some(name) = name {
+            options.selection.fields.demand_name(name)?;
+        }
         let namespace = self.path.namespace.as_deref();
         if options.watch {
             let include = Include::parse(&self.query)?;
-            return watch::watch(self.state, self.resource, namespace, &options, form, include);
+            let carrier = self.parts.extensions.get::<Carrier>();
+            return watch::watch(self.state, self.resource, namespace, &options, form, include, carrier);
         }
         let listed = list::list(self.state, self.resource, namespace, &options)?;
         answer::list(self.resource, &listed, form, &self.query, self.state.clock.now())
@@ -201,8 +208,9 @@ impl Call<'_> {
         let encoding = negotiate::encoding(&self.parts.headers, self.resource.core.is_some())?;
         let bytes = body::read(body).await?;
         let options = WriteOptions::parse(&self.query, "CreateOptions", false)?;
-        let incoming = body::decode(self.resource, &bytes, encoding)?;
+        let mut incoming = body::decode(self.resource, &bytes, encoding)?;
         body::judge(self.resource, &incoming, options.field_validation, &mut self.warnings)?;
+        self.warnings.extend(metadata::dedupe_owners(&mut incoming.object, false));
         let manager = self.manager(&options);
         let place = Place {
             resource: self.resource,
@@ -227,8 +235,9 @@ impl Call<'_> {
         let bytes = body::read(body).await?;
         let options = WriteOptions::parse(&self.query, "UpdateOptions", false)?;
         let encoding = negotiate::encoding(&self.parts.headers, self.resource.core.is_some())?;
-        let incoming = body::decode(self.resource, &bytes, encoding)?;
+        let mut incoming = body::decode(self.resource, &bytes, encoding)?;
         body::judge(self.resource, &incoming, options.field_validation, &mut self.warnings)?;
+        self.warnings.extend(metadata::dedupe_owners(&mut incoming.object, false));
         let manager = self.manager(&options);
         let place = Place {
             resource: self.resource,

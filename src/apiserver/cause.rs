@@ -1,8 +1,11 @@
 //! One complaint about one field, in the words of apimachinery's `field.Error`.
 
+use std::collections::HashSet;
+
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::apiserver::schema::{FieldError, TEXTS_LIMIT};
 use crate::apiserver::spelling;
 
 /// One cause inside the details of a `Status`.
@@ -57,6 +60,43 @@ impl Cause {
     }
 }
 
+impl From<&FieldError> for Cause {
+    fn from(error: &FieldError) -> Self {
+        Self { reason: error.kind.reason().to_owned(), message: error.body(), field: error.path.clone() }
+    }
+}
+
+/// Complaints about an object, as many as an answer holds.
+#[derive(Debug, Default)]
+pub(crate) struct Causes {
+    causes: Vec<Cause>,
+    bytes: usize,
+}
+
+impl Causes {
+    /// Takes a complaint in, unless the answer is full.
+    pub(crate) fn push(&mut self, cause: Cause) {
+        if !self.is_full() {
+            self.bytes += cause.field.len() + cause.message.len();
+            self.causes.push(cause);
+        }
+    }
+
+    /// Whether nothing more is taken in, so that there is no need to look any further.
+    pub(crate) fn is_full(&self) -> bool {
+        self.bytes > TEXTS_LIMIT
+    }
+
+    /// Returns the complaints; the last one says so when there may be more.
+    pub(crate) fn into_vec(self) -> Vec<Cause> {
+        let is_full = self.is_full();
+        let rest = || {
+            Cause::invalid_shown("<nil>", "null", "too much is wrong for one answer; this is the beginning")
+        };
+        self.causes.into_iter().chain(is_full.then(rest)).collect()
+    }
+}
+
 /// Returns a value as complaints show it.
 pub(crate) fn shown(value: &Value) -> String {
     match value {
@@ -69,11 +109,9 @@ pub(crate) fn shown(value: &Value) -> String {
 /// Joins complaints as apimachinery's aggregate does: one alone, several distinct ones in brackets.
 pub(crate) fn aggregate(causes: &[Cause]) -> Option<String> {
     let mut texts: Vec<String> = Vec::new();
-    for cause in causes {
-        let text = format!("{}: {}", cause.field, cause.message);
-        if !texts.contains(&text) {
-            texts.push(text);
-        }
+    let mut known = HashSet::with_capacity(causes.len());
+    for cause in causes.iter().filter(|cause| known.insert((&cause.field, &cause.message))) {
+        texts.push(format!("{}: {}", cause.field, cause.message));
     }
     match texts.as_slice() {
         [] => None,
@@ -97,6 +135,22 @@ mod tests {
             "Unsupported value: \"x\": supported values: \"a\", \"b\""
         );
         assert_eq!(Cause::required("spec.size", "").message, "Required value");
+    }
+
+    #[test]
+    fn an_answer_holds_the_beginning_of_endless_complaints() {
+        let mut causes = Causes::default();
+        let mut count = 0;
+        while !causes.is_full() {
+            causes.push(Cause::required(&format!("field-{count}"), ""));
+            count += 1;
+        }
+        causes.push(Cause::required("beyond", ""));
+        let causes = causes.into_vec();
+        assert_eq!(causes.len(), count + 1);
+        assert_eq!((&*causes[0].field, &*causes[count].field), ("field-0", "<nil>"));
+        assert!(aggregate(&causes).unwrap().len() < 2 * TEXTS_LIMIT);
+        assert_eq!(Causes::default().into_vec(), []);
     }
 
     #[test]

@@ -78,24 +78,12 @@ pub struct Credentials {
 
 impl Credentials {
     /// Reads the credentials of `dir`, and makes those that are missing. The folder is made with mode 0700, its
-    /// secret files with 0600. `now` is the first instant at which new certificates are valid, less one day.
+    /// secret files with 0600. `now` is the first instant at which new certificates are valid, less one day. The server's
+    /// is good for this machine's usual names, and for `hosts`: names or addresses under which clients reach it.
     ///
     /// # Errors
-    /// When a file cannot be read or written, or a key in it is broken.
-    pub fn load_or_create(dir: &Path, now: Timestamp) -> Result<Self, CredentialsError> {
-        Self::load_or_create_for(dir, now, &[])
-    }
-
-    /// Does what [`Credentials::load_or_create`] does, with a certificate that is also good for `hosts`: names or
-    /// addresses under which clients reach the server.
-    ///
-    /// # Errors
-    /// As there, and when a host is neither a name nor an address.
-    pub fn load_or_create_for(
-        dir: &Path,
-        now: Timestamp,
-        hosts: &[String],
-    ) -> Result<Self, CredentialsError> {
+    /// When a file cannot be read or written, a key in it is broken, or a host is neither a name nor an address.
+    pub fn load_or_create(dir: &Path, now: Timestamp, hosts: &[String]) -> Result<Self, CredentialsError> {
         fs::DirBuilder::new()
             .recursive(true)
             .mode(0o700)

@@ -1,5 +1,7 @@
 //! DELETE: preconditions, finalizers, propagation, and collections.
 
+use std::collections::HashSet;
+
 use bytes::Bytes;
 use jiff::Timestamp;
 use serde_json::Value;
@@ -9,7 +11,7 @@ use crate::apiserver::options::{DeleteOptions, Propagation};
 use crate::apiserver::resource::Resource;
 use crate::apiserver::server::State;
 use crate::apiserver::status::{ApiError, Details, Subject};
-use crate::apiserver::write::{load, refusal, stored_form, with_revision};
+use crate::apiserver::write::{load, refusal, stored_form};
 use crate::store::{Change, Entry};
 
 /// What a deletion did.
@@ -42,13 +44,36 @@ pub(crate) async fn delete(
     }
     let key = resource.key(namespace, name);
     let now = state.clock.now();
+    let prepare = |entry: Option<&Entry>| prepare(resource, name, entry, options, now);
     if options.dry_run {
-        let entry = state.store.get(&key);
-        return decide(resource, name, entry.as_ref(), None, options, now).map(|(_, deleted)| deleted);
+        return Ok(match prepare(state.store.get(&key).as_ref())? {
+            Prepared::Gone { details, .. } => Deleted::Gone(details),
+            Prepared::Keep(bytes) => Deleted::Terminating(bytes),
+            Prepared::Mark(object) => Deleted::Terminating(stored_form(resource, &object)),
+        });
     }
     let committed = state
         .store
-        .mutate(&key, |entry, revision| decide(resource, name, entry, Some(revision), options, now))
+        .mutate_prepared(
+            &key,
+            &key,
+            |entry, _| prepare(entry),
+            |prepared, _, revision| {
+                Ok(match prepared {
+                    Prepared::Gone { mut last, details } => {
+                        metadata::set_revision(&mut last, revision);
+                        let last = Some(stored_form(resource, &last));
+                        (Change::Delete { last }, Deleted::Gone(details))
+                    }
+                    Prepared::Keep(bytes) => (Change::Keep, Deleted::Terminating(bytes)),
+                    Prepared::Mark(mut object) => {
+                        metadata::set_revision(&mut object, revision);
+                        let bytes = stored_form(resource, &object);
+                        (Change::Put(bytes.clone()), Deleted::Terminating(bytes))
+                    }
+                })
+            },
+        )
         .await
         .map_err(refusal)?;
     Ok(committed.outcome)
@@ -58,26 +83,36 @@ fn is_namespace(resource: &Resource) -> bool {
     resource.core.is_some_and(|core| core.kind == "Namespace")
 }
 
-fn decide(
+/// What a deletion comes to, but for the version that it gets.
+enum Prepared {
+    /// Nothing holds the object.
+    Gone {
+        /// The object as it is.
+        last: Value,
+        details: Details,
+    },
+    /// It is on its way out already.
+    Keep(Bytes),
+    /// Something holds the object, which is marked now.
+    Mark(Value),
+}
+
+/// Computes a deletion.
+fn prepare(
     resource: &Resource,
     name: &str,
     entry: Option<&Entry>,
-    revision: Option<u64>,
     options: &DeleteOptions,
     now: Timestamp,
-) -> Result<(Change, Deleted), ApiError> {
+) -> Result<Prepared, ApiError> {
     let Some(entry) = entry else { return Err(ApiError::not_found(resource.subject(), name)) };
     let mut object = load(resource, &entry.value)?;
     check_preconditions(resource, name, &object, options)?;
-    set_finalizers(&mut object, options);
-    let is_held = !metadata::finalizers(&object).is_empty()
+    let finalizers = finalizers_after(&object, options);
+    let is_held = !finalizers.is_empty()
         || (is_namespace(resource)
             && object["spec"]["finalizers"].as_array().is_some_and(|list| !list.is_empty()));
     if !is_held {
-        let last = match revision {
-            Some(revision) => Some(with_revision(resource, &entry.value, revision)?),
-            None => None,
-        };
         let details = Details {
             name: name.to_owned(),
             group: resource.group.clone(),
@@ -85,21 +120,12 @@ fn decide(
             uid: metadata::text(&object, "uid").to_owned(),
             ..Details::default()
         };
-        return Ok((Change::Delete { last }, Deleted::Gone(details)));
+        return Ok(Prepared::Gone { last: object, details });
     }
+    set_finalizers(&mut object, finalizers);
     mark(resource, &mut object, now);
     let unchanged = stored_form(resource, &object);
-    if unchanged == entry.value {
-        return Ok((Change::Keep, Deleted::Terminating(unchanged)));
-    }
-    let bytes = match revision {
-        Some(revision) => {
-            metadata::set_revision(&mut object, revision);
-            stored_form(resource, &object)
-        }
-        None => unchanged,
-    };
-    Ok((Change::Put(bytes.clone()), Deleted::Terminating(bytes)))
+    Ok(if unchanged == entry.value { Prepared::Keep(unchanged) } else { Prepared::Mark(object) })
 }
 
 fn check_preconditions(
@@ -133,10 +159,11 @@ fn check_preconditions(
     Ok(())
 }
 
-/// Adds and removes the finalizers that stand for a propagation policy.
-fn set_finalizers(object: &mut Value, options: &DeleteOptions) {
+/// Returns the finalizers with those that stand for a propagation policy added and removed.
+fn finalizers_after(object: &Value, options: &DeleteOptions) -> Vec<String> {
     let current: Vec<String> = metadata::finalizers(object).into_iter().map(str::to_owned).collect();
-    let has = |finalizer: &str| current.iter().any(|existing| existing == finalizer);
+    let known: HashSet<&str> = current.iter().map(String::as_str).collect();
+    let has = |finalizer: &str| known.contains(finalizer);
     let wanted = match options.propagation {
         Some(Propagation::Foreground) => Some(FOREGROUND),
         Some(Propagation::Orphan) => Some(ORPHAN),
@@ -151,9 +178,10 @@ fn set_finalizers(object: &mut Value, options: &DeleteOptions) {
         .collect();
     finalizers.extend(wanted.map(str::to_owned));
     let is_same = finalizers.len() == current.len() && finalizers.iter().all(|finalizer| has(finalizer));
-    if is_same {
-        return;
-    }
+    if is_same { current } else { finalizers }
+}
+
+fn set_finalizers(object: &mut Value, finalizers: Vec<String>) {
     let fields = metadata::of(object);
     if finalizers.is_empty() {
         fields.remove("finalizers");

@@ -14,6 +14,7 @@ use crate::apiserver::negotiate;
 use crate::apiserver::resource::{Registry, Resource};
 use crate::apiserver::status::ApiError;
 use crate::digest;
+use crate::store::Store;
 
 /// The version of the Kubernetes API whose answers these are.
 const MAJOR: &str = "1";
@@ -427,19 +428,37 @@ pub(crate) fn version(program: &str) -> Response<Body> {
     answer::json(StatusCode::OK, text)
 }
 
-/// The checks of health; a server that answers at all passes them.
-const CHECKS: [&str; 2] = ["ping", "store"];
+/// The check that a server passes by answering.
+const PING: &str = "ping";
 
-/// Answers `/healthz`, `/livez` and `/readyz`.
-pub(crate) fn health(endpoint: &str, check: Option<&str>, is_verbose: bool) -> Response<Body> {
-    match check {
-        Some(check) if CHECKS.contains(&check) => answer::text(StatusCode::OK, "ok"),
-        Some(_) => answer::not_found(),
-        None if is_verbose => {
-            let mut lines: Vec<String> = CHECKS.iter().map(|check| format!("[+]{check} ok\n")).collect();
-            lines.push(format!("{endpoint} check passed\n"));
-            answer::text(StatusCode::OK, lines.concat())
-        }
-        None => answer::text(StatusCode::OK, "ok"),
+/// The check that the last write was stored.
+const STORE: &str = "store";
+
+/// Answers `/healthz`, `/livez` and `/readyz`, or one check of theirs.
+///
+/// A server that cannot write is not ready and goes on living: another start would not make room on its disk.
+pub(crate) fn health(store: &Store, endpoint: &str, check: Option<&str>, is_verbose: bool) -> Response<Body> {
+    let is_stored = if endpoint == "livez" { store.is_open() } else { store.is_writable() };
+    let checks = [(PING, true), (STORE, is_stored)];
+    if let Some(asked) = check {
+        return match checks.into_iter().find(|(name, _)| *name == asked) {
+            Some((_, true)) => answer::text(StatusCode::OK, "ok"),
+            Some((_, false)) => {
+                answer::text(StatusCode::INTERNAL_SERVER_ERROR, "internal server error: reason withheld\n")
+            }
+            None => answer::not_found(),
+        };
     }
+    let is_healthy = checks.iter().all(|(_, is_passed)| *is_passed);
+    if is_healthy && !is_verbose {
+        return answer::text(StatusCode::OK, "ok");
+    }
+    // Who has no token learns that something is wrong, and not what.
+    let line = |(name, is_passed)| {
+        if is_passed { format!("[+]{name} ok\n") } else { format!("[-]{name} failed: reason withheld\n") }
+    };
+    let (code, verdict) =
+        if is_healthy { (StatusCode::OK, "passed") } else { (StatusCode::INTERNAL_SERVER_ERROR, "failed") };
+    let lines: String = checks.into_iter().map(line).collect();
+    answer::text(code, format!("{lines}{endpoint} check {verdict}\n"))
 }

@@ -35,6 +35,38 @@ pub fn in_process(router: Router, user_agent: &str) -> InProcess {
 }
 
 impl InProcess {
+    /// Answers a request. `held` is dropped when the request was worked on, which does not end with a caller that gives up.
+    pub(crate) fn answer<B, H>(
+        &self,
+        request: Request<B>,
+        held: H,
+    ) -> impl Future<Output = Response<Body>> + Send + use<B, H>
+    where
+        B: http_body::Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<axum::BoxError>,
+        H: Send + 'static,
+    {
+        let mut request = request.map(Body::new);
+        if !self.user_agent.is_empty() {
+            request.headers_mut().entry(header::USER_AGENT).or_insert_with(|| self.user_agent.clone());
+        }
+        let work = self.router.clone().oneshot(request);
+        let answer = self.requests.spawn(async move {
+            let _held = held;
+            work.await
+        });
+        async move {
+            match answer.await {
+                Ok(Ok(response)) => response,
+                Ok(Err(never)) => match never {},
+                Err(error) => {
+                    tracing::error!(%error, "A request handler did not finish");
+                    ApiError::internal("the request handler did not finish").into_response()
+                }
+            }
+        }
+    }
+
     /// Waits until every request that was begun has its answer. Watches count until their answer begins.
     pub async fn finish(&self) {
         self.requests.close();
@@ -56,21 +88,7 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        let mut request = request.map(Body::new);
-        if !self.user_agent.is_empty() {
-            request.headers_mut().entry(header::USER_AGENT).or_insert_with(|| self.user_agent.clone());
-        }
-        let answer = self.requests.spawn(self.router.clone().oneshot(request));
-        async move {
-            match answer.await {
-                Ok(result) => result,
-                Err(error) => {
-                    tracing::error!(%error, "A request handler did not finish");
-                    Ok(ApiError::internal("the request handler did not finish").into_response())
-                }
-            }
-        }
-        .boxed()
+        self.answer(request, ()).map(Ok).boxed()
     }
 }
 

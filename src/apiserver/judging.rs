@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::apiserver::cause::Cause;
+use crate::apiserver::cause::{Cause, Causes};
 use crate::apiserver::metadata;
 use crate::apiserver::names;
 use crate::apiserver::resource::{Resource, Violation, ViolationReason};
@@ -58,17 +58,17 @@ fn schema_violations(resource: &Resource, new: &Value, old: Option<&Value>, subr
         "status" => resource.schema.validate_status(new, old),
         _ => resource.schema.validate(new, old),
     };
-    let Some(rules) = resource.rules.as_ref().filter(|_| resource.has_rules) else {
-        return errors.iter().map(cause).collect();
+    let errors = match resource.rules.as_ref().filter(|_| resource.has_rules) {
+        None => errors,
+        Some(rules) => schema::with_rules(errors, || {
+            rules(new, old).into_iter().map(|violation| rule_error(resource, new, violation)).collect()
+        }),
     };
-    let errors = schema::with_rules(errors, || {
-        rules(new, old).into_iter().map(|violation| rule_error(resource, new, violation)).collect()
-    });
-    errors.iter().map(cause).collect()
-}
-
-fn cause(error: &schema::FieldError) -> Cause {
-    Cause { reason: error.kind.reason().to_owned(), message: error.body(), field: error.path.clone() }
+    let mut causes = Causes::default();
+    for error in &errors {
+        causes.push(Cause::from(error));
+    }
+    causes.into_vec()
 }
 
 fn rule_error(resource: &Resource, object: &Value, violation: Violation) -> schema::FieldError {

@@ -10,7 +10,7 @@ use crate::apiserver::options::ListOptions;
 use crate::apiserver::resource::Resource;
 use crate::apiserver::server::State;
 use crate::apiserver::status::ApiError;
-use crate::store::{Entry, Page, WatchError};
+use crate::store::{Entry, Page, Scan, Store, WatchError};
 
 /// The metadata of a list.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -112,17 +112,22 @@ pub(crate) fn list(
     }
     let is_exact = options.resource_version_match == "Exact"
         || (options.resource_version_match.is_empty() && options.limit.is_some());
-    match asked.filter(|&revision| is_exact && revision != 0) {
-        Some(revision) => collect(&prefix, options, None, |after, limit| {
-            state.store.list_at(revision, &prefix, after, limit).map_err(|error| match error {
-                WatchError::Compacted { .. } => {
-                    ApiError::expired("The resourceVersion for the provided list is too old.")
-                }
-                WatchError::Future { current } => ApiError::too_large_resource_version(revision, current),
-            })
-        }),
-        None => collect(&prefix, options, None, |after, limit| Ok(state.store.list(&prefix, after, limit))),
-    }
+    let moment = match asked.filter(|&revision| is_exact && revision != 0) {
+        Some(revision) => Moment::At(revision),
+        None => Moment::Latest,
+    };
+    let found = match single_key(resource, namespace, options) {
+        Some(key) => one(&state.store, moment, &key, options),
+        None => collect(&state.store, moment, &prefix, None, options),
+    };
+    found.map_err(|error| match error {
+        WatchError::Compacted { .. } => {
+            ApiError::expired("The resourceVersion for the provided list is too old.")
+        }
+        WatchError::Future { current } => {
+            ApiError::too_large_resource_version(asked.unwrap_or_default(), current)
+        }
+    })
 }
 
 fn go_on(
@@ -132,79 +137,108 @@ fn go_on(
     revision: i64,
     options: &ListOptions,
 ) -> Result<Listed, ApiError> {
-    let Ok(revision) = u64::try_from(revision) else {
-        return collect(prefix, options, Some(after), |after, limit| {
-            Ok(state.store.list(prefix, after, limit))
-        });
-    };
-    collect(prefix, options, Some(after), |after, limit| {
-        state.store.list_at(revision, prefix, after, limit).map_err(|error| match error {
-            WatchError::Compacted { .. } => {
-                let mut error = ApiError::expired(CONTINUE_EXPIRED);
-                error.continuation = Token::encode(after.unwrap_or_default(), prefix, -1);
-                error
-            }
-            WatchError::Future { current } => ApiError::too_large_resource_version(revision, current),
-        })
+    let moment = u64::try_from(revision).map_or(Moment::Latest, Moment::At);
+    collect(&state.store, moment, prefix, Some(after), options).map_err(|error| match error {
+        WatchError::Compacted { .. } => {
+            let mut error = ApiError::expired(CONTINUE_EXPIRED);
+            error.continuation = Token::encode(after, prefix, -1);
+            error
+        }
+        WatchError::Future { current } => {
+            ApiError::too_large_resource_version(revision.unsigned_abs(), current)
+        }
     })
 }
 
-/// How many entries are looked at in one go when a selector may leave most of them out.
-const CHUNK: usize = 1_000;
+/// Which state of the store is listed.
+#[derive(Debug, Clone, Copy)]
+enum Moment {
+    Latest,
+    At(u64),
+}
 
-fn collect(
-    prefix: &str,
-    options: &ListOptions,
-    after: Option<&str>,
-    fetch: impl Fn(Option<&str>, Option<usize>) -> Result<Page, ApiError>,
-) -> Result<Listed, ApiError> {
-    let selection = &options.selection;
-    let Some(limit) = options.limit else {
-        let page = fetch(after, None)?;
-        let items =
-            page.entries.into_iter().filter(|entry| is_chosen(options, entry)).map(|entry| entry.value);
-        let metadata = ListMeta { resource_version: page.revision.to_string(), ..ListMeta::default() };
-        return Ok(Listed { items: items.collect(), metadata });
-    };
-    let chunk = if selection.is_everything() { limit } else { limit.max(CHUNK) };
-    let mut cursor = after.map(str::to_owned);
-    let mut chosen: Vec<Entry> = Vec::new();
-    loop {
-        let page = fetch(cursor.as_deref(), Some(chunk))?;
-        let mut seen = 0;
-        for entry in &page.entries {
-            seen += 1;
-            if is_chosen(options, entry) {
-                chosen.push(entry.clone());
-                if chosen.len() == limit {
-                    break;
-                }
-            }
-            cursor = Some(entry.key.to_string());
+impl Moment {
+    fn page(
+        self,
+        store: &Store,
+        prefix: &str,
+        after: Option<&str>,
+        limit: Option<usize>,
+    ) -> Result<Page, WatchError> {
+        match self {
+            Self::Latest => Ok(store.list(prefix, after, limit)),
+            Self::At(revision) => store.list_at(revision, prefix, after, limit),
         }
-        let remaining = page.remaining + page.entries.len() - seen;
-        if chosen.len() < limit && remaining > 0 {
-            continue;
-        }
-        let mut metadata = ListMeta { resource_version: page.revision.to_string(), ..ListMeta::default() };
-        if remaining > 0
-            && let Some(last) = chosen.last()
-        {
-            let revision = i64::try_from(page.revision).unwrap_or(i64::MAX);
-            metadata.continuation = Token::encode(&last.key, prefix, revision);
-            metadata.remaining_item_count = selection.is_everything().then_some(remaining);
-        }
-        return Ok(Listed { items: chosen.into_iter().map(|entry| entry.value).collect(), metadata });
     }
+
+    fn scan(self, store: &Store, prefix: &str, after: Option<&str>) -> Result<Scan, WatchError> {
+        match self {
+            Self::Latest => Ok(store.scan(prefix, after)),
+            Self::At(revision) => store.scan_at(revision, prefix, after),
+        }
+    }
+}
+
+/// Returns the key of the only object that can be meant, when the selector names one.
+fn single_key(resource: &Resource, namespace: Option<&str>, options: &ListOptions) -> Option<String> {
+    let name = options.selection.fields.exact("metadata.name")?;
+    let is_name = !name.is_empty() && !name.contains('/');
+    let is_one_place = namespace.is_some() || !resource.namespaced;
+    (is_name && is_one_place).then(|| resource.key(namespace.unwrap_or_default(), name))
+}
+
+/// Lists the object at `key`, if it is there and meant.
+fn one(store: &Store, moment: Moment, key: &str, options: &ListOptions) -> Result<Listed, WatchError> {
+    // Of all keys that begin with it, the key itself is the first.
+    let page = moment.page(store, key, None, Some(1))?;
+    let is_meant = |entry: &Entry| &*entry.key == key && is_chosen(options, entry);
+    let items = page.entries.into_iter().filter(is_meant).map(|entry| entry.value).collect();
+    let metadata = ListMeta { resource_version: page.revision.to_string(), ..ListMeta::default() };
+    Ok(Listed { metadata, items })
+}
+
+/// Lists what lies under `prefix` after the key `after`: all of it or, with a limit, the first that is chosen. What is
+/// listed, and the version of the list, are always of one state, since watches begin where lists end.
+fn collect(
+    store: &Store,
+    moment: Moment,
+    prefix: &str,
+    after: Option<&str>,
+    options: &ListOptions,
+) -> Result<Listed, WatchError> {
+    let selection = &options.selection;
+    let limit = options.limit.unwrap_or(usize::MAX);
+    let (revision, chosen, remaining) = if selection.is_everything() {
+        let page = moment.page(store, prefix, after, options.limit)?;
+        (page.revision, page.entries, page.remaining)
+    } else {
+        let scan = moment.scan(store, prefix, after)?;
+        let mut scan = match selection.fields.exact("metadata.name") {
+            Some(name) => scan.with_keys(|key| is_named(key, name)),
+            None => scan,
+        };
+        let chosen: Vec<Entry> =
+            scan.by_ref().filter(|entry| is_chosen(options, entry)).take(limit).collect();
+        (scan.revision(), chosen, scan.len())
+    };
+    let mut metadata = ListMeta { resource_version: revision.to_string(), ..ListMeta::default() };
+    if remaining > 0
+        && let Some(last) = chosen.last()
+    {
+        metadata.continuation = Token::encode(&last.key, prefix, i64::try_from(revision).unwrap_or(i64::MAX));
+        metadata.remaining_item_count = selection.is_everything().then_some(remaining);
+    }
+    Ok(Listed { items: chosen.into_iter().map(|entry| entry.value).collect(), metadata })
+}
+
+/// Whether `key` is that of an object with this name.
+pub(crate) fn is_named(key: &str, name: &str) -> bool {
+    key.rsplit('/').next() == Some(name)
 }
 
 fn is_chosen(options: &ListOptions, entry: &Entry) -> bool {
     let selection = &options.selection;
     // A name is in the key: most lists for one object need no look into the others.
-    if let Some(name) = selection.fields.exact("metadata.name")
-        && entry.key.rsplit('/').next() != Some(name)
-    {
-        return false;
-    }
-    selection.matches_bytes(&entry.value)
+    selection.fields.exact("metadata.name").is_none_or(|name| is_named(&entry.key, name))
+        && selection.matches_bytes(&entry.value)
 }

@@ -1,11 +1,14 @@
 //! What the server itself decides about an object's metadata, and the rules that every kind shares.
 
+use std::collections::HashSet;
+
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 
-use crate::apiserver::cause::Cause;
+use crate::apiserver::cause::{Cause, Causes};
 use crate::apiserver::core_kinds::shape::{OWNER_REFERENCES, Ordered};
 use crate::apiserver::encode;
+use crate::apiserver::managed_fields;
 use crate::apiserver::names;
 
 /// The finalizer that waits for dependents to be deleted.
@@ -63,21 +66,27 @@ pub(crate) fn wipe(object: &mut Value) {
     }
 }
 
-/// Drops owner references that repeat another one, and returns their uids.
-pub(crate) fn dedupe_owners(object: &mut Value) -> Vec<String> {
+/// Drops owner references that repeat another one. Returns the warning about them, if there were any; the real server
+/// words it differently for patches, `is_patch`.
+pub(crate) fn dedupe_owners(object: &mut Value, is_patch: bool) -> Option<String> {
     let mut repeated = Vec::new();
     if let Some(Value::Array(references)) = object.pointer_mut("/metadata/ownerReferences") {
-        let mut seen: Vec<Value> = Vec::with_capacity(references.len());
-        for reference in references.drain(..) {
-            if seen.contains(&reference) {
+        let mut seen: HashSet<Value> = HashSet::with_capacity(references.len());
+        references.retain(|reference| {
+            let is_new = seen.insert(reference.clone());
+            if !is_new {
                 repeated.push(reference["uid"].as_str().unwrap_or_default().to_owned());
-            } else {
-                seen.push(reference);
             }
-        }
-        *references = seen;
+            is_new
+        });
     }
-    repeated
+    let when = if is_patch { " after mutating admission happens" } else { "" };
+    (!repeated.is_empty()).then(|| {
+        format!(
+            ".metadata.ownerReferences contains duplicate entries{when}; API server dedups owner references in 1.20+, and may reject such requests as early as 1.24; please fix your requests; duplicate UID(s) observed: {}",
+            repeated.join(", ")
+        )
+    })
 }
 
 /// Carries over from `old` what an update can neither set nor remove.
@@ -106,7 +115,7 @@ pub(crate) fn violations(
     namespaced: bool,
     check_name: fn(&str) -> Vec<String>,
 ) -> Vec<Cause> {
-    let mut causes = Vec::new();
+    let mut causes = Causes::default();
     let field = |name: &str| format!("metadata.{name}");
     let generate_name = text(object, "generateName");
     if !generate_name.is_empty() {
@@ -137,18 +146,20 @@ pub(crate) fn violations(
     {
         causes.push(Cause::invalid(&field("namespace"), &Value::from(namespace), &message));
     }
-    causes.extend(label_causes(object));
-    causes.extend(annotation_causes(object));
-    causes.extend(owner_causes(object));
-    causes.extend(finalizer_causes(object));
-    causes.extend(managed_fields_causes(object));
-    causes
+    judge_labels(object, &mut causes);
+    judge_annotations(object, &mut causes);
+    judge_owners(object, &mut causes);
+    judge_finalizers(object, &mut causes);
+    judge_managed_fields(object, &mut causes);
+    causes.into_vec()
 }
 
-fn label_causes(object: &Value) -> Vec<Cause> {
+fn judge_labels(object: &Value, causes: &mut Causes) {
     let path = "metadata.labels";
-    let mut causes = Vec::new();
     for (key, value) in object["metadata"]["labels"].as_object().into_iter().flatten() {
+        if causes.is_full() {
+            return;
+        }
         for message in names::qualified(key) {
             causes.push(Cause::invalid(path, &Value::from(key.as_str()), &message));
         }
@@ -156,14 +167,15 @@ fn label_causes(object: &Value) -> Vec<Cause> {
             causes.push(Cause::invalid(path, value, &message));
         }
     }
-    causes
 }
 
-fn annotation_causes(object: &Value) -> Vec<Cause> {
+fn judge_annotations(object: &Value, causes: &mut Causes) {
     let path = "metadata.annotations";
-    let mut causes = Vec::new();
     let mut size = 0;
     for (key, value) in object["metadata"]["annotations"].as_object().into_iter().flatten() {
+        if causes.is_full() {
+            return;
+        }
         for message in names::qualified(&key.to_lowercase()) {
             causes.push(Cause::invalid(path, &Value::from(key.as_str()), &message));
         }
@@ -172,15 +184,16 @@ fn annotation_causes(object: &Value) -> Vec<Cause> {
     if size > ANNOTATIONS_LIMIT {
         causes.push(Cause::too_long(path, ANNOTATIONS_LIMIT));
     }
-    causes
 }
 
-fn owner_causes(object: &Value) -> Vec<Cause> {
+fn judge_owners(object: &Value, causes: &mut Causes) {
     let path = "metadata.ownerReferences";
     let references = &object["metadata"]["ownerReferences"];
-    let mut causes = Vec::new();
     let mut controller: Option<String> = None;
     for (index, reference) in references.as_array().into_iter().flatten().enumerate() {
+        if causes.is_full() {
+            return;
+        }
         let field = |name: &str| format!("{path}[{index}].{name}");
         let part = |name: &str| reference[name].as_str().unwrap_or_default();
         let version = part("apiVersion");
@@ -212,7 +225,6 @@ fn owner_causes(object: &Value) -> Vec<Cause> {
             }
         }
     }
-    causes
 }
 
 /// Returns owner references in the order of their fields.
@@ -220,11 +232,13 @@ fn shown_references(references: &Value) -> String {
     encode::to_text(&Ordered { value: references, shape: &OWNER_REFERENCES })
 }
 
-fn finalizer_causes(object: &Value) -> Vec<Cause> {
+fn judge_finalizers(object: &Value, causes: &mut Causes) {
     let path = "metadata.finalizers";
-    let mut causes = Vec::new();
     let finalizers = finalizers(object);
     for finalizer in &finalizers {
+        if causes.is_full() {
+            return;
+        }
         for message in names::qualified(finalizer) {
             causes.push(Cause::invalid(path, &Value::from(*finalizer), &message));
         }
@@ -233,12 +247,13 @@ fn finalizer_causes(object: &Value) -> Vec<Cause> {
         let detail = format!("finalizer {ORPHAN} and {FOREGROUND} cannot be both set");
         causes.push(Cause::invalid(path, &Value::from(finalizers), &detail));
     }
-    causes
 }
 
-fn managed_fields_causes(object: &Value) -> Vec<Cause> {
-    let mut causes = Vec::new();
+fn judge_managed_fields(object: &Value, causes: &mut Causes) {
     for (index, entry) in object["metadata"]["managedFields"].as_array().into_iter().flatten().enumerate() {
+        if causes.is_full() {
+            return;
+        }
         let path = format!("metadata.managedFields[{index}]");
         let part = |name: &str| entry[name].as_str().unwrap_or_default();
         if !matches!(part("operation"), "Apply" | "Update") {
@@ -253,18 +268,17 @@ fn managed_fields_causes(object: &Value) -> Vec<Cause> {
             let field = format!("{path}.fieldsType");
             causes.push(Cause::invalid(&field, &Value::from(part("fieldsType")), "must be `FieldsV1`"));
         }
-        if part("manager").len() > 128 {
-            causes.push(Cause::too_long(&format!("{path}.manager"), 128));
+        for error in managed_fields::entry_errors(entry, &path) {
+            causes.push(Cause::from(&error));
         }
     }
-    causes
 }
 
 /// Returns what an update may not change about the metadata.
 pub(crate) fn update_violations(new: &Value, old: &Value) -> Vec<Cause> {
-    let mut causes = Vec::new();
+    let mut causes = Causes::default();
     if is_terminating(old) {
-        let before = finalizers(old);
+        let before: HashSet<&str> = finalizers(old).into_iter().collect();
         let mut extra: Vec<&str> =
             finalizers(new).into_iter().filter(|finalizer| !before.contains(finalizer)).collect();
         extra.sort_unstable();
@@ -298,11 +312,11 @@ pub(crate) fn update_violations(new: &Value, old: &Value) -> Vec<Cause> {
             ));
         }
     }
-    causes.extend(label_causes(new));
-    causes.extend(annotation_causes(new));
-    causes.extend(owner_causes(new));
-    causes.extend(managed_fields_causes(new));
-    causes
+    judge_labels(new, &mut causes);
+    judge_annotations(new, &mut causes);
+    judge_owners(new, &mut causes);
+    judge_managed_fields(new, &mut causes);
+    causes.into_vec()
 }
 
 /// The characters of generated name endings: no vowels, so that no words come out.

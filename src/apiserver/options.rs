@@ -5,9 +5,11 @@ use std::borrow::Cow;
 use serde_json::Value;
 
 use crate::apiserver::cause::Cause;
+use crate::apiserver::managed_fields::MAX_MANAGER_BYTES;
 use crate::apiserver::path;
 use crate::apiserver::resource::Resource;
 use crate::apiserver::selector::{FieldSelector, LabelSelector, Selection};
+use crate::apiserver::spelling;
 use crate::apiserver::status::ApiError;
 
 /// The parameters of a URL, decoded, in their order.
@@ -204,9 +206,6 @@ pub(crate) struct WriteOptions {
     pub(crate) force: Option<bool>,
 }
 
-/// The longest name of a field manager, in bytes.
-const MANAGER_LIMIT: usize = 128;
-
 impl WriteOptions {
     /// Returns the options of the server's own writes.
     pub(crate) fn server() -> Self {
@@ -234,11 +233,11 @@ impl WriteOptions {
                 causes.push(Cause::forbidden("force", "may not be specified for non-apply patch"));
             }
         }
-        if manager.len() > MANAGER_LIMIT {
-            causes.push(Cause::too_long("fieldManager", MANAGER_LIMIT));
+        if manager.len() > MAX_MANAGER_BYTES {
+            causes.push(Cause::too_long("fieldManager", MAX_MANAGER_BYTES));
         }
         for (position, character) in manager.char_indices() {
-            if character.is_control() {
+            if !spelling::is_printable(character) {
                 let detail =
                     format!("invalid character U+{:04X} (at position {position})", u32::from(character));
                 causes.push(Cause::invalid("fieldManager", &Value::from(manager), &detail));

@@ -15,6 +15,7 @@ use crate::apiserver::patch::{self, PatchError};
 use crate::apiserver::resource::Resource;
 use crate::apiserver::schema;
 use crate::apiserver::server::State;
+use crate::apiserver::spelling;
 use crate::apiserver::status::ApiError;
 use crate::apiserver::write::{self, Place, Written};
 
@@ -78,7 +79,8 @@ pub(crate) async fn patch(
         let Some(old) = old else {
             return Err(ApiError::not_found(place.resource.subject(), place.name));
         };
-        let new = change.on(place.resource, old, options.field_validation, &mut noted)?;
+        let mut new = change.on(place.resource, old, options.field_validation, &mut noted)?;
+        noted.extend(metadata::dedupe_owners(&mut new, true));
         Ok(place.own(Some(old), new, now))
     })
     .await;
@@ -230,7 +232,7 @@ fn read_applied(patch: &Bytes) -> Result<(Value, Vec<String>), ApiError> {
         }
         return Err(ApiError::bad_request(format!(
             "error decoding patch: error unmarshaling JSON: while decoding JSON: json: cannot unmarshal {} into Go value of type map[string]interface {{}}",
-            body::json_type(&decoded.value)
+            spelling::json_name(&decoded.value)
         )));
     }
     if patch.trim_ascii().is_empty() {

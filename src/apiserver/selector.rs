@@ -286,6 +286,22 @@ impl FieldSelector {
         self.terms.iter().find(|term| term.equal && term.field == field).map(|term| term.value.as_str())
     }
 
+    /// Demands the name as well.
+    ///
+    /// # Errors
+    /// When the selector is there and does not demand it already.
+    pub(crate) fn demand_name(&mut self, name: &str) -> Result<(), ApiError> {
+        if self.is_empty() {
+            let path = ["metadata", "name"].map(str::to_owned).to_vec();
+            let (field, value) = ("metadata.name".to_owned(), name.to_owned());
+            self.terms.push(Term { field, path, value, equal: true, absent: "" });
+        }
+        if self.exact("metadata.name") == Some(name) {
+            return Ok(());
+        }
+        Err(ApiError::bad_request("fieldSelector metadata.name doesn't match requested name"))
+    }
+
     fn matches(&self, object: &Value) -> bool {
         self.terms.iter().all(|term| {
             let found = jsonpath::lookup(object, &term.path);

@@ -263,7 +263,7 @@ impl State {
             Target::Version => discovery::version(&self.version),
             Target::Health { endpoint, check } => {
                 let is_verbose = Query::parse(parts.uri.query()).get("verbose").is_some();
-                discovery::health(endpoint, check.as_deref(), is_verbose)
+                discovery::health(&self.store, endpoint, check.as_deref(), is_verbose)
             }
             Target::Objects(_) | Target::Unknown => answer::not_found(),
         }

@@ -2,8 +2,10 @@
 //!
 //! A watch begins with a state or a revision and follows the store from there without a gap. It ends at its timeout,
 //! when the server stops, or when its reader is too slow; a client goes on from the last version that it saw.
+//!
+//! An answer is made only as fast as it is read. Of a reader that stopped reading the end cannot be seen from here: whoever
+//! carries the answer is told when it should be over, see [`Carrier`].
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,13 +14,14 @@ use axum::http::{HeaderValue, Response, StatusCode};
 use bytes::Bytes;
 use futures::stream;
 use serde_json::{Value, json};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::apiserver::answer;
 use crate::apiserver::counting;
 use crate::apiserver::encode;
-use crate::apiserver::list::ListMeta;
+use crate::apiserver::list::{self, ListMeta};
 use crate::apiserver::metadata;
 use crate::apiserver::negotiate::Form;
 use crate::apiserver::options::ListOptions;
@@ -30,7 +33,7 @@ use crate::apiserver::table::{self, Include};
 use crate::apiserver::write::{load, with_revision};
 use crate::clock::SharedClock;
 use crate::metrics::LongRunning;
-use crate::store::{Event, Watch, WatchError};
+use crate::store::{Event, Scan, Watch, WatchError};
 
 /// How often a quiet watch says how far it is.
 const BOOKMARK_INTERVAL: Duration = Duration::from_mins(1);
@@ -44,6 +47,49 @@ const DEFAULT_LIFE: std::ops::Range<u64> = 1_800..3_600;
 /// How many bytes of events go into one piece of the answer.
 const CHUNK: usize = 64 << 10;
 
+/// What a listener lends to the watches that it carries, as an extension of their requests. Requests of the same process
+/// have none.
+#[derive(Debug, Clone)]
+pub(crate) struct Carrier {
+    /// One permit for each watch that is open; nobody waits for one.
+    pub(crate) room: Arc<Semaphore>,
+    // Who carries the answer holds the receiving end, and gives up what is overdue.
+    pub(crate) endings: mpsc::UnboundedSender<Ending>,
+}
+
+/// When a watch is over, whether or not its reader takes what is left of it.
+#[derive(Debug)]
+pub(crate) struct Ending {
+    deadline: Instant,
+    /// Cancelled when the reader is too slow.
+    cut: CancellationToken,
+    /// Cancelled when the answer was read to its end or given up.
+    done: CancellationToken,
+}
+
+impl Ending {
+    /// Waits for the end of the answer. Returns whether it is still there when the watch has been over for `patience`.
+    pub(crate) async fn overdue(self, patience: Duration) -> bool {
+        let overdue = async {
+            tokio::select! {
+                () = tokio::time::sleep_until(self.deadline) => {}
+                () = self.cut.cancelled() => {}
+            }
+            tokio::time::sleep(patience).await;
+        };
+        tokio::select! {
+            () = self.done.cancelled() => false,
+            () = overdue => true,
+        }
+    }
+
+    /// Returns the ending of an answer that is never read, for tests: over at once.
+    #[cfg(test)]
+    pub(crate) fn now() -> Self {
+        Self { deadline: Instant::now(), cut: CancellationToken::new(), done: CancellationToken::new() }
+    }
+}
+
 /// Everything that one watch needs.
 struct Follow {
     resource: Arc<Resource>,
@@ -52,8 +98,8 @@ struct Follow {
     include: Include,
     bookmarks: bool,
     clock: SharedClock,
-    /// Pieces that are ready to be sent.
-    ready: VecDeque<Bytes>,
+    /// The state with which the watch begins, as far as it is not sent yet.
+    initial: Option<Scan>,
     // The store owns the sending end and drops it when this reader is too slow or the store closes.
     watch: Watch,
     /// Events up to this revision are not for this watch.
@@ -66,6 +112,9 @@ struct Follow {
     stopping: CancellationToken,
     /// Counts this watch as open.
     _open: LongRunning,
+    _room: Option<OwnedSemaphorePermit>,
+    /// Tells that the answer is over, however it ends.
+    _done: DropGuard,
 }
 
 /// Answers with a watch on the collection of `namespace`, or on all.
@@ -76,8 +125,15 @@ pub(crate) fn watch(
     options: &ListOptions,
     form: Form,
     include: Include,
+    carrier: Option<&Carrier>,
 ) -> Result<Response<Body>, ApiError> {
     let prefix = resource.collection(namespace);
+    let room = match carrier {
+        Some(carrier) => {
+            Some(Arc::clone(&carrier.room).try_acquire_owned().map_err(|_| ApiError::too_many_requests())?)
+        }
+        None => None,
+    };
     let asked = options.revision()?;
     let current = state.store.revision();
     let life = options.timeout_seconds.unwrap_or_else(default_life);
@@ -85,14 +141,41 @@ pub(crate) fn watch(
     // A far deadline stands for one beyond what the clock can say.
     let deadline =
         now.checked_add(Duration::from_secs(life)).unwrap_or(now + Duration::from_secs(DEFAULT_LIFE.end));
-    let start = |after: u64, watch: Watch| Follow {
+    let unavailable = |error| ApiError::unavailable(format!("the watch cannot begin: {error}"));
+    let (after, initial, watch) = if options.send_initial_events == Some(true) {
+        if let Some(asked) = asked.filter(|&asked| asked > current) {
+            return Err(ApiError::too_large_resource_version(asked, current));
+        }
+        let scan = state.store.scan(&prefix, None);
+        let after = scan.revision();
+        let scan = match options.selection.fields.exact("metadata.name") {
+            Some(name) => scan.with_keys(|key| list::is_named(key, name)),
+            None => scan,
+        };
+        (after, Some(scan), state.store.watch(&prefix, after).map_err(unavailable)?)
+    } else {
+        // Without initial events, no version and 0 mean from now on.
+        let after = asked.filter(|&revision| revision != 0).unwrap_or(current);
+        match state.store.watch(&prefix, after.min(current)) {
+            Ok(watch) => (after, None, watch),
+            Err(WatchError::Compacted { floor }) => return Ok(expired(after, floor)),
+            Err(error @ WatchError::Future { .. }) => return Err(unavailable(error)),
+        }
+    };
+    let done = CancellationToken::new();
+    if let Some(carrier) = carrier {
+        let ending = Ending { deadline, cut: watch.cut(), done: done.clone() };
+        // A carrier that is gone carries nothing that could be overdue.
+        drop(carrier.endings.send(ending));
+    }
+    Ok(respond(Follow {
         resource: Arc::clone(resource),
         selection: options.selection.clone(),
         form,
         include,
         bookmarks: options.bookmarks,
         clock: Arc::clone(&state.clock),
-        ready: VecDeque::new(),
+        initial,
         watch,
         floor: after,
         columns_sent: false,
@@ -101,35 +184,18 @@ pub(crate) fn watch(
         deadline,
         stopping: state.stopping.clone(),
         _open: state.requests.begin_long_running(&counting::of_resource("WATCH", resource)),
-    };
-    if options.send_initial_events == Some(true) {
-        if let Some(asked) = asked.filter(|&asked| asked > current) {
-            return Err(ApiError::too_large_resource_version(asked, current));
-        }
-        let page = state.store.list(&prefix, None, None);
-        let watch = state
-            .store
-            .watch(&prefix, page.revision)
-            .map_err(|error| ApiError::unavailable(format!("the watch cannot begin: {error}")))?;
-        let mut follow = start(page.revision, watch);
-        follow.send_state(page.entries.into_iter().map(|entry| (entry.key, entry.value)), page.revision);
-        return Ok(respond(follow));
-    }
-    // Without initial events, no version and 0 mean from now on.
-    let after = asked.filter(|&revision| revision != 0).unwrap_or(current);
-    match state.store.watch(&prefix, after.min(current)) {
-        Ok(watch) => Ok(respond(start(after, watch))),
-        Err(WatchError::Compacted { floor }) => {
-            let error = ApiError::expired(format!("too old resource version: {after} ({floor})"));
-            let mut line = b"{\"type\":\"ERROR\",\"object\":".to_vec();
-            line.extend(error.to_json());
-            line.extend_from_slice(b"}\n");
-            Ok(streaming(Body::from(line)))
-        }
-        Err(error @ WatchError::Future { .. }) => {
-            Err(ApiError::unavailable(format!("the watch cannot begin: {error}")))
-        }
-    }
+        _room: room,
+        _done: done.drop_guard(),
+    }))
+}
+
+/// Answers a watch from a version whose past is gone.
+fn expired(asked: u64, floor: u64) -> Response<Body> {
+    let error = ApiError::expired(format!("too old resource version: {asked} ({floor})"));
+    let mut line = b"{\"type\":\"ERROR\",\"object\":".to_vec();
+    line.extend(error.to_json());
+    line.extend_from_slice(b"}\n");
+    streaming(Body::from(line))
 }
 
 /// Spreads the ends of watches, so that clients do not come back all at once.
@@ -151,28 +217,28 @@ fn respond(follow: Follow) -> Response<Body> {
 }
 
 impl Follow {
-    fn send_state(&mut self, entries: impl Iterator<Item = (Arc<str>, Bytes)>, revision: u64) {
+    /// Returns the next piece of the state with which the watch begins.
+    fn next_of_state(&mut self) -> Option<Bytes> {
+        let mut state = self.initial.take()?;
         let mut piece = Vec::new();
-        for (key, value) in entries {
-            if self.names_other(&key) || !self.selection.matches_bytes(&value) {
-                continue;
+        for entry in state.by_ref() {
+            if self.selection.matches_bytes(&entry.value) {
+                self.write_event("ADDED", &entry.value, &mut piece);
             }
-            self.write_event("ADDED", &value, &mut piece);
             if piece.len() >= CHUNK {
-                self.ready.push_back(std::mem::take(&mut piece).into());
+                self.initial = Some(state);
+                return Some(piece.into());
             }
         }
         if self.bookmarks {
-            self.write_bookmark(revision, true, &mut piece);
+            self.write_bookmark(state.revision(), true, &mut piece);
         }
-        if !piece.is_empty() {
-            self.ready.push_back(piece.into());
-        }
+        (!piece.is_empty()).then(|| piece.into())
     }
 
     /// Returns the next piece of the answer, nothing at its end.
     async fn next(&mut self) -> Option<Bytes> {
-        if let Some(piece) = self.ready.pop_front() {
+        if let Some(piece) = self.next_of_state() {
             return Some(piece);
         }
         loop {
@@ -210,8 +276,7 @@ impl Follow {
 
     /// Whether the selector means one object and `key` is another.
     fn names_other(&self, key: &str) -> bool {
-        let name = self.selection.fields.exact("metadata.name");
-        name.is_some_and(|name| key.rsplit('/').next() != Some(name))
+        self.selection.fields.exact("metadata.name").is_some_and(|name| !list::is_named(key, name))
     }
 
     fn write_change(&mut self, event: &Event, piece: &mut Vec<u8>) {

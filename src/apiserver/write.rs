@@ -99,14 +99,18 @@ pub(crate) fn load(resource: &Resource, bytes: &[u8]) -> Result<Value, ApiError>
 
 /// Returns an object in its stored form.
 pub(crate) fn stored_form(resource: &Resource, object: &Value) -> Bytes {
-    let Some(core) = resource.core else { return encode::to_vec(object).into() };
-    match &core.face {
-        Some(face) => {
-            let stored = (face.to_stored)(object.clone());
-            encode::to_vec(&Ordered { value: &stored, shape: face.stored_shape }).into()
-        }
-        None => encode::to_vec(&Ordered { value: object, shape: core.shape }).into(),
-    }
+    let bytes = match resource.core {
+        None => encode::to_vec(object),
+        Some(core) => match &core.face {
+            Some(face) => {
+                let stored = (face.to_stored)(object.clone());
+                encode::to_vec(&Ordered { value: &stored, shape: face.stored_shape })
+            }
+            None => encode::to_vec(&Ordered { value: object, shape: core.shape }),
+        },
+    };
+    // The bytes stay for long, and what was reserved for their growth would stay with them.
+    bytes.into_boxed_slice().into()
 }
 
 /// What of a namespace tells whether it is on its way out.
@@ -166,7 +170,6 @@ pub(crate) async fn create(
     let resource = place.resource;
     metadata::wipe(&mut object);
     set_namespace(place, &mut object)?;
-    metadata::dedupe_owners(&mut object);
     let now = state.clock.now();
     let object = place.own(None, object, now);
     let given_name = metadata::text(&object, "name").to_owned();
@@ -296,24 +299,25 @@ where
     if dry_run {
         let (entry, namespace) = (state.store.get(&key), state.store.get(&namespace));
         let (object, created) = match prepare(entry.as_ref(), namespace.as_ref())? {
-            Prepared::Keep(bytes) => return Ok(Written { bytes, created: false }),
+            Prepared::Keep(bytes) | Prepared::Finish { bytes, .. } => {
+                return Ok(Written { bytes, created: false });
+            }
             Prepared::Create(object) => (object, true),
-            Prepared::Replace(object) | Prepared::Finish(object) => (object, false),
+            Prepared::Replace(object) => (object, false),
         };
         return Ok(Written { bytes: stored_form(resource, &object), created });
     }
     let committed = state
         .store
-        .mutate_prepared(&key, &namespace, prepare, |prepared, entry, revision| {
+        .mutate_prepared(&key, &namespace, prepare, |prepared, _, revision| {
             let (mut object, created) = match prepared {
                 Prepared::Keep(bytes) => return Ok((Change::Keep, Written { bytes, created: false })),
                 Prepared::Create(object) => (object, true),
                 Prepared::Replace(object) => (object, false),
-                Prepared::Finish(object) => {
-                    let last =
-                        entry.map(|entry| with_revision(resource, &entry.value, revision)).transpose()?;
-                    let written = Written { bytes: stored_form(resource, &object), created: false };
-                    return Ok((Change::Delete { last }, written));
+                Prepared::Finish { bytes, mut last } => {
+                    metadata::set_revision(&mut last, revision);
+                    let last = Some(stored_form(resource, &last));
+                    return Ok((Change::Delete { last }, Written { bytes, created: false }));
                 }
             };
             metadata::set_revision(&mut object, revision);
@@ -333,8 +337,13 @@ enum Prepared {
     Create(Value),
     /// It takes the place of the stored one.
     Replace(Value),
-    /// The last finalizer of an object on its way out went: this is the last that is seen of it.
-    Finish(Value),
+    /// The last finalizer of an object on its way out went.
+    Finish {
+        /// What the writer sees of it.
+        bytes: Bytes,
+        /// The object as it is stored: what watchers see of it.
+        last: Value,
+    },
 }
 
 /// Computes a change.
@@ -370,7 +379,6 @@ where
     }
     set_namespace(place, &mut new)?;
     check_name(place, &new)?;
-    metadata::dedupe_owners(&mut new);
     if place.uid_is_precondition {
         check_uid(place, &old, &new)?;
     }
@@ -381,7 +389,7 @@ where
         && new["metadata"]["deletionGracePeriodSeconds"].as_i64().unwrap_or(0) == 0
         && resource.core.is_none_or(|core| core.kind != "Namespace" || new["spec"]["finalizers"].is_null());
     if is_finished {
-        return Ok(Prepared::Finish(new));
+        return Ok(Prepared::Finish { bytes: stored_form(resource, &new), last: old });
     }
     resource.read_back(&mut new, place.subresource);
     managed_fields::keep_times_of_unchanged(&old, &mut new);

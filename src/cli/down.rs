@@ -8,6 +8,7 @@ use clap::Args;
 use tokio::time::Instant;
 
 use crate::api::duration;
+use crate::api::run::GRACE_SECONDS;
 use crate::cli::command_error::CommandError;
 use crate::cli::environment::Environment;
 use crate::cli::printer::Printer;
@@ -19,7 +20,7 @@ use crate::process::tree;
 /// How often the daemon is looked at.
 const LOOK: Duration = Duration::from_millis(50);
 /// How long a run may take to end after it was asked to; then it is ended by force.
-const GRACE: Duration = Duration::from_secs(10);
+const GRACE: Duration = Duration::from_secs(GRACE_SECONDS);
 
 /// Stop the running 'kelos up'
 ///

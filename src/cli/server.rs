@@ -79,8 +79,16 @@ fn find(global: &GlobalArguments, environment: &Environment) -> Result<Found, Co
     if let Some(path) = &global.kubeconfig {
         return found(path, "--kubeconfig".to_owned());
     }
-    if let Some(paths) = &environment.kubeconfig {
-        let paths: Vec<PathBuf> = std::env::split_paths(paths).filter(|path| path.is_file()).collect();
+    if let Some(named) = &environment.kubeconfig {
+        let paths: Vec<PathBuf> = std::env::split_paths(named).filter(|path| path.is_file()).collect();
+        if paths.is_empty() {
+            // What was meant is not known, and another server is certainly not it.
+            let named = named.display();
+            return Err(CommandError::user_message(format!(
+                "KUBECONFIG names no file that is there: {named}"
+            ))
+            .hint("Correct it, or unset it; --kubeconfig names a file for one command"));
+        }
         if let [only] = paths.as_slice() {
             return found(only, "KUBECONFIG".to_owned());
         }

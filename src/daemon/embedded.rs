@@ -40,7 +40,8 @@ pub(super) fn api_server(
     Ok(ApiServer::new(store, resources, Options { clock, version, requests }))
 }
 
-fn rules_of(kind: Kind) -> Rules {
+/// Returns the rules of `kind` as the API server takes them.
+pub fn rules_of(kind: Kind) -> Rules {
     Arc::new(move |new: &Value, old: Option<&Value>| {
         rules::violations(kind.as_str(), new, old)
             .into_iter()

@@ -1,15 +1,20 @@
-//! Where things lie: the data folder, and the note by which commands find a running daemon of the same user.
+//! Where things lie: the data folder, and the notes by which commands find running daemons of the same user.
 
+use std::ffi::OsString;
 use std::fs;
 use std::io;
+use std::os::unix::ffi::OsStringExt as _;
 use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
+use crate::digest;
 use crate::file;
 use crate::process::tree;
 
-/// The file that names the kubeconfig of a running daemon.
-const NOTE: &str = "kelos-kubeconfig";
+/// What the files that name the kubeconfigs of running daemons begin with; a digest of the kubeconfig's path follows.
+const NOTE: &str = "kubeconfig-";
+/// The longest path that a note may name, in bytes.
+const LONGEST_PATH: u64 = 4096;
 
 /// The parts of the data folder.
 #[derive(Debug, Clone)]
@@ -106,7 +111,12 @@ impl DataDir {
 /// When the note cannot be written.
 pub fn announce(folder: &Path, kubeconfig: &Path) -> io::Result<()> {
     fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
-    file::write_durably(&folder.join(NOTE), kubeconfig.as_os_str().as_encoded_bytes())
+    file::write_durably(&note(folder, kubeconfig), kubeconfig.as_os_str().as_encoded_bytes())
+}
+
+// One for each data folder, so that daemons that run beside each other do not write over each other's.
+fn note(folder: &Path, kubeconfig: &Path) -> PathBuf {
+    folder.join(format!("{NOTE}{}", digest::short_hex(kubeconfig.as_os_str().as_encoded_bytes(), 16)))
 }
 
 /// Returns the port in the kubeconfig of the last start.
@@ -116,19 +126,27 @@ pub fn last_port(kubeconfig: &Path) -> Option<u16> {
     server.rsplit_once(':')?.1.parse().ok()
 }
 
-/// Takes the note back, if it is ours.
+/// Takes the note back.
 pub fn withdraw(folder: &Path, kubeconfig: &Path) {
-    if announced(folder).as_deref() == Some(kubeconfig) {
-        drop(fs::remove_file(folder.join(NOTE)));
-    }
+    drop(fs::remove_file(note(folder, kubeconfig)));
 }
 
-/// Returns the kubeconfig of the daemon that this user started last and that did not take its note back.
+/// Returns the kubeconfig of the daemon that this user started last, of those that run. One that was killed left its note.
 pub fn announced(folder: &Path) -> Option<PathBuf> {
-    use std::os::unix::ffi::OsStringExt as _;
-    let bytes = fs::read(folder.join(NOTE)).ok()?;
-    let path = PathBuf::from(std::ffi::OsString::from_vec(bytes));
-    path.is_file().then_some(path)
+    let runs = |kubeconfig: &Path| {
+        DataDir::of_kubeconfig(kubeconfig).is_some_and(|data| DataDir::at(&data).process().is_some())
+    };
+    fs::read_dir(folder)
+        .ok()?
+        .filter_map(Result::ok)
+        .filter(|entry| entry.file_name().to_string_lossy().starts_with(NOTE))
+        .filter_map(|entry| {
+            let path = file::read_bounded(&entry.path(), LONGEST_PATH).ok()?;
+            Some((entry.metadata().ok()?.modified().ok()?, PathBuf::from(OsString::from_vec(path))))
+        })
+        .filter(|(_, kubeconfig)| runs(kubeconfig))
+        .max()
+        .map(|(_, kubeconfig)| kubeconfig)
 }
 
 #[cfg(test)]
@@ -151,16 +169,31 @@ mod tests {
     #[test]
     fn a_daemon_is_found_by_its_note_until_it_takes_it_back() {
         let folder = tempfile::tempdir().unwrap();
-        let data = DataDir::open(&folder.path().join("data")).unwrap();
-        assert_eq!(fs::metadata(data.root()).unwrap().permissions().mode() & 0o777, 0o700);
         let notes = folder.path().join("notes");
         assert_eq!(announced(&notes), None);
-        fs::write(data.kubeconfig(), "x").unwrap();
-        announce(&notes, &data.kubeconfig()).unwrap();
-        assert_eq!(announced(&notes), Some(data.kubeconfig()));
+        let started = |name: &str, minutes: u64| {
+            let data = DataDir::open(&folder.path().join(name)).unwrap();
+            assert_eq!(fs::metadata(data.root()).unwrap().permissions().mode() & 0o777, 0o700);
+            fs::create_dir_all(data.store().parent().unwrap()).unwrap();
+            fs::write(data.store(), "").unwrap();
+            fs::write(data.kubeconfig(), "x").unwrap();
+            data.note_process().unwrap();
+            announce(&notes, &data.kubeconfig()).unwrap();
+            let note = fs::File::open(note(&notes, &data.kubeconfig())).unwrap();
+            let when = std::time::SystemTime::UNIX_EPOCH + std::time::Duration::from_mins(minutes);
+            note.set_modified(when).unwrap();
+            data
+        };
+        let (second, first) = (started("second", 2), started("first", 1));
+        assert_eq!(announced(&notes), Some(second.kubeconfig()));
         withdraw(&notes, Path::new("/another"));
-        assert_eq!(announced(&notes), Some(data.kubeconfig()));
-        withdraw(&notes, &data.kubeconfig());
+        assert_eq!(announced(&notes), Some(second.kubeconfig()));
+        withdraw(&notes, &second.kubeconfig());
+        assert_eq!(announced(&notes), Some(first.kubeconfig()), "it goes on and is found again");
+        let killed = started("killed", 3);
+        fs::write(killed.process_note(), format!("{} 1\n", tree::own_pid())).unwrap();
+        assert_eq!(announced(&notes), Some(first.kubeconfig()), "one that was killed left its note");
+        withdraw(&notes, &first.kubeconfig());
         assert_eq!(announced(&notes), None);
     }
 }

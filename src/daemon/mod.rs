@@ -13,5 +13,6 @@ mod runs;
 pub mod supervisor;
 mod up;
 
+pub use embedded::rules_of;
 pub use logging::{LOG_VARIABLE, start_logging};
 pub use up::{Ready, Stop, up};

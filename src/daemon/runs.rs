@@ -6,12 +6,12 @@ use futures::future::join_all;
 use kube::api::{Api, ListParams};
 use tokio::time::Instant;
 
-use crate::api::run::RunState;
+use crate::api::run::{GRACE_SECONDS, RunState};
 use crate::api::run_record::RunRecord;
 use crate::executor::Executor;
 
 /// How long a run may take to end after it was asked to; then it is ended by force.
-const GRACE: Duration = Duration::from_secs(10);
+const GRACE: Duration = Duration::from_secs(GRACE_SECONDS);
 /// How long the records of the runs may take.
 const RECORDS: Duration = Duration::from_secs(30);
 /// How often the records are looked for.

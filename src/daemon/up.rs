@@ -79,6 +79,9 @@ pub async fn up(
     // The store is locked: no other daemon works in this folder.
     data.note_process().context("cannot write into the data folder")?;
     leftovers::remove(&data.repositories()).context("cannot clear the copies of repositories")?;
+    // A thread of the allocator's own returns what a pass leaves free also when nothing happens after it. Other commands
+    // end soon, and the runner enters namespaces, which only a process of one thread can.
+    tikv_jemalloc_ctl::background_thread::write(true).context("the allocator has no thread of its own")?;
     // An agent of a run without a sandbox of files is the same user as we are.
     process::close_to_others().context("cannot close the daemon to other processes")?;
     let RunConfig { disk_floor, keep, .. } = config.runs;
@@ -87,9 +90,10 @@ pub async fn up(
     let server =
         embedded::api_server(store.clone(), Arc::clone(&clock), &executor, metrics.requests.clone())?;
     observability::observe(&metrics, &store, &server, &executor);
-    let credentials = Credentials::load_or_create(&data.credentials(), clock.now())?;
     let listener = bind(&config, &data).await?;
     let address = listener.local_addr().context("the listener has no address")?;
+    let host = address.ip().to_string();
+    let credentials = Credentials::load_or_create(&data.credentials(), clock.now(), &[host])?;
     credentials.write_kubeconfig(&data.kubeconfig(), &format!("https://{address}"))?;
     server.prepare().await.map_err(|error| anyhow::anyhow!("{}", error.message))?;
 

@@ -10,7 +10,9 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::api::run::{HOME_FOLDER, LOG_FILE, TEMPORARY_FOLDER, WORK_FOLDER, log_offset};
+use crate::api::run::{
+    HOME_FOLDER, LOG_FILE, SECRETS_FILE, TEMPORARY_FOLDER, TOKEN_FOLDER, WORK_FOLDER, log_offset,
+};
 use crate::file;
 
 /// How long things are kept after the end of a run.
@@ -33,7 +35,7 @@ pub(super) fn clean(folder: &Path, ended_at: Timestamp, now: Timestamp, keep: Ke
     // A clock that was set back makes nothing old.
     let age = Duration::try_from(now.duration_since(ended_at)).unwrap_or_default();
     if age >= keep.failed_work {
-        remove_work(folder)?;
+        file::remove_tree(&folder.join(WORK_FOLDER))?;
     }
     if age >= keep.logs {
         remove_log(folder, keep.logs)?;
@@ -41,14 +43,15 @@ pub(super) fn clean(folder: &Path, ended_at: Timestamp, now: Timestamp, keep: Ke
     Ok(())
 }
 
-/// Removes what a run can hold in its own folders, secrets among it, and keeps its work.
+/// Removes where secrets of a run that is over may lie, and keeps its work.
 pub(super) fn remove_private(folder: &Path) -> io::Result<()> {
-    [HOME_FOLDER, TEMPORARY_FOLDER].iter().try_for_each(|name| file::remove_tree(&folder.join(name)))
-}
-
-fn remove_work(folder: &Path) -> io::Result<()> {
-    remove_private(folder)?;
-    file::remove_tree(&folder.join(WORK_FOLDER))
+    match fs::remove_file(folder.join(SECRETS_FILE)) {
+        Err(fault) if fault.kind() != io::ErrorKind::NotFound => return Err(fault),
+        _ => {}
+    }
+    [TOKEN_FOLDER, HOME_FOLDER, TEMPORARY_FOLDER]
+        .iter()
+        .try_for_each(|name| file::remove_tree(&folder.join(name)))
 }
 
 // Whoever asks for the log is told that there was one.

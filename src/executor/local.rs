@@ -8,7 +8,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -21,22 +21,20 @@ use serde::de::DeserializeOwned;
 use tokio::sync::watch;
 
 use crate::api::run::{
-    LOCK_FILE, LOG_FILE, Outcome, PLAN_FILE, Plan, RESULT_FILE, RunState, SECRETS_FILE, STARTED_FILE,
-    Secrets, Started, TOKEN_FILE, TOKEN_FOLDER,
+    self, LOCK_FILE, LOG_FILE, Outcome, PLAN_FILE, Plan, RESULT_FILE, RUN_VARIABLE, RunState, SECRETS_FILE,
+    STARTED_FILE, Secrets, Started, TOKEN_FILE, TOKEN_FOLDER,
 };
 use crate::executor::age::{self, Keep};
 use crate::executor::log::{LogReader, stream_log};
 use crate::executor::{Executor, ExecutorError, LogStream, Slots, StartError};
 use crate::file;
-use crate::process::{self, tree};
+use crate::process::{self, control_group, tree};
 use crate::secret::Secret;
 
 /// The folder of all runs, in the data folder.
 const RUNS_FOLDER: &str = "runs";
 /// What the runner itself has to say, which is nothing unless it breaks.
 const RUNNER_LOG: &str = "runner.log";
-/// The variable by which what a killed runner left behind is found.
-const MARK: &str = "KELOS_RUN";
 /// How often the ends of runs are looked for.
 const LOOK_EVERY: Duration = Duration::from_millis(25);
 /// How many ends are remembered for those who watch.
@@ -74,7 +72,7 @@ struct Known {
     running: BTreeSet<String>,
     // Runners that we started, to collect their ends.
     children: Vec<Child>,
-    // Interrupted runs whose leftovers were ended.
+    // Runs that are over and of which nothing goes on and no secret lies about.
     swept: BTreeSet<String>,
     // Nothing is started any more.
     is_closed: bool,
@@ -128,6 +126,18 @@ impl Local {
         self.shared.folder(run)
     }
 
+    // A runner that has not said its number yet is about to: it is waited for, so that it is asked and not only watched.
+    async fn ask_to_end(&self, run: &str) -> Result<(), ExecutorError> {
+        let until = Instant::now() + FORCED_END;
+        loop {
+            let name = run.to_owned();
+            if self.blocking(move |shared| shared.ask_to_end(&name)).await? || Instant::now() >= until {
+                return Ok(());
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    }
+
     // File work is done where blocking is allowed.
     async fn blocking<T, E>(
         &self,
@@ -161,8 +171,7 @@ impl Executor for Local {
         Box::pin(async move {
             // The first request is passed on to the agent, the second ends it; then only the runner's own work is left.
             for patience in [grace, FORCED_END] {
-                let name = run.clone();
-                self.blocking(move |shared| shared.ask_to_end(&name)).await?;
+                self.ask_to_end(&run).await?;
                 let until = Instant::now() + patience;
                 loop {
                     let name = run.clone();
@@ -290,15 +299,30 @@ impl Shared {
         } else {
             state.left(run);
         }
-        if matches!(seen, RunState::Interrupted { .. }) && !state.swept.contains(run) {
-            tree::end_marked(MARK, run);
-            // What a step still writes while it ends cannot be cleared yet: the next look does it. How the run ended is
-            // known all the same.
-            if age::remove_private(&self.folder(run)?).is_ok() {
-                state.swept.insert(run.to_owned());
-            }
-        }
+        self.sweep(&mut state, run, &seen)?;
         Ok(seen)
+    }
+
+    // What a runner does at its end, for one that was killed before or while it did it.
+    fn sweep(&self, known: &mut Known, run: &str, seen: &RunState) -> Result<(), ExecutorError> {
+        let is_over = matches!(seen, RunState::Finished(_) | RunState::Interrupted { .. });
+        let folder = self.folder(run)?;
+        if !is_over || known.swept.contains(run) || is_locked(&folder.join(LOCK_FILE))? {
+            return Ok(());
+        }
+        let mut is_ended = true;
+        if matches!(seen, RunState::Interrupted { .. }) {
+            let started = read::<Started>(&folder.join(STARTED_FILE))?;
+            let group = started.whole().and_then(|started| started.control_group.as_deref());
+            is_ended = group.is_none_or(|group| end_group(group, run));
+            tree::end_marked(RUN_VARIABLE, run);
+        }
+        // What still writes while it ends cannot be cleared yet: the next look does it. How the run ended is known all the
+        // same.
+        if age::remove_private(&folder).is_ok() && is_ended {
+            known.swept.insert(run.to_owned());
+        }
+        Ok(())
     }
 
     fn runs(&self) -> Result<Vec<String>, ExecutorError> {
@@ -313,14 +337,17 @@ impl Shared {
         for run in self.runs()? {
             let folder = self.folder(&run)?;
             // Held for one run at a time.
-            let _state = self.state();
-            let ended_at = match self.look(&run) {
-                Ok(RunState::Finished(outcome)) => outcome.finished_at,
-                // It is not known when it ended; it may have gone on for long.
-                Ok(RunState::Interrupted { .. }) => match modified(&folder.join(LOG_FILE)) {
-                    Some(instant) => instant,
-                    None => continue,
-                },
+            let mut state = self.state();
+            let Ok(seen) = self.look(&run) else { continue };
+            result = result.and(self.sweep(&mut state, &run, &seen));
+            let ended_at = match seen {
+                RunState::Finished(outcome) => outcome.finished_at,
+                // It is not known when it ended; it may have gone on for long. One that said nothing has no log.
+                RunState::Interrupted { .. } => {
+                    let last = [LOG_FILE, STARTED_FILE].iter().find_map(|name| modified(&folder.join(name)));
+                    let Some(instant) = last else { continue };
+                    instant
+                }
                 _ => continue,
             };
             let cleaned = age::clean(&folder, ended_at, now, self.keep);
@@ -441,22 +468,22 @@ impl Shared {
             .map_err(refused())
     }
 
-    fn ask_to_end(&self, run: &str) -> Result<(), ExecutorError> {
+    // Tells whether there is nobody to ask any more, or he was asked.
+    fn ask_to_end(&self, run: &str) -> Result<bool, ExecutorError> {
         let folder = self.folder(run)?;
-        let state = self.state();
+        // Held until the end.
+        let _state = self.state();
         if !matches!(self.look(run)?, RunState::Running { .. }) {
-            return Ok(());
+            return Ok(true);
         }
-        // A runner that has not said its number yet is asked again by the next request.
         if let Some(started) = read::<Started>(&folder.join(STARTED_FILE))?.whole()
             && let Some(runner) = tree::look_at(started.process)
             // The number is the runner's as long as it holds the lock, so it is looked at once more after the process.
             && is_locked(&folder.join(LOCK_FILE))?
         {
-            tree::ask_to_end(runner);
+            return Ok(tree::ask_to_end(runner));
         }
-        drop(state);
-        Ok(())
+        Ok(false)
     }
 
     // The agent may read the folder and not write it, so no link of its own lies in the way.
@@ -531,6 +558,20 @@ pub fn going_on(data_dir: &Path) -> Result<Vec<GoingOn>, ExecutorError> {
     Ok(found)
 }
 
+// Ends the control group of a run whose runner was killed, and tells whether it is gone. The path was written by a runner;
+// what does not look like one of its groups is left alone.
+fn end_group(group: &Path, run: &str) -> bool {
+    let is_ours = group.starts_with(control_group::MOUNT)
+        && group.ends_with(run::control_group(run))
+        && group.components().all(|component| component != Component::ParentDir);
+    if !is_ours {
+        return true;
+    }
+    // Where this is refused, what is in it is found by its environment.
+    control_group::end_all(group).ok();
+    control_group::remove(group).is_ok()
+}
+
 fn modified(path: &Path) -> Option<Timestamp> {
     path.metadata().ok()?.modified().ok()?.try_into().ok()
 }
@@ -580,4 +621,37 @@ fn read<T: DeserializeOwned>(path: &Path) -> Result<Contents<T>, ExecutorError> 
 
 fn write(path: &Path, value: &impl Serialize) -> io::Result<()> {
     file::write_durably(path, &serde_json::to_vec_pretty(value)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_control_group_that_was_left_is_ended_and_removed_and_no_other_folder() {
+        let folder = tempfile::tempdir().unwrap();
+        let run = format!("test-{}", process::tree::own_pid());
+        let other = folder.path().join(run::control_group(&run));
+        fs::create_dir(&other).unwrap();
+        assert!(end_group(&other, &run) && other.exists());
+        // Where this machine lets us make one.
+        for mount in ["", "unified"] {
+            let group = Path::new(control_group::MOUNT).join(mount).join(run::control_group(&run));
+            if fs::create_dir(&group).is_err() {
+                continue;
+            }
+            if !group.join("cgroup.kill").exists() {
+                fs::remove_dir(&group).unwrap();
+                continue;
+            }
+            assert!(end_group(&group, "another-run") && group.exists());
+            let mut child = process::command("/bin/sh").args(["-c", "exec sleep 600"]).spawn().unwrap();
+            fs::write(group.join("cgroup.procs"), child.id().to_string()).unwrap();
+            let until = Instant::now() + Duration::from_mins(1);
+            while !end_group(&group, &run) {
+                assert!(Instant::now() < until, "it is never empty");
+            }
+            assert!(!group.exists() && !child.wait().unwrap().success());
+        }
+    }
 }

@@ -1,15 +1,19 @@
 //! A folder of the file system in the shape of a tree, for checking a working copy before it is committed.
 //!
-//! Links are listed and never followed, `.git` is left out, and a file is read only if it is still the file
-//! that was listed.
+//! Links are listed and never followed, also those that took the place of something after the listing. `.git` is left
+//! out.
 
-use std::fs::Metadata;
+use std::fs::{File, Metadata};
 use std::io::Read as _;
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt as _;
-use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use bytes::Bytes;
+use rustix::fs::{self, Mode, OFlags};
+use rustix::io::Errno;
 
 use crate::git::error::GitError;
 use crate::git::tree::{
@@ -21,6 +25,8 @@ use crate::git::tree::{
 #[derive(Debug, Clone)]
 pub struct Folder {
     root: PathBuf,
+    /// The root itself, wherever its path leads by now.
+    handle: Arc<OwnedFd>,
     tree: Tree,
 }
 
@@ -28,6 +34,7 @@ impl Folder {
     /// Lists the files below `root`. The root itself may be a link.
     pub fn open(root: &Path, limits: &TreeLimits) -> Result<Self, GitError> {
         let root = root.canonicalize().map_err(|error| GitError::storage(root, &error))?;
+        let handle = File::open(&root).map_err(|error| GitError::storage(&root, &error))?.into();
         let mut walk = Walk { limits, entries: Vec::new(), oddities: Vec::new(), seen: 0 };
         let mut waiting = vec![(root.clone(), String::new(), 0)];
         while let Some((folder, prefix, depth)) = waiting.pop() {
@@ -35,12 +42,28 @@ impl Folder {
         }
         walk.entries.sort_unstable_by(|left, right| left.path.cmp(&right.path));
         walk.oddities.sort_by(|left, right| left.path.cmp(&right.path));
-        Ok(Self { root, tree: Tree { id: None, entries: walk.entries, oddities: walk.oddities } })
+        let tree = Tree { id: None, entries: walk.entries, oddities: walk.oddities };
+        Ok(Self { root, handle: Arc::new(handle), tree })
     }
 
     /// Returns the folder, free of links.
     pub fn root(&self) -> &Path {
         &self.root
+    }
+
+    /// Opens what lies at `path`, no part of which may be a link: a folder on the way may have become one since the
+    /// listing.
+    fn open_plainly(&self, path: &str, flags: OFlags) -> rustix::io::Result<OwnedFd> {
+        let (folders, name) = path.rsplit_once('/').unwrap_or(("", path));
+        let open = |folder: Option<&OwnedFd>, name: &str, flags: OFlags| {
+            let flags = flags | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            fs::openat(folder.unwrap_or(&self.handle), name, flags, Mode::empty())
+        };
+        let mut folder = None;
+        for part in folders.split('/').filter(|part| !part.is_empty()) {
+            folder = Some(open(folder.as_ref(), part, OFlags::PATH | OFlags::DIRECTORY)?);
+        }
+        open(folder.as_ref(), name, flags)
     }
 }
 
@@ -57,25 +80,22 @@ impl Files for Folder {
         if let Err(reason) = check_path(&entry.path) {
             return Err(refused(reason.as_str()));
         }
-        let path = self.root.join(&entry.path);
-        let fail = |error: &std::io::Error| GitError::storage(&path, error);
-        // A folder on the way may have become a link since the listing.
-        let folder = path.parent().unwrap_or(&self.root);
-        if folder.canonicalize().map_err(|error| fail(&error))? != folder {
-            return Err(refused("a folder of its path became a link"));
-        }
+        let fail = |error: &std::io::Error| GitError::storage(&self.root.join(&entry.path), error);
+        let open = |flags| {
+            self.open_plainly(&entry.path, flags).map_err(|error| match error {
+                Errno::LOOP | Errno::NOTDIR => refused("a part of its path became a link"),
+                error => fail(&error.into()),
+            })
+        };
         if entry.kind == EntryKind::Link {
-            let target = std::fs::read_link(&path).map_err(|error| fail(&error))?;
-            return Ok(Bytes::copy_from_slice(target.as_os_str().as_bytes()));
+            let target = fs::readlinkat(open(OFlags::PATH)?, "", Vec::new());
+            return Ok(target.map_err(|error| fail(&error.into()))?.into_bytes().into());
         }
-        let listed = path.symlink_metadata().map_err(|error| fail(&error))?;
-        if !listed.is_file() {
-            return Err(refused("it is no longer a plain file"));
-        }
-        let file = std::fs::File::open(&path).map_err(|error| fail(&error))?;
+        // A pipe that took its place would be waited for otherwise.
+        let file = File::from(open(OFlags::RDONLY | OFlags::NONBLOCK)?);
         let opened = file.metadata().map_err(|error| fail(&error))?;
-        if (listed.dev(), listed.ino()) != (opened.dev(), opened.ino()) {
-            return Err(refused("it was replaced while it was opened"));
+        if !opened.is_file() {
+            return Err(refused("it is no longer a plain file"));
         }
         // One more than there is, so that the end is seen without growing.
         let expected = opened.len().min(max).saturating_add(1);

@@ -104,7 +104,7 @@ impl Requests {
         InFlight::new(self.connections.clone())
     }
 
-    /// Counts a connection that was closed at once, because too many were open.
+    /// Counts a connection that was closed because too many were open.
     pub fn connection_refused(&self) {
         self.refused_connections.inc();
     }

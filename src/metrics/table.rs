@@ -87,7 +87,7 @@ pub const TABLE: &[Description] = &[
     counter(
         "kelos_api_refused_connections_total",
         &[],
-        "Connections that were closed at once because too many were open",
+        "Connections that were closed because too many were open",
     ),
     histogram("kelos_store_commit_duration_seconds", &[], "Time that a commit took until it was durable"),
     histogram("kelos_store_commit_writes", &[], "Writes that shared a commit"),

@@ -5,6 +5,7 @@
 
 #![expect(clippy::disallowed_methods, reason = "this module is the home of child processes")]
 
+pub mod control_group;
 mod exchange;
 pub mod tree;
 pub mod usage;

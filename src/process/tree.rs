@@ -104,21 +104,22 @@ pub fn signal(process: Seen, signal: Signal) -> bool {
         && pidfd_send_signal(descriptor, signal).is_ok()
 }
 
-/// Asks everything below this process to end, except the process `kept` and what is in its group.
+/// Asks everything below this process to end, except the process `kept` and what is in its group, and whom it asked
+/// before, who is in `asked`.
 ///
 /// It goes by process groups, so that its cost does not grow with what an agent has started.
-pub fn ask_below_to_end(kept: Option<i32>) {
+pub fn ask_below_to_end(kept: Option<i32>, asked: &mut BTreeSet<i32>) {
     let alive: Vec<Seen> = below(own_pid()).into_iter().filter(|process| process.is_alive()).collect();
     let kept_group = alive.iter().find(|process| Some(process.pid) == kept).map(|process| process.group);
     let mut groups = own_groups(&alive);
     groups.retain(|group| Some(*group) != kept_group);
-    for group in &groups {
+    for group in groups.iter().filter(|group| asked.insert(**group)) {
         signal_group(*group, Signal::TERM);
     }
     let rest = alive.into_iter().filter(|process| {
         Some(process.pid) != kept && Some(process.group) != kept_group && !groups.contains(&process.group)
     });
-    for process in rest {
+    for process in rest.filter(|process| asked.insert(process.pid)) {
         signal(process, Signal::TERM);
     }
 }

@@ -8,10 +8,9 @@ use std::fs;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
-use crate::api::run::{Exit, Limits};
+use crate::api::run::{self, Exit, Limits};
+use crate::process::control_group::{self, MOUNT};
 
-/// Where control groups are, as all of today's systems have it.
-pub(super) const MOUNT: &str = "/sys/fs/cgroup";
 /// Processor time is handed out in slices of this many microseconds.
 const PERIOD: u64 = 100_000;
 
@@ -36,7 +35,7 @@ impl ControlGroup {
             if !hands_on(parent) {
                 return None;
             }
-            let group = Self { folder: parent.join(format!("kelos-{run}")) };
+            let group = Self { folder: parent.join(run::control_group(run)) };
             if group.furnish(limits).is_ok() {
                 return Some(group);
             }
@@ -99,13 +98,18 @@ impl ControlGroup {
     /// Ends whatever is left in the group at once.
     pub(super) fn end_all(&self) {
         // Since Linux 5.14; whoever is spared is found by other means.
-        self.set("cgroup.kill", "1").ok();
+        control_group::end_all(&self.folder).ok();
+    }
+
+    /// Returns where the group is.
+    pub(super) fn folder(&self) -> &Path {
+        &self.folder
     }
 
     /// Removes the group, which must be empty.
     pub(super) fn remove(&self) {
         // One that stays holds nothing and nobody.
-        fs::remove_dir(&self.folder).ok();
+        control_group::remove(&self.folder).ok();
     }
 }
 

@@ -12,8 +12,8 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use crate::api::run::{
-    CHECKOUT_FOLDER, HOME_FOLDER, McpServer, Plan, SKILLS_PLUGIN, Secrets, TEMPORARY_FOLDER, TOKEN_FILE,
-    TOKEN_FOLDER, WORK_FOLDER,
+    CHECKOUT_FOLDER, HOME_FOLDER, McpServer, Plan, RUN_VARIABLE, SKILLS_PLUGIN, Secrets, TEMPORARY_FOLDER,
+    TOKEN_FILE, TOKEN_FOLDER, WORK_FOLDER,
 };
 use crate::file;
 use crate::git::remote::RemoteUrl;
@@ -22,8 +22,6 @@ use crate::runner::folder::Folder;
 use crate::runner::parts;
 use crate::runner::ssh::{self, SshServer};
 
-/// The variable by which what a killed runner left going is found; every child of a run has it.
-pub(super) const RUN_VARIABLE: &str = "KELOS_RUN";
 /// Our own files in the agent's home.
 const OWN_FOLDER: &str = ".kelos";
 /// The longest value that is passed as a variable; the kernel's bound includes the name and both ends.
@@ -72,6 +70,15 @@ pub(super) fn plugins_folder(home: &Path) -> PathBuf {
     home.join(OWN_FOLDER).join("plugins")
 }
 
+/// Returns the settings by which git has, for `origin` alone, the token in the file `file`, which is a word of the shell. It
+/// is read from there each time.
+pub(super) fn credential_helper(origin: &str, file: &str) -> String {
+    let password = format!("echo \\\"password=$(cat \\\"{file}\\\")\\\"");
+    let helper =
+        format!("!f() {{ test \\\"$1\\\" = get && echo username=x-access-token && {password}; }}; f");
+    format!("[credential \"{origin}\"]\n\thelper = \n\thelper = \"{helper}\"\n")
+}
+
 /// What [`furnish`] made.
 #[derive(Debug, Clone)]
 pub(super) struct Furniture {
@@ -111,7 +118,10 @@ pub(super) fn furnish(
             home.write(&own("github-token/GITHUB_TOKEN"), &token)?
         };
         variables.insert("KELOS_GITHUB_TOKEN_FILE".to_owned(), text(&file));
-        git_config.push_str(&credential_helper(plan).unwrap_or_default());
+        // Git asks for the token by host, and gets it for the host of the workspace alone.
+        if let Some(host) = https_host(plan) {
+            git_config.push_str(&credential_helper(&host, "$KELOS_GITHUB_TOKEN_FILE"));
+        }
         if let Some(programs) = home.wrap_gh(plan)? {
             variables.insert("PATH".to_owned(), format!("{}:{}", text(&programs), plan.search_path));
         }
@@ -241,13 +251,6 @@ fn proxy_variables(port: u16) -> impl Iterator<Item = (String, String)> {
     ]
     .map(|(name, value)| (name.to_owned(), value.to_owned()))
     .into_iter()
-}
-
-// Git asks for the token by host, and gets it for the host of the workspace alone. It is read from the file each time.
-fn credential_helper(plan: &Plan) -> Option<String> {
-    let host = https_host(plan)?;
-    let helper = "!f() { test \\\"$1\\\" = get && echo username=x-access-token && echo \\\"password=$(cat \\\"$KELOS_GITHUB_TOKEN_FILE\\\")\\\"; }; f";
-    Some(format!("[credential \"{host}\"]\n\thelper = \n\thelper = \"{helper}\"\n"))
 }
 
 // `https://host:port` of the workspace.

@@ -22,8 +22,8 @@ use rustix::process::{
 };
 
 use crate::api::run::{
-    CLAIMS_FILE, Claims, Exit, FORMAT_VERSION, Network, NetworkHold, Plan, Sandbox, SandboxLevel, Secrets,
-    Workspace,
+    CLAIMS_FILE, Claims, ENDING_FILE, Exit, FORMAT_VERSION, Network, NetworkHold, Plan, Sandbox,
+    SandboxLevel, Secrets, Workspace,
 };
 use crate::file;
 use crate::git::remote::RemoteUrl;
@@ -69,7 +69,7 @@ pub(super) fn exec(folder: &Folder) -> Result<u8, RunnerError> {
     }
     let claims_file = open_claims(folder)?;
     let layout = Layout::of(&plan, folder);
-    let surroundings = Surroundings::default();
+    let surroundings = Surroundings { enclosed_in: None, proxy: None, ending: open_ending(folder)? };
     finish(&carry_out(&plan, &secrets, &layout, &surroundings), claims_file)
 }
 
@@ -77,7 +77,7 @@ pub(super) fn exec(folder: &Folder) -> Result<u8, RunnerError> {
 pub(super) fn enter(folder: &Folder) -> Result<u8, RunnerError> {
     let plan = folder.plan()?;
     let layout = Layout::of(&plan, folder);
-    let claims_file = open_claims(folder)?;
+    let (claims_file, ending) = (open_claims(folder)?, open_ending(folder)?);
     // One that is missing is told by the side outside, when there is no enclosure.
     let program = agents::lookup(&plan.agent, &plan.search_path, plan.workspace.is_some()).ok();
     let grants = grants(&plan, &layout, program.as_deref());
@@ -85,7 +85,7 @@ pub(super) fn enter(folder: &Folder) -> Result<u8, RunnerError> {
         .map_err(RunnerError::system("make an enclosure"))?;
     let Some(inside) = inside else { return Ok(1) };
     close_to_others()?;
-    let surroundings = Surroundings { enclosed_in: Some(grants), proxy: inside.proxy };
+    let surroundings = Surroundings { enclosed_in: Some(grants), proxy: inside.proxy, ending };
     finish(&carry_out(&plan, &inside.secrets, &layout, &surroundings), claims_file)
 }
 
@@ -98,6 +98,10 @@ fn open_claims(folder: &Folder) -> Result<File, RunnerError> {
         .map_err(RunnerError::system("make the file for the claims"))
 }
 
+fn open_ending(folder: &Folder) -> Result<File, RunnerError> {
+    File::open(folder.join(ENDING_FILE)).map_err(RunnerError::system("open the file that tells the end"))
+}
+
 fn finish((claims, code): &(Claims, u8), claims_file: File) -> Result<u8, RunnerError> {
     let claims = Claims { version: FORMAT_VERSION, ..claims.clone() };
     write_claims(claims_file, &claims).map_err(RunnerError::system("write the claims"))?;
@@ -105,12 +109,22 @@ fn finish((claims, code): &(Claims, u8), claims_file: File) -> Result<u8, Runner
 }
 
 /// What is around the agent's side.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Surroundings {
     // What there is in its enclosure; none without one.
     enclosed_in: Option<Grants>,
     // The port of the proxy on its loopback.
     proxy: Option<u16>,
+    // As long as it is empty, nobody asked for the end of the run.
+    ending: File,
+}
+
+impl Surroundings {
+    // What there is to say in place of starting something when the end was asked for.
+    fn end(&self) -> Option<(Claims, u8)> {
+        let is_asked_for = self.ending.metadata().is_ok_and(|metadata| metadata.len() > 0);
+        is_asked_for.then(|| refusal(Exit::Cancelled, "the run was ended before its agent began".to_owned()))
+    }
 }
 
 /// Makes this step end with the runner, without which nobody would end what it starts in time.
@@ -186,7 +200,10 @@ fn carry_out(plan: &Plan, secrets: &Secrets, layout: &Layout, surroundings: &Sur
     if let Some(message) = version.and_then(|version| outdated(agent, &program, version)) {
         return held(refusal(Exit::AgentProgramMissing, message));
     }
-    let (claims, code) = set_up(plan, layout, &furniture, &children)
+    let (claims, code) = surroundings
+        .end()
+        .or_else(|| set_up(plan, layout, &furniture, &children))
+        .or_else(|| surroundings.end())
         .unwrap_or_else(|| work(plan, layout, agent, &program, &furniture, &children));
     held((Claims { agent_version: version.map(|version| version.to_string()), ..claims }, code))
 }
@@ -256,7 +273,8 @@ fn restrict(
         return sandbox::restrict(&grants(plan, layout, Some(program)), &plan.sandbox);
     };
     let mut grants = grants.clone();
-    grants.writable.extend(["/tmp", "/var/tmp"].map(PathBuf::from));
+    // Terminals as well: there they are the run's own.
+    grants.writable.extend(["/tmp", "/var/tmp", "/dev/pts"].map(PathBuf::from));
     // What is reachable is so by the network that it has, not by ports.
     let sandbox = Sandbox { network: Network::Open, ..plan.sandbox.clone() };
     let (level, _) = sandbox::restrict(&grants, &sandbox)?;

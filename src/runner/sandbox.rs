@@ -40,26 +40,24 @@ const SYSTEM: &[&str] = &[
     "/snap",
     "/proc",
     "/sys",
-    // Names and certificates, where they do not lie in /etc itself.
+    // Names and certificates, where they do not lie in /etc itself. Not the folder, whose sockets look names up for anybody.
     "/etc/resolv.conf",
     "/etc/hosts",
     "/etc/localtime",
-    "/run/systemd/resolve",
+    "/run/systemd/resolve/resolv.conf",
+    "/run/systemd/resolve/stub-resolv.conf",
     "/run/current-system",
     "/var/lib/ca-certificates",
 ];
-/// Devices that programs take for granted.
-pub(super) const DEVICES: &[&str] = &[
-    "/dev/null",
-    "/dev/zero",
-    "/dev/full",
-    "/dev/random",
-    "/dev/urandom",
-    "/dev/tty",
-    "/dev/ptmx",
-    "/dev/pts",
-    "/dev/shm",
-];
+/// Where settings and what was installed by hand may be closed to all but root, whom an agent of root's still is.
+const SYSTEM_WITH_SECRETS: &[&str] = &["/etc", "/opt", "/usr/local"];
+/// Where root sees what the whole machine does, such as what its keyboards send.
+const OF_ROOT: &[&str] = &["/sys/kernel/debug", "/sys/kernel/tracing"];
+/// Devices that programs take for granted. No terminals: those of the machine are the user's, an enclosure has its own.
+pub(super) const DEVICES: &[&str] =
+    &["/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom", "/dev/tty"];
+/// Shared memory, which is made and removed by name.
+const SHARED_MEMORY: &str = "/dev/shm";
 /// Where cluster software keeps credentials inside the system's folders.
 const ALWAYS_PRIVATE: &[&str] = &["/etc/kubernetes", "/etc/rancher"];
 /// The files that a process may have open.
@@ -78,6 +76,8 @@ const NEWEST: ABI = ABI::V10;
 pub(super) struct Grants {
     /// Files and folders to read and execute.
     pub(super) readable: Vec<PathBuf>,
+    /// Folders whose names may be listed, their own and those below, because something in them is closed.
+    pub(super) listed: Vec<PathBuf>,
     /// Folders to do everything in.
     pub(super) writable: Vec<PathBuf>,
     /// Links through which these are also found, with what they say.
@@ -93,12 +93,22 @@ impl Grants {
         programs: &[PathBuf],
         writable: Vec<PathBuf>,
     ) -> Self {
-        let mut private: Vec<PathBuf> = ALWAYS_PRIVATE.iter().map(PathBuf::from).collect();
-        private.extend(sandbox.private.iter().map(|path| resolve(path)));
+        let named: Vec<PathBuf> = sandbox.private.iter().map(|path| resolve(path)).collect();
+        let private: Vec<PathBuf> =
+            ALWAYS_PRIVATE.iter().map(PathBuf::from).chain(named.iter().cloned()).collect();
         let mut grants = Self { writable, ..Self::default() };
-        for path in SYSTEM {
-            grants.allow_from(Path::new(path), &private);
+        let mut closed = private.clone();
+        if rustix::process::getuid().is_root() {
+            closed.extend(OF_ROOT.iter().map(PathBuf::from));
+            for path in SYSTEM_WITH_SECRETS {
+                closed.extend(closed_to_others(Path::new(path)));
+            }
         }
+        for path in SYSTEM {
+            grants.allow_from(Path::new(path), &closed);
+        }
+        // The names in what the plan names may tell something as well.
+        grants.listed.retain(|folder| !named.iter().any(|path| path.starts_with(folder)));
         // Programs are often installed in the home folder, which is private, and what is named is meant: here only what lies
         // inside counts.
         let is_below_root = |folder: &PathBuf| {
@@ -106,8 +116,12 @@ impl Grants {
                 folder.components().any(|component| matches!(component, Component::Normal(_)))
             })
         };
-        let folders = std::env::split_paths(search_path)
-            .chain(programs.iter().filter_map(|program| installation(program)))
+        let on_path: Vec<PathBuf> = std::env::split_paths(search_path).collect();
+        let installations = programs.iter().filter_map(|program| installation(program, &on_path));
+        let folders = on_path
+            .iter()
+            .cloned()
+            .chain(installations)
             .chain(sandbox.readable.iter().cloned())
             .filter(|folder| folder.is_absolute())
             .filter(is_below_root);
@@ -117,6 +131,7 @@ impl Grants {
             grants.allow_from(&folder, &inside);
         }
         for program in programs {
+            grants.readable.extend(program.canonicalize());
             grants.links.extend(links_on_the_way(program));
         }
         grants.readable.sort();
@@ -140,6 +155,7 @@ impl Grants {
             return;
         }
         let Ok(entries) = fs::read_dir(root) else { return };
+        self.listed.push(root.to_path_buf());
         for entry in entries.filter_map(Result::ok) {
             // A link is not followed: what it points to is allowed where it lies, or it is not.
             match fs::read_link(entry.path()) {
@@ -178,14 +194,7 @@ pub(super) fn restrict(grants: &Grants, sandbox: &Sandbox) -> io::Result<(Sandbo
     }
     let read: BitFlags<AccessFs> = AccessFs::Execute | AccessFs::ReadFile | AccessFs::ReadDir;
     let all = AccessFs::from_all(NEWEST);
-    let device = AccessFs::ReadFile
-        | AccessFs::WriteFile
-        | AccessFs::ReadDir
-        | AccessFs::IoctlDev
-        | AccessFs::Truncate;
-    // Shared memory is made and removed by name.
-    let (shared, devices): (Vec<&str>, Vec<&str>) =
-        DEVICES.iter().copied().partition(|path| *path == "/dev/shm");
+    let device = AccessFs::ReadFile | AccessFs::WriteFile | AccessFs::IoctlDev | AccessFs::Truncate;
     let is_scoped = sandbox.maximum >= SandboxLevel::Isolated;
     let restricted = Ruleset::default()
         .handle_access(all)
@@ -197,9 +206,10 @@ pub(super) fn restrict(grants: &Grants, sandbox: &Sandbox) -> io::Result<(Sandbo
         })
         .and_then(Ruleset::create)
         .and_then(|ruleset| ruleset.add_rules(path_beneath_rules(&grants.readable, read)))
+        .and_then(|ruleset| ruleset.add_rules(path_beneath_rules(&grants.listed, AccessFs::ReadDir)))
         .and_then(|ruleset| ruleset.add_rules(path_beneath_rules(&grants.writable, all)))
-        .and_then(|ruleset| ruleset.add_rules(path_beneath_rules(devices, device)))
-        .and_then(|ruleset| ruleset.add_rules(path_beneath_rules(shared, all)))
+        .and_then(|ruleset| ruleset.add_rules(path_beneath_rules(DEVICES, device)))
+        .and_then(|ruleset| ruleset.add_rules(path_beneath_rules([SHARED_MEMORY], all)))
         .and_then(|ruleset| {
             let ports = (1..=u16::MAX).filter(|port| {
                 sandbox.network == Network::Guarded
@@ -257,7 +267,6 @@ pub(super) fn limit(limits: &Limits) -> io::Result<()> {
     set(Resource::Core, 0)?;
     set(Resource::Nofile, OPEN_FILES)?;
     for (resource, value) in [
-        (Resource::Cpu, limits.cpu_seconds),
         // Not the address space, of which some programs reserve far more than they use. What ends a run is the sum of what
         // its processes use; this only keeps one of them from being faster than that is looked at.
         (Resource::Data, limits.memory_bytes.map(|bytes| bytes.saturating_mul(2).max(LEAST_DATA))),
@@ -291,14 +300,39 @@ fn resolve(path: &Path) -> PathBuf {
     path.canonicalize().unwrap_or_else(|_| path.to_path_buf())
 }
 
-// Packages of Node lie in a tree whose root is not on the search path; of other programs the folder is enough.
-fn installation(program: &Path) -> Option<PathBuf> {
-    let program = program.canonicalize().ok()?;
-    let package = program
+// What of `root` nobody but its owner and group may read.
+fn closed_to_others(root: &Path) -> Vec<PathBuf> {
+    let mut closed = Vec::new();
+    let mut folders = vec![root.to_path_buf()];
+    while let Some(folder) = folders.pop() {
+        let Ok(entries) = fs::read_dir(folder) else { continue };
+        for entry in entries.filter_map(Result::ok) {
+            // Of a link itself, which is not followed.
+            let Ok(metadata) = entry.metadata() else { continue };
+            let needed = if metadata.is_dir() { 0o005 } else { 0o004 };
+            if metadata.is_symlink() {
+                continue;
+            }
+            if metadata.mode() & needed != needed {
+                closed.push(entry.path());
+            } else if metadata.is_dir() {
+                folders.push(entry.path());
+            }
+        }
+    }
+    closed
+}
+
+// What a program needs that is not on the search path: the whole tree of a package of Node, and where a link on the search
+// path leads, the folder there. The folder of a program that is named by its path holds whatever its owner has there.
+fn installation(program: &Path, on_path: &[PathBuf]) -> Option<PathBuf> {
+    let place = program.canonicalize().ok()?;
+    let package = place
         .ancestors()
         .filter(|folder| folder.file_name().is_some_and(|name| name == "node_modules"))
         .last();
-    package.or_else(|| program.parent()).map(Path::to_path_buf)
+    let is_installed = program.parent().is_some_and(|folder| on_path.iter().any(|path| path == folder));
+    package.or_else(|| place.parent().filter(|_| is_installed)).map(Path::to_path_buf)
 }
 
 #[cfg(test)]
@@ -336,7 +370,65 @@ mod tests {
         let search_path = format!("{}:{}:relative:/", home.join("bin").display(), home.display());
         let grants = Grants::of(&sandbox, &search_path, &[home.join("bin/agent")], Vec::new());
         let ours: Vec<&PathBuf> = grants.readable.iter().filter(|path| path.starts_with(&home)).collect();
-        assert_eq!(ours, [&home.join("bin"), &home.join("lib/node_modules")]);
+        assert_eq!(ours, [&home.join("bin"), &home.join("lib/node_modules"), &package]);
         assert!(!grants.readable.contains(&PathBuf::from("/")));
+    }
+
+    #[test]
+    fn a_program_that_is_named_is_allowed_and_what_lies_beside_it_is_not() {
+        let home = tempfile::tempdir().unwrap();
+        let home = home.path().canonicalize().unwrap();
+        let sandbox = Sandbox { private: vec![home.clone()], ..Sandbox::default() };
+        for (folder, search_path, is_folder_allowed) in
+            [("", "", false), ("project", "", false), ("versions/7", "bin", true)]
+        {
+            let place = home.join(folder);
+            fs::create_dir_all(&place).unwrap();
+            fs::write(place.join("agent"), "").unwrap();
+            let named = if search_path.is_empty() {
+                place.join("agent")
+            } else {
+                let link = home.join(search_path).join("agent");
+                fs::create_dir_all(home.join(search_path)).unwrap();
+                std::os::unix::fs::symlink(place.join("agent"), &link).unwrap();
+                link
+            };
+            let search_path = home.join(search_path).display().to_string();
+            let grants = Grants::of(&sandbox, &search_path, &[named], Vec::new());
+            assert!(grants.readable.contains(&place.join("agent")), "{folder}");
+            assert_eq!(grants.readable.contains(&place), is_folder_allowed, "{folder}");
+            assert!(!grants.readable.contains(&home), "{folder}");
+        }
+    }
+
+    #[test]
+    fn what_is_closed_to_others_is_found_and_no_link_is_followed() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let root = tempfile::tempdir().unwrap();
+        let root = root.path();
+        for folder in ["ssl/private", "ssl/certs", "names"] {
+            fs::create_dir_all(root.join(folder)).unwrap();
+        }
+        for file in ["passwd", "shadow", "ssl/private/key", "ssl/certs/one", "ssl/certs/own"] {
+            fs::write(root.join(file), "").unwrap();
+        }
+        std::os::unix::fs::symlink(root.join("shadow"), root.join("ssl/link")).unwrap();
+        let set = |path: &str, mode| {
+            fs::set_permissions(root.join(path), fs::Permissions::from_mode(mode)).unwrap();
+        };
+        for open in ["passwd", "ssl/certs/one", "ssl/private/key"] {
+            set(open, 0o644);
+        }
+        for folder in ["ssl", "ssl/certs"] {
+            set(folder, 0o755);
+        }
+        set("shadow", 0o640);
+        set("ssl/private", 0o710);
+        set("ssl/certs/own", 0o600);
+        set("names", 0o711);
+        let mut closed = closed_to_others(root);
+        closed.sort();
+        let expected = ["names", "shadow", "ssl/certs/own", "ssl/private"].map(|path| root.join(path));
+        assert_eq!(closed, expected);
     }
 }

@@ -11,14 +11,14 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use crate::api::run::{
-    CLAIMS_FILE, Claims, Exit, FORMAT_VERSION, Network, Plan, SKILLS_PLUGIN, Sandbox, SandboxLevel, Secrets,
-    SkillPackage, Skills,
+    CLAIMS_FILE, Claims, Exit, FORMAT_VERSION, Network, Plan, RUN_VARIABLE, SKILLS_PLUGIN, Sandbox,
+    SandboxLevel, Secrets, SkillPackage, Skills,
 };
 use crate::file;
 use crate::git::remote::RemoteUrl;
 use crate::process::{self, FinishError};
 use crate::runner::RunnerError;
-use crate::runner::environment::{Layout, RUN_VARIABLE, plugins_folder};
+use crate::runner::environment::{Layout, credential_helper, plugins_folder};
 use crate::runner::exec::{end_with_the_runner, read_secrets, say, shortfall, write_claims};
 use crate::runner::folder::Folder;
 use crate::runner::sandbox::{self, Grants};
@@ -63,11 +63,11 @@ pub(super) fn install(folder: &Folder) -> Result<u8, RunnerError> {
     end_with_the_runner()?;
     let plan = folder.plan()?;
     let secrets = read_secrets()?;
-    let layout = Layout::of(&plan, folder);
+    let places = Places::of(&Layout::of(&plan, folder));
     let claims = file::create_private(&folder.join(CLAIMS_FILE))
         .map_err(RunnerError::system("make the file for the claims"))?;
-    let (exit, message) = match restricted(&plan, &layout) {
-        Ok(None) => match add_all(&plan, &secrets, &layout) {
+    let (exit, message) = match restricted(&plan, &places) {
+        Ok(None) => match add_all(&plan, &secrets, &places) {
             Ok(()) => return Ok(0),
             Err(fault) => (Exit::PrepareFailed, fault.to_string()),
         },
@@ -80,10 +80,29 @@ pub(super) fn install(folder: &Folder) -> Result<u8, RunnerError> {
     Ok(1)
 }
 
-/// Restricts this process as the agent will be, but for the network, which the installer needs.
-fn restricted(plan: &Plan, layout: &Layout) -> io::Result<Option<String>> {
+/// Where the installer works and where its skills go, which is all that it may write: what else lies in the home of the run
+/// is believed by the agent.
+struct Places {
+    /// The folder with the homes of the installer, one for each package. The runner removes it.
+    scratch: PathBuf,
+    /// The skills of the plugin.
+    target: PathBuf,
+}
+
+impl Places {
+    fn of(layout: &Layout) -> Self {
+        let plugin = plugins_folder(&layout.home).join(SKILLS_PLUGIN);
+        Self { scratch: layout.temporary.join(SKILLS_PLUGIN), target: plugin.join("skills") }
+    }
+}
+
+/// Restricts this process as the agent will be, but for the network, which the installer needs, and for what it may write.
+fn restricted(plan: &Plan, places: &Places) -> io::Result<Option<String>> {
     let programs: Vec<PathBuf> = process::find("npx", plan.search_path.as_ref()).into_iter().collect();
-    let writable = vec![layout.home.clone(), layout.temporary.clone()];
+    let writable = vec![places.scratch.clone(), places.target.clone()];
+    for folder in &writable {
+        file::make_private_folder(folder)?;
+    }
     let grants = Grants::of(&plan.sandbox, &plan.search_path, &programs, writable);
     sandbox::limit(&plan.limits)?;
     // An enclosure is made for agents alone; below it, this step is held as they are.
@@ -93,13 +112,10 @@ fn restricted(plan: &Plan, layout: &Layout) -> io::Result<Option<String>> {
     Ok(shortfall(level, network, &open))
 }
 
-fn add_all(plan: &Plan, secrets: &Secrets, layout: &Layout) -> Result<(), SkillsError> {
+fn add_all(plan: &Plan, secrets: &Secrets, Places { scratch, target }: &Places) -> Result<(), SkillsError> {
     let Some(skills) = &plan.skills else { return Ok(()) };
     let npx = process::find("npx", plan.search_path.as_ref())
         .ok_or_else(|| SkillsError::NoInstaller { search_path: plan.search_path.clone() })?;
-    let target = plugins_folder(&layout.home).join(SKILLS_PLUGIN).join("skills");
-    file::make_private_folder(&target)?;
-    let scratch = layout.temporary.join(SKILLS_PLUGIN);
     for (number, package) in skills.packages.iter().enumerate() {
         let home = scratch.join(number.to_string());
         file::make_private_folder(&home)?;
@@ -110,11 +126,10 @@ fn add_all(plan: &Plan, secrets: &Secrets, layout: &Layout) -> Result<(), Skills
             give_token(&mut command, &package.source, token, &home)?;
         }
         add(command, plan, skills, package, token, &home, &scratch.join("npm"))?;
-        take_over(package, &home.join(INSTALLED), &target)?;
+        take_over(package, &home.join(INSTALLED), target)?;
         // What the next installer finds is no token of another.
         file::remove_tree(&home)?;
     }
-    file::remove_tree(&scratch)?;
     Ok(())
 }
 
@@ -128,10 +143,7 @@ fn give_token(command: &mut Command, source: &str, token: &Secret, home: &Path) 
         url.origin().filter(|_| url.takes_password()).ok_or_else(no_place)?
     };
     file::create_private(&home.join(TOKEN))?.write_all(token.expose().as_bytes())?;
-    let helper = format!(
-        "!f() {{ test \\\"$1\\\" = get && echo username=x-access-token && echo \\\"password=$(cat \\\"$HOME/{TOKEN}\\\")\\\"; }}; f"
-    );
-    let settings = format!("[credential \"{origin}\"]\n\thelper = \n\thelper = \"{helper}\"\n");
+    let settings = credential_helper(&origin, &format!("$HOME/{TOKEN}"));
     file::create_private(&home.join(".gitconfig"))?.write_all(settings.as_bytes())?;
     if origin == GITHUB {
         // It asks the API of GitHub for what git does not tell.

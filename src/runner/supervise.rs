@@ -1,6 +1,6 @@
 //! The runner proper: holds the lock, runs the steps, keeps the time, ends everything, writes the outcome.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::fd::AsFd as _;
@@ -13,26 +13,28 @@ use jiff::Timestamp;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::unix::pipe;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, MissedTickBehavior, sleep_until, timeout};
 
 use crate::api::run::{
-    CLAIMS_FILE, Claims, Exit, FORMAT_VERSION, HOME_FOLDER, LOCK_FILE, Outcome, Plan, RESULT_FILE,
-    SECRETS_FILE, STARTED_FILE, Secrets, Started, TEMPORARY_FOLDER, TOKEN_FILE, TOKEN_FOLDER, WORK_FOLDER,
+    CLAIMS_FILE, Claims, ENDING_FILE, Exit, FORMAT_VERSION, HOME_FOLDER, LOCK_FILE, Outcome, Plan,
+    RESULT_FILE, RUN_VARIABLE, SECRETS_FILE, SKILLS_PLUGIN, STARTED_FILE, Secrets, Started, TEMPORARY_FOLDER,
+    TOKEN_FILE, TOKEN_FOLDER, WORK_FOLDER,
 };
 use crate::clock::{self, SharedClock};
-use crate::file::{remove_tree, write_durably};
+use crate::file::{create_private, remove_tree, write_durably};
 use crate::process::{self, tree};
 use crate::runner::RunnerError;
 use crate::runner::agents;
 use crate::runner::control_group::ControlGroup;
 use crate::runner::enclosure;
-use crate::runner::environment::RUN_VARIABLE;
 use crate::runner::folder::Folder;
 use crate::runner::log::Log;
 use crate::runner::watch::{Bounds, Excess, Watch};
 
 /// How long what an agent left behind may take to end after it is asked to.
 const LEFTOVER_PATIENCE: Duration = Duration::from_millis(500);
+/// How often those are asked to end who were started after the others were asked.
+const ASK_EVERY: Duration = Duration::from_millis(200);
 /// How long the rest of the output is read after everything has ended.
 const DRAIN_PATIENCE: Duration = Duration::from_secs(2);
 /// How long is waited, at the most, until the result is written again while the disk refuses it.
@@ -53,14 +55,21 @@ pub(super) fn run(folder: &Folder) -> Result<Outcome, RunnerError> {
     rustix::process::setsid().ok();
     tree::become_subreaper().map_err(RunnerError::system("inherit orphans"))?;
     let clock = clock::system();
-    let started = Started { version: FORMAT_VERSION, process: tree::own_pid(), since: clock.now() };
-    // Invariant: this is on the disk before anything that could cost something.
-    folder.write(STARTED_FILE, &started)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(RunnerError::system("start the runtime"))?;
-    let mut outcome = match runtime.block_on(supervise(folder, &clock, started.since)) {
+    // Invariant: requests to end are heard before anybody can know whom to ask.
+    let signals = runtime.block_on(async { Signals::listen() })?;
+    let started = Started {
+        version: FORMAT_VERSION,
+        process: tree::own_pid(),
+        since: clock.now(),
+        control_group: None,
+    };
+    // Invariant: this is on the disk before anything that could cost something.
+    folder.write(STARTED_FILE, &started)?;
+    let mut outcome = match runtime.block_on(supervise(folder, &clock, &started, signals)) {
         Ok(outcome) => outcome,
         Err(fault) => {
             let message = format!("the runner failed: {}", with_sources(&fault));
@@ -105,7 +114,13 @@ fn lock(folder: &Folder) -> Result<File, RunnerError> {
     Err(RunnerError::Locked { run: folder.path().display().to_string() })
 }
 
-async fn supervise(folder: &Folder, clock: &SharedClock, since: Timestamp) -> Result<Outcome, RunnerError> {
+async fn supervise(
+    folder: &Folder,
+    clock: &SharedClock,
+    started: &Started,
+    signals: Signals,
+) -> Result<Outcome, RunnerError> {
+    let since = started.since;
     let plan = folder.plan()?;
     let secrets: Secrets =
         if folder.has(SECRETS_FILE) { folder.read(SECRETS_FILE)? } else { Secrets::default() };
@@ -117,7 +132,7 @@ async fn supervise(folder: &Folder, clock: &SharedClock, since: Timestamp) -> Re
     for name in [WORK_FOLDER, HOME_FOLDER, TEMPORARY_FOLDER] {
         folder.make(name)?;
     }
-    let mut steps = Steps::begin(folder, &plan)?;
+    let mut steps = Steps::begin(folder, &plan, started, signals)?;
     provide_token(folder, &secrets)?;
     let outward = Secrets { proxies: secrets.proxies.clone(), ..Secrets::default() };
     let preparing = Secrets { git: secrets.git.clone(), ssh: secrets.ssh.clone(), ..outward.clone() };
@@ -126,6 +141,9 @@ async fn supervise(folder: &Folder, clock: &SharedClock, since: Timestamp) -> Re
     if end.is_good() && plan.skills.is_some() {
         let installing = Secrets { skill_tokens: secrets.skill_tokens.clone(), ..outward };
         end = steps.step("skills", &installing).await?;
+        // The step itself may not remove the folder in which it worked.
+        remove_tree(&folder.join(TEMPORARY_FOLDER).join(SKILLS_PLUGIN))
+            .map_err(RunnerError::system("remove what the installer left"))?;
     }
     if end.is_good() {
         folder.remove(CLAIMS_FILE)?;
@@ -160,14 +178,35 @@ struct Steps<'a> {
     log: Log,
     deadline: Option<Instant>,
     grace: Duration,
-    cancelled: tokio::signal::unix::Signal,
-    interrupted: tokio::signal::unix::Signal,
-    hung_up: tokio::signal::unix::Signal,
-    child_ended: tokio::signal::unix::Signal,
+    signals: Signals,
     // What all of it together may use.
     bounds: Bounds,
     // Once set, nothing more is started.
     cause: Option<Cause>,
+    // Tells the step the same.
+    ending: File,
+    // Whom we asked to end.
+    asked: BTreeSet<i32>,
+}
+
+/// The signals that a runner listens to.
+struct Signals {
+    cancelled: tokio::signal::unix::Signal,
+    interrupted: tokio::signal::unix::Signal,
+    hung_up: tokio::signal::unix::Signal,
+    child_ended: tokio::signal::unix::Signal,
+}
+
+impl Signals {
+    fn listen() -> Result<Self, RunnerError> {
+        let listen = |kind| signal(kind).map_err(RunnerError::system("listen for signals"));
+        Ok(Self {
+            cancelled: listen(SignalKind::terminate())?,
+            interrupted: listen(SignalKind::interrupt())?,
+            hung_up: listen(SignalKind::hangup())?,
+            child_ended: listen(SignalKind::child())?,
+        })
+    }
 }
 
 /// Why a step was ended from outside.
@@ -193,9 +232,21 @@ impl StepEnd {
 }
 
 impl<'a> Steps<'a> {
-    fn begin(folder: &'a Folder, plan: &Plan) -> Result<Self, RunnerError> {
-        let listen = |kind| signal(kind).map_err(RunnerError::system("listen for signals"));
+    fn begin(
+        folder: &'a Folder,
+        plan: &Plan,
+        started: &Started,
+        signals: Signals,
+    ) -> Result<Self, RunnerError> {
         let limits = &plan.limits;
+        let ending = create_private(&folder.join(ENDING_FILE))
+            .map_err(RunnerError::system("make the file that tells the end"))?;
+        let group = ControlGroup::make(&plan.run, limits);
+        if let Some(group) = &group {
+            // Whoever finds that we were killed removes it.
+            let control_group = Some(group.folder().to_path_buf());
+            folder.write(STARTED_FILE, &Started { control_group, ..started.clone() })?;
+        }
         Ok(Self {
             folder,
             run: plan.run.clone(),
@@ -205,16 +256,15 @@ impl<'a> Steps<'a> {
                 .active_deadline_seconds
                 .and_then(|seconds| Instant::now().checked_add(Duration::from_secs(seconds))),
             grace: Duration::from_secs(limits.grace_seconds),
-            cancelled: listen(SignalKind::terminate())?,
-            interrupted: listen(SignalKind::interrupt())?,
-            hung_up: listen(SignalKind::hangup())?,
-            child_ended: listen(SignalKind::child())?,
+            signals,
             bounds: Bounds {
                 limits: limits.clone(),
                 folders: [WORK_FOLDER, HOME_FOLDER, TEMPORARY_FOLDER].map(|name| folder.join(name)).to_vec(),
-                group: ControlGroup::make(&plan.run, limits),
+                group,
             },
             cause: None,
+            ending,
+            asked: BTreeSet::new(),
         })
     }
 
@@ -258,6 +308,8 @@ impl<'a> Steps<'a> {
             }
         });
         let (mut is_fed, mut is_open, mut forced_at) = (false, true, None::<Instant>);
+        let mut looks = tokio::time::interval(ASK_EVERY);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut buffer = vec![0; 64 * 1024];
         let status = loop {
             let deadline = self.deadline.filter(|_| self.cause.is_none());
@@ -275,10 +327,12 @@ impl<'a> Steps<'a> {
                     }
                 }
                 () = wait_until(deadline), if deadline.is_some() => forced_at = Some(self.ask_to_end(Cause::TimedOut, pid)),
-                _ = self.cancelled.recv() => forced_at = Some(self.ask_to_end(Cause::Cancelled, pid)),
-                _ = self.interrupted.recv() => forced_at = Some(self.ask_to_end(Cause::Cancelled, pid)),
-                _ = self.hung_up.recv() => {}
-                _ = self.child_ended.recv() => tree::reap(pid),
+                _ = self.signals.cancelled.recv() => forced_at = Some(self.ask_to_end(Cause::Cancelled, pid)),
+                _ = self.signals.interrupted.recv() => forced_at = Some(self.ask_to_end(Cause::Cancelled, pid)),
+                _ = self.signals.hung_up.recv() => {}
+                _ = self.signals.child_ended.recv() => tree::reap(pid),
+                // Started in the moment in which the others were asked.
+                _ = looks.tick(), if forced_at.is_some() => tree::ask_below_to_end(pid, &mut self.asked),
                 () = wait_until(forced_at), if forced_at.is_some() => {
                     forced_at = None;
                     tree::end_all(pid);
@@ -307,7 +361,9 @@ impl<'a> Steps<'a> {
         // What uses too much goes on doing so in its grace.
         let grace = if matches!(cause, Cause::Exceeded(_)) { Duration::ZERO } else { self.grace };
         self.cause = Some(cause);
-        tree::ask_below_to_end(step);
+        // Needs no room on the disk. Where it fails all the same, what the step starts is asked soon after.
+        self.ending.set_len(1).ok();
+        tree::ask_below_to_end(step, &mut self.asked);
         Instant::now() + grace
     }
 
@@ -340,7 +396,7 @@ async fn wait_until(instant: Option<Instant>) {
 async fn end_leftovers() {
     let any_alive = || tree::below(tree::own_pid()).into_iter().any(tree::Seen::is_alive);
     if any_alive() {
-        tree::ask_below_to_end(None);
+        tree::ask_below_to_end(None, &mut BTreeSet::new());
         let until = Instant::now() + LEFTOVER_PATIENCE;
         while any_alive() && Instant::now() < until {
             tokio::time::sleep(Duration::from_millis(10)).await;

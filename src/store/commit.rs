@@ -74,6 +74,7 @@ impl Inner {
     /// Shows durable writes to everybody. Under the write lock, so that no decision sees a key neither among the
     /// staged writes nor among the published ones.
     fn conclude(&self, writes: &mut Writes, batch: Vec<Write>, waiting: Waiting) {
+        writes.is_failing &= batch.is_empty();
         writes.settle(&batch);
         self.publish_lock().publish(batch);
         for done in waiting {
@@ -85,7 +86,11 @@ impl Inner {
     /// Fails those who wait for this commit, and everything that was decided since it began, which may stand on
     /// what is now not going to happen. The durable state and its watchers are not touched.
     fn fail(&self, waiting: Waiting, error: &StoreError) {
-        let later = split(self.lock().abandon()).1;
+        let later = {
+            let mut writes = self.lock();
+            writes.is_failing = true;
+            split(writes.abandon()).1
+        };
         for done in waiting.into_iter().chain(later) {
             drop(done.send(Err(error.clone())));
         }

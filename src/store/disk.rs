@@ -5,7 +5,8 @@
 //! watchers may ask for it, except under a secret prefix, where it is overwritten at once.
 
 use std::collections::VecDeque;
-use std::fs::{DirBuilder, File, OpenOptions, Permissions, TryLockError};
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError};
+use std::io::Write as _;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -86,6 +87,7 @@ impl Disk {
                 Some(ErrorCode::NotADatabase) => OpenError::Foreign { path },
                 Some(ErrorCode::DatabaseCorrupt) => OpenError::Damaged { path, detail: source.to_string() },
                 Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => OpenError::Locked { path },
+                Some(ErrorCode::DiskFull) => OpenError::Full { path },
                 _ => OpenError::Database { attempted, path, source },
             }
         };
@@ -111,8 +113,19 @@ impl Disk {
             _lock: lock,
         };
         let (mut beginning, clean) = disk.load().map_err(database("read"))??;
-        disk.begin(&mut beginning, clean).map_err(database("write to"))?;
-        disk.scrub();
+        let reserve = Reserve::of(path);
+        match disk.begin(&mut beginning, clean) {
+            Ok(()) => {
+                disk.scrub();
+                reserve.fill();
+            }
+            Err(error) if error.sqlite_error_code() == Some(ErrorCode::DiskFull) && reserve.release() => {
+                tracing::warn!(path = %path.display(), "The disk is full; the store goes on with what it had in reserve");
+                disk.begin(&mut beginning, clean).map_err(database("write to"))?;
+                disk.scrub();
+            }
+            Err(error) => return Err(database("write to")(error)),
+        }
         Ok((disk, beginning))
     }
 
@@ -222,22 +235,80 @@ impl Disk {
         Ok(Ok((beginning, clean)))
     }
 
-    /// Takes note that the file is in use. After an unclean end the revision jumps and the past is dropped.
+    /// Takes note that the file is in use. After an unclean end the revision jumps and the past is dropped. When it
+    /// fails, nothing has happened.
     fn begin(&mut self, beginning: &mut Beginning, clean: bool) -> rusqlite::Result<()> {
-        let mut removed = VecDeque::new();
-        if !clean {
-            beginning.revision += RESTART_STEP;
-            beginning.floor = beginning.revision;
-            beginning.history.clear();
-            removed = std::mem::take(&mut self.superseded);
-        }
+        let (revision, floor) = if clean {
+            (beginning.revision, beginning.floor)
+        } else {
+            (beginning.revision + RESTART_STEP, beginning.revision + RESTART_STEP)
+        };
+        let superseded = &self.superseded;
         write(&mut self.connection, |transaction| {
-            for superseded in &removed {
+            for superseded in superseded.iter().filter(|_| !clean) {
                 remove(transaction, superseded.row)?;
             }
-            let state = (number(beginning.revision), number(beginning.floor));
+            let state = (number(revision), number(floor));
             transaction.execute("UPDATE state SET revision = ?1, floor = ?2, clean = 0", state).map(drop)
-        })
+        })?;
+        if !clean {
+            (beginning.revision, beginning.floor) = (revision, floor);
+            beginning.history.clear();
+            self.superseded.clear();
+        }
+        Ok(())
+    }
+}
+
+/// A file beside the store that takes up room for the day on which the disk is full: a start has to write a little, and
+/// only a daemon that has started lets anybody see and delete what there is.
+struct Reserve {
+    path: PathBuf,
+}
+
+/// How many pieces of how many bytes are held in reserve: more than the write-ahead log can ask for when it is moved into
+/// the table, what a start writes, and some deletions after it.
+const RESERVE: usize = 8;
+const RESERVE_PIECE: usize = 1 << 20;
+
+impl Reserve {
+    fn of(store: &Path) -> Self {
+        let mut path = store.as_os_str().to_owned();
+        path.push(".reserve");
+        Self { path: PathBuf::from(path) }
+    }
+
+    /// Takes the room up, unless it is taken already. Without room there is no reserve.
+    fn fill(&self) {
+        let size = u64::try_from(RESERVE * RESERVE_PIECE).unwrap_or(u64::MAX);
+        if fs::metadata(&self.path).is_ok_and(|metadata| metadata.len() == size) {
+            return;
+        }
+        // File systems that pack what they hold would make nothing of zeros.
+        let mut state = 0x9E37_79B9_7F4A_7C15_u64;
+        let mut noise = Vec::with_capacity(RESERVE_PIECE);
+        while noise.len() < RESERVE_PIECE {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            noise.extend_from_slice(&state.to_le_bytes());
+        }
+        let filled = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&self.path)
+            .and_then(|mut file| (0..RESERVE).try_for_each(|_| file.write_all(&noise)));
+        if let Err(error) = filled {
+            tracing::debug!(%error, path = %self.path.display(), "Nothing can be held in reserve");
+            self.release();
+        }
+    }
+
+    /// Gives the room back; `false` when there was none.
+    fn release(&self) -> bool {
+        fs::remove_file(&self.path).is_ok()
     }
 }
 

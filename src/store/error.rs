@@ -44,6 +44,12 @@ pub enum OpenError {
         /// What contradicts what.
         detail: String,
     },
+    /// The disk is full, and a start has to write a little.
+    #[error("no space is left on the disk for {path}; make room there and start again")]
+    Full {
+        /// The store's file.
+        path: PathBuf,
+    },
     /// The database refused a step.
     #[error("cannot {attempted} {path}")]
     Database {

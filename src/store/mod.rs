@@ -14,6 +14,7 @@ mod disk;
 mod entries;
 mod error;
 mod published;
+mod scan;
 #[cfg(test)]
 mod tests;
 mod watch;
@@ -26,6 +27,7 @@ use std::thread::JoinHandle;
 use bytes::Bytes;
 
 pub use crate::store::error::{MutateError, OpenError, StoreError, WatchError};
+pub use crate::store::scan::Scan;
 pub use crate::store::watch::Watch;
 pub use crate::store::writes::View;
 
@@ -76,6 +78,17 @@ pub struct Event {
     pub deleted_value: Option<Bytes>,
 }
 
+impl Event {
+    /// Returns what it costs to keep, roughly, in bytes.
+    fn cost(&self) -> usize {
+        let values = [&self.value, &self.previous, &self.deleted_value];
+        EVENT_OVERHEAD + self.key.len() + values.into_iter().flatten().map(Bytes::len).sum::<usize>()
+    }
+}
+
+/// What an event costs beside its bytes, roughly.
+const EVENT_OVERHEAD: usize = 256;
+
 /// A part of a list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Page {
@@ -105,6 +118,8 @@ pub struct Options {
     pub history_bytes: usize,
     /// How many events may wait for one watcher before it is cut off.
     pub watch_queue: usize,
+    /// How many bytes these may hold. Watchers of the same keys share them.
+    pub watch_bytes: usize,
     /// The largest value in bytes.
     pub value_limit: usize,
     /// Keys under these prefixes hold secrets: a superseded value is overwritten on disk at once.
@@ -119,6 +134,7 @@ impl Default for Options {
             history_events: 10_000,
             history_bytes: 4 << 20,
             watch_queue: 8_192,
+            watch_bytes: 16 << 20,
             value_limit: 8 << 20,
             secret_prefixes: Vec::new(),
             metrics: Storage::default(),
@@ -234,6 +250,19 @@ impl Store {
         Ok(found.into())
     }
 
+    /// Returns the entries that [`Store::list`] would return without a limit, as an iterator that makes their values
+    /// as it goes: whoever looks for a few among many holds few at a time, all of one state.
+    pub fn scan(&self, prefix: &str, after: Option<&str>) -> Scan {
+        let found = self.owner.inner.read().list(prefix, after, None);
+        found.into()
+    }
+
+    /// Scans as [`Store::scan`] did when `revision` was the latest one; fails as [`Store::list_at`].
+    pub fn scan_at(&self, revision: u64, prefix: &str, after: Option<&str>) -> Result<Scan, WatchError> {
+        let found = self.owner.inner.read().list_at(revision, prefix, after, None)?;
+        Ok(found.into())
+    }
+
     /// Returns how many live entries lie under `prefix`.
     pub fn count(&self, prefix: &str) -> usize {
         self.owner.inner.read().under(prefix).count()
@@ -313,6 +342,17 @@ impl Store {
             finish(prepared?, entry, revision)
         })
         .await
+    }
+
+    /// Returns whether the last write was stored.
+    pub fn is_writable(&self) -> bool {
+        let writes = self.owner.inner.lock();
+        !writes.closed && !writes.is_failing
+    }
+
+    /// Returns whether the store takes writes, whether or not there is room for them.
+    pub fn is_open(&self) -> bool {
+        !self.owner.inner.lock().closed
     }
 
     /// Watches the keys that begin with `prefix`, from the first change after the revision `after`.

@@ -6,16 +6,11 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use bytes::Bytes;
-
 use crate::store::disk::is_secret;
 use crate::store::entries::{Entries, Held};
-use crate::store::watch::{self, Feed, Watch};
+use crate::store::watch::{self, Feed, Limits, Watch};
 use crate::store::writes::{Write, Written};
 use crate::store::{Entry, Event, Options, Page, WatchError};
-
-/// What one event costs in the history beside its bytes, roughly.
-const EVENT_OVERHEAD: usize = 256;
 
 #[derive(Debug)]
 pub(super) struct Published {
@@ -34,7 +29,7 @@ pub(super) struct Published {
     revision: Arc<AtomicU64>,
     history_limit: usize,
     history_byte_limit: usize,
-    queue_limit: usize,
+    watch_limits: Limits,
     secret_prefixes: Vec<String>,
 }
 
@@ -83,7 +78,7 @@ impl Published {
             revision: Arc::new(AtomicU64::new(beginning.revision)),
             history_limit: options.history_events,
             history_byte_limit: options.history_bytes,
-            queue_limit: options.watch_queue,
+            watch_limits: Limits { events: options.watch_queue, bytes: options.watch_bytes },
             secret_prefixes: options.secret_prefixes,
         };
         for past in beginning.history {
@@ -157,7 +152,7 @@ impl Published {
             .map(|past| past.event.clone())
             .collect();
         let (feed, watch) =
-            watch::channel(prefix, after, backlog, self.queue_limit, Arc::clone(&self.revision));
+            watch::channel(prefix, after, backlog, self.watch_limits, Arc::clone(&self.revision));
         self.feeds.retain(Feed::is_live);
         if !self.closed {
             self.feeds.push(feed);
@@ -230,21 +225,16 @@ impl Past {
     /// Returns what it costs to keep in a history that holds what came after `floor`.
     fn cost(&self, floor: u64) -> usize {
         // The history shares a value that is replaced with the event that wrote it, if it still holds that.
-        let previous = self.previous.as_ref().filter(|entry| entry.revision <= floor);
-        let event = &self.event;
-        EVENT_OVERHEAD
-            + event.key.len()
-            + event.value.as_ref().map_or(0, Bytes::len)
-            + event.deleted_value.as_ref().map_or(0, Bytes::len)
-            + previous.map_or(0, |entry| entry.value.len())
+        let shared = self.previous.as_ref().filter(|entry| entry.revision > floor);
+        self.event.cost() - shared.map_or(0, |entry| entry.value.len())
     }
 }
 
 /// A part of a list as it is kept.
 #[derive(Debug)]
 pub(super) struct Found {
-    revision: u64,
-    entries: Vec<(Arc<str>, Held)>,
+    pub(super) revision: u64,
+    pub(super) entries: Vec<(Arc<str>, Held)>,
     remaining: usize,
 }
 

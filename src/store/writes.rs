@@ -22,6 +22,8 @@ pub(super) struct Writes {
     overlay: HashMap<Arc<str>, Latest>,
     queue: Vec<Staged>,
     pub(super) closed: bool,
+    /// Whether the last commit failed.
+    pub(super) is_failing: bool,
 }
 
 #[derive(Debug)]
@@ -68,7 +70,7 @@ impl Write {
 
 impl Writes {
     pub(super) fn new(assigned: u64) -> Self {
-        Self { assigned, overlay: HashMap::new(), queue: Vec::new(), closed: false }
+        Self { assigned, overlay: HashMap::new(), queue: Vec::new(), closed: false, is_failing: false }
     }
 
     /// Returns the latest entry of `key` and whether it is not durable yet.

@@ -28,13 +28,14 @@ if [ ! -d "$folder" ]; then
     cp "$here/package.json" "$here/package-lock.json" "$staging"
     echo "install.sh: fetching the programs of agents, about 400 MB, which become 1.1 GB" >&2
     npm ci --prefix "$staging" --ignore-scripts --no-fund --no-audit --loglevel error >&2
-    mkdir "$staging/bin" "$staging/home"
+    mkdir "$staging/bin" "$staging/home" "$staging/home/tmp"
     ln -s ../node_modules/@anthropic-ai/claude-code-linux-x64/claude "$staging/bin/claude"
     ln -s ../node_modules/@openai/codex/bin/codex.js "$staging/bin/codex"
     ln -s ../node_modules/@google/gemini-cli/bundle/gemini.js "$staging/bin/gemini"
     ln -s ../node_modules/opencode-linux-x64/bin/opencode "$staging/bin/opencode"
     for program in claude codex gemini opencode; do
-        HOME=$staging/home "$staging/bin/$program" --version >/dev/null || {
+        # Some unpack libraries into the temporary folder and leave them there.
+        HOME=$staging/home TMPDIR=$staging/home/tmp "$staging/bin/$program" --version >/dev/null || {
             echo "install.sh: $program does not start" >&2
             exit 1
         }

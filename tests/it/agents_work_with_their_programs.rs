@@ -162,6 +162,16 @@ fn opencode_works_with_its_program() {
     works(&OPENCODE);
 }
 
+#[test]
+fn the_programs_work_below_an_enclosure() {
+    for trade in [&CLAUDE_CODE, &CODEX, &GEMINI, &OPENCODE] {
+        let Some((env, endpoint, program)) = begin(trade, &["--maximum-sandbox", "isolated"]) else { return };
+        create(&env, trade, &endpoint, "works", "Do the scenario works now.", true);
+        check_work(&env, trade, &endpoint, &program);
+        nothing_is_told(&env);
+    }
+}
+
 // What the model has run: it looks for secrets in the command lines of everything that it sees, leaves what it found in
 // a commit, and pushes it.
 const WORK: &str = "for file in /proc/[0-9]*/cmdline; do tr '\\0' ' ' <$file; echo; done >seen.txt 2>/dev/null; \
@@ -203,9 +213,10 @@ fn script(asked: &Asked) -> Turn {
     }
 }
 
-fn works(trade: &Trade) {
+/// Starts a daemon with more options, on which the agent can work; `None` where its program is not here.
+fn begin(trade: &Trade, options: &[&str]) -> Option<(TestEnv, ModelEndpoint, Program)> {
     let kind = trade.kind;
-    let Some(program) = program(kind) else { return };
+    let program = program(kind)?;
     let endpoint = ModelEndpoint::start(script);
     let mut env = TestEnv::new();
     // Gemini CLI would ask ten times, for four minutes.
@@ -213,9 +224,14 @@ fn works(trade: &Trade) {
     env.commit("app", &[("readme", "one\n"), (".gemini/settings.json", few_attempts)]);
     env.git(".", &["clone", "--quiet", "--bare", "app", "app.git"]);
     let agent = format!("{kind}={}", program.path.display());
-    env.start(&["--slots", "5", "--agent", &agent, "--loopback-port", &endpoint.port()]);
+    let port = endpoint.port();
+    env.start(&[&["--slots", "5", "--agent", &agent, "--loopback-port", &port], options].concat());
     furnish(&env, trade, &endpoint);
+    Some((env, endpoint, program))
+}
 
+fn works(trade: &Trade) {
+    let Some((env, endpoint, program)) = begin(trade, &[]) else { return };
     let exact = exact_prompts();
     create(&env, trade, &endpoint, "works", "Do the scenario works now.", true);
     for (number, prompt) in exact.iter().enumerate() {

@@ -1,5 +1,7 @@
 //! Commands that change objects say what they did, on which server, and can be repeated.
 
+use std::process::Stdio;
+
 use crate::support::env::TestEnv;
 
 const SPAWNER: &str = r#"apiVersion: kelos.dev/v1alpha1
@@ -225,4 +227,40 @@ fn what_git_defines_comes_back() {
     Hint: git defines taskspawner/yearly (spawner.yaml); it comes back unless it leaves the config repository too
     ");
     env.until("it is back", |env| env.object("taskspawner", "yearly"));
+}
+
+/// Returns the server that a command which changes something names.
+fn server(env: &TestEnv) -> String {
+    let said = env.kelos(&["run", "-t", "shell", "-p", "true"]).stderr;
+    said.lines()
+        .find(|line| line.starts_with("on "))
+        .unwrap_or_else(|| panic!("no server: {said}"))
+        .to_owned()
+}
+
+#[test]
+fn of_daemons_beside_each_other_the_last_one_that_runs_is_meant() {
+    let env = TestEnv::up();
+    let first = server(&env);
+    let mut second = env.command();
+    let mut second = second.args(["up", "--data-dir", "second"]).stdout(Stdio::null()).spawn().unwrap();
+    env.until("the second is meant", |env| (server(env) != first).then_some(()));
+    second.kill().unwrap();
+    second.wait().unwrap();
+    assert_eq!(server(&env), first, "it goes on, and what is left of the other names nobody");
+}
+
+#[test]
+fn a_kubeconfig_that_is_not_there_is_no_reason_to_take_another_server() {
+    let env = TestEnv::up();
+    for kubeconfig in ["mistyped", "mistyped:another"] {
+        let ran = env.ran(env.command().env("KUBECONFIG", kubeconfig).args(["delete", "tasks", "--all"]));
+        assert!(
+            ran.stderr.contains(&format!("KUBECONFIG names no file that is there: {kubeconfig}")),
+            "{ran}"
+        );
+        assert!(!ran.stderr.contains("on https"), "{ran}");
+    }
+    let kubeconfig = format!("mistyped:{}", env.data_dir().join("kubeconfig").display());
+    env.ran(env.command().env("KUBECONFIG", kubeconfig).args(["get", "tasks"])).success();
 }

@@ -16,6 +16,12 @@ fn names_come_from_the_server_and_silence_from_its_absence() {
     assert_eq!(complete(&env, &["get", "ws", "a"]), "api\napp\n");
     assert_eq!(complete(&env, &["run", "-p", "x", "--workspace", "d"]), "docs\n");
     assert_eq!(complete(&env, &["sus"]), "suspend\n");
+    let namespace = serde_json::json!({"metadata": {"name": "other"}});
+    env.ask(http::Method::POST, "/api/v1/namespaces", Some(&namespace)).unwrap();
+    let away = ["create", "workspace", "away", "-n", "other", "--repo", "https://example.com/x.git"];
+    env.kelos(&away).success();
+    assert_eq!(complete(&env, &["get", "ws", "-n", "other", "a"]), "away\n");
+    assert_eq!(complete(&env, &["--kubeconfig", "nowhere", "get", "ws", "a"]), "");
     env.stop();
     assert_eq!(complete(&env, &["get", "ws", "a"]), "");
     assert_eq!(complete(&env, &["get", "task", "--ph"]), "--phase\n");
@@ -27,8 +33,7 @@ fn bash_asks_the_program() {
     let folder = std::path::Path::new(env!("CARGO_BIN_EXE_kelos")).parent().unwrap();
     let script = "source <(kelos completion bash); COMP_WORDS=(kelos create ''); COMP_CWORD=2; _kelos; echo \"${COMPREPLY[@]}\"";
     let Some(bash) = kelos::process::find("bash", std::ffi::OsStr::new(crate::run_bench::SEARCH_PATH)) else {
-        eprintln!("SKIPPED: no bash is there");
-        return;
+        return crate::support::say("SKIPPED: no bash is there");
     };
     let path = format!("{}:{}", folder.display(), crate::run_bench::SEARCH_PATH);
     let mut command = kelos::process::command(bash);

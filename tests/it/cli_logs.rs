@@ -1,4 +1,4 @@
-//! Logs are shown while they grow and after, and the stream of claude-code is readable.
+//! Logs are shown while they grow and after, and why there is none.
 
 use crate::support::env::TestEnv;
 
@@ -38,4 +38,21 @@ fn a_task_that_waits_has_no_log_yet() {
     Error: the Task late has no log: its phase is Waiting
     Hint: -f waits for the run to begin
     ");
+}
+
+#[test]
+fn a_task_that_failed_before_it_ran_says_why() {
+    let env = TestEnv::up();
+    env.kelos(&["run", "-t", "shell", "-p", "exit 3", "--name", "first"]).success();
+    env.kelos(&["run", "-t", "shell", "-p", "true", "--name", "second", "--depends-on", "first"]).success();
+    env.task_ended("second");
+    for arguments in [&["logs", "second"][..], &["logs", "-f", "second"]] {
+        insta::allow_duplicates! {
+            insta::assert_snapshot!(env.kelos(arguments), @"
+            exit: 1
+            --- stderr
+            Error: the Task second failed before it ran: the Task first, on which it depends, failed
+            ");
+        }
+    }
 }

@@ -24,8 +24,7 @@ fn what_an_agent_prints_does_not_reach_the_terminal_as_a_command() {
         assert!(!text.contains('\u{1b}') && !text.contains('\u{7}'), "{text:?}");
     }
     let Some(script) = process::find("script", SEARCH_PATH.as_ref()) else {
-        eprintln!("skipped: there is no program 'script', which makes a terminal");
-        return;
+        return crate::support::say("SKIPPED: there is no program 'script', which makes a terminal");
     };
     for shown in ["logs evil", "logs --raw evil", "get task evil -d", "get task evil -o yaml"] {
         let line = format!("{} {shown}", env!("CARGO_BIN_EXE_kelos"));

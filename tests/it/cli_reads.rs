@@ -88,6 +88,16 @@ spec:
 ];
 
 #[test]
+fn any_address_of_this_machine_alone_can_be_listened_on() {
+    let mut env = TestEnv::new();
+    env.start(&["--listen", "127.0.0.2:0"]);
+    assert_eq!(env.address().ip().to_string(), "127.0.0.2");
+    // Clients check that the certificate is for the address that they ask.
+    env.kelos(&["get", "tasks"]).success();
+    assert!(env.list("tasks").is_empty());
+}
+
+#[test]
 fn objects_are_listed_as_tables() {
     let env = TestEnv::up_with(FILES);
     let commit = env.git("config", &["rev-parse", "HEAD"]);

@@ -1,9 +1,11 @@
 //! A client that means harm, with the token or without: it is answered or cut off, and everybody else is served.
 
 use std::io::Write as _;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+use crate::support::clients::newest_kubectl;
 use crate::support::env::TestEnv;
 use crate::support::wire::Reply;
 
@@ -140,6 +142,142 @@ fn an_object_never_becomes_one_that_cannot_be_read_again() {
     serves(&env);
 }
 
+/// Encodes one field of a protobuf message.
+fn field(number: usize, content: &[u8]) -> Vec<u8> {
+    let mut encoded = Vec::new();
+    for mut rest in [number << 3 | 2, content.len()] {
+        while rest > 127 {
+            encoded.push(u8::try_from(rest % 128).unwrap() | 0x80);
+            rest /= 128;
+        }
+        encoded.push(u8::try_from(rest).unwrap());
+    }
+    [encoded.as_slice(), content].concat()
+}
+
+#[test]
+fn what_protobuf_brings_can_be_read_again_too() {
+    let env = TestEnv::up();
+    let mut made = 0;
+    for depth in [1, 90, 96, 97, 110, 120, 122, 123, 125, 127, 128, 500] {
+        let name = format!("deep-{depth}");
+        let fields = nested(depth, "{\"f:a\":", "{}", "}");
+        let entry = [
+            field(1, b"m"),
+            field(2, b"Update"),
+            field(3, b"v1"),
+            field(6, b"FieldsV1"),
+            field(7, &field(1, fields.as_bytes())),
+        ];
+        let metadata = [field(1, name.as_bytes()), field(17, &entry.concat())];
+        let kind = [field(1, b"v1"), field(2, b"ConfigMap")];
+        let envelope = [field(1, &kind.concat()), field(2, &field(1, &metadata.concat()))];
+        let body = [b"k8s\0".to_vec(), envelope.concat()].concat();
+        let line = format!("POST {SETTINGS}");
+        let reply = send(&env, &line, "application/vnd.kubernetes.protobuf", &body);
+        if reply.code == 201 {
+            made += 1;
+            let patch = br#"{"metadata":{"labels":{"a":"b"}}}"#;
+            let line = format!("PATCH {SETTINGS}/{name}");
+            let reply = send(&env, &line, "application/merge-patch+json", patch);
+            assert_eq!(reply.code, 200, "{depth}: {}", reply.text());
+        } else {
+            assert_eq!(reply.code, 400, "{depth}: {}", reply.text());
+        }
+    }
+    assert!(made >= 2, "{made}");
+    serves(&env);
+}
+
+/// Returns items that differ by a number of six digits in the place of the mark `#`, between commas.
+fn many(count: usize, item: &str) -> String {
+    (0..count).map(|number| item.replace('#', &format!("{number:06}"))).collect::<Vec<_>>().join(",")
+}
+
+/// Bodies within the limit that hold as many of one thing as there can be: whatever is done with each must not depend on
+/// all the others.
+#[test]
+fn bodies_full_of_one_thing_hold_up_nobody() {
+    let env = TestEnv::up();
+    let map = |name: &str, metadata: &str, rest: &str| {
+        format!(r#"{{"apiVersion":"v1","kind":"ConfigMap","metadata":{{"name":"{name}"{metadata}}}{rest}}}"#)
+    };
+    let task = |spec: &str| {
+        format!(
+            r#"{{"apiVersion":"kelos.dev/v1alpha1","kind":"Task","metadata":{{"name":"x"}},"spec":{{"type":"shell","prompt":"true",{spec}}}}}"#
+        )
+    };
+    let owners = many(50_000, r##"{"apiVersion":"v1","kind":"A","name":"b","uid":"#"}"##);
+    let controllers =
+        many(40_000, r##"{"apiVersion":"v1","kind":"A","name":"b","uid":"#","controller":true}"##);
+    let finalizers = many(150_000, r#""a/#""#);
+    let others = many(150_000, r#""b/#""#);
+    let managers =
+        many(35_000, r##"{"manager":"#","operation":"Apply","apiVersion":"v1","fieldsV1":{"f:data":{}}}"##);
+    let (json, strategic) = ("application/json", "application/strategic-merge-patch+json");
+    let merge = "application/merge-patch+json";
+    let in_list = |name: &str, items: &str| format!(r#","{name}":[{items}]"#);
+    let patch = |metadata: &str| format!(r#"{{"metadata":{{{metadata}}}}}"#);
+    let (settings, owned, held) =
+        (format!("POST {SETTINGS}"), format!("PATCH {SETTINGS}/owned"), format!("PATCH {SETTINGS}/held"));
+    let requests = [
+        (&*settings, json, map("bad", "", &format!(r#","data":{{{}}}"#, many(230_000, r#""!#":"""#))), 422),
+        (&settings, json, map("bad", &format!(r#","labels":{{{}}}"#, many(180_000, r#""!#":"-""#)), ""), 422),
+        (&settings, json, map("bad", "", &format!(",{}", many(230_000, r#""u#":1"#))), 201),
+        (&settings, json, map("bad", &in_list("ownerReferences", &controllers), ""), 422),
+        (&settings, json, map("managed", &in_list("managedFields", &managers), ""), 201),
+        (
+            &settings,
+            json,
+            map(
+                "owned",
+                &format!(r#"{},"annotations":{{"a":"b"}}"#, in_list("ownerReferences", &owners)),
+                "",
+            ),
+            201,
+        ),
+        (&owned, strategic, patch(&format!(r#""ownerReferences":[{owners}]"#)), 200),
+        (
+            &owned,
+            strategic,
+            patch(&format!(
+                r#""annotations":{{"$retainKeys":[{}],{}}}"#,
+                many(120_000, r#""k#""#),
+                many(120_000, r#""k#":null"#)
+            )),
+            200,
+        ),
+        (
+            &owned,
+            strategic,
+            patch(&format!(r#""ownerReferences":[{}]"#, many(50_000, r##"{"$patch":"delete","uid":"#"}"##))),
+            200,
+        ),
+        (&settings, json, map("held", &in_list("finalizers", &finalizers), ""), 201),
+        (&held, strategic, patch(&format!(r#""finalizers":[{finalizers}]"#)), 200),
+        (&*format!("DELETE {SETTINGS}/held"), json, String::new(), 200),
+        (&held, strategic, patch(&format!(r#""$deleteFromPrimitiveList/finalizers":[{others}]"#)), 200),
+        (&held, merge, patch(&format!(r#""finalizers":[{others}]"#)), 422),
+        (&held, merge, patch(r#""finalizers":null"#), 200),
+        (
+            &*format!("POST {TASKS}"),
+            json,
+            task(&format!(r#""dependsOn":[{}1]"#, "1,".repeat(1_500_000))),
+            422,
+        ),
+        (&*format!("POST {TASKS}?fieldValidation=Strict"), json, task(&many(200_000, r#""u#":1"#)), 400),
+    ];
+    for (line, kind, body, code) in &requests {
+        assert!(body.len() <= 3 << 20, "{line}: {} bytes", body.len());
+        let shortened = body.get(..120).unwrap_or(body);
+        let reply = send(&env, line, kind, body.as_bytes());
+        let text = String::from_utf8_lossy(reply.body.get(..300).unwrap_or(&reply.body)).into_owned();
+        assert_eq!(reply.code, *code, "{line} {shortened}: {text}");
+        assert!(reply.body.len() < 32 << 20, "{line} {shortened}: an answer of {} bytes", reply.body.len());
+    }
+    serves(&env);
+}
+
 #[test]
 fn heads_paths_and_types_that_nobody_sends_are_refused() {
     let env = TestEnv::up();
@@ -253,6 +391,15 @@ fn queries_that_nobody_sends_are_answered_at_once() {
     serves(&env);
 }
 
+/// Returns how many watches of ConfigMaps are open.
+fn open_watches(env: &TestEnv) -> Option<u64> {
+    let text = env.exchange("GET /metrics", "", b"")?.text();
+    let line = text.lines().find(|line| {
+        line.starts_with("apiserver_longrunning_requests{") && line.contains("resource=\"configmaps\"")
+    })?;
+    line.rsplit(' ').next()?.parse().ok()
+}
+
 #[test]
 fn connections_have_an_end_and_watches_go_on_beside_them() {
     let env = TestEnv::up();
@@ -273,33 +420,78 @@ fn connections_have_an_end_and_watches_go_on_beside_them() {
     for wire in &mut watches {
         wire.until("\r\n\r\n");
     }
-    // More sockets than there may be: the rest is closed, and none of those that were there before.
+    // More sockets than there may be, all of them held: whoever shows the token gets in at their cost, and none of those
+    // that did before has to go.
     let sockets: Vec<_> = (0..600).filter_map(|_| std::net::TcpStream::connect(env.address()).ok()).collect();
+    assert!(sockets.len() > 400, "{}", sockets.len());
     let told = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "told"}});
+    assert_eq!(post(&env, SETTINGS, told.to_string().as_bytes()).code, 201);
+    for _ in 0..20 {
+        assert!(
+            env.exchange(&format!("GET {SETTINGS}/told"), "", b"").is_some_and(|reply| reply.code == 200)
+        );
+    }
+    let (held, open) = (sockets.len(), watches.len());
     drop(sockets);
-    env.until("there is room for others", |env| {
-        let headers =
-            format!("Content-Type: application/json\r\nContent-Length: {}\r\n", told.to_string().len());
-        let line = format!("POST {SETTINGS}");
-        let reply = env.exchange(&line, &headers, told.to_string().as_bytes())?;
-        matches!(reply.code, 201 | 409).then_some(())
-    });
     for wire in &mut watches {
         let seen = String::from_utf8_lossy(&wire.until("\"name\":\"told\"")).into_owned();
         assert!(seen.contains("\"name\":\"told\""), "{seen}");
     }
     let text = env.exchange("GET /metrics", "", b"").unwrap().text();
-    let value =
-        |name: &str| text.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default().to_owned();
-    assert_ne!(value("kelos_api_refused_connections_total "), "0", "{text}");
+    let refused = text.lines().find_map(|line| line.strip_prefix("kelos_api_refused_connections_total "));
+    let refused: usize = refused.unwrap().parse().unwrap();
+    assert!(refused >= held + open - 400, "{refused}");
     drop(watches);
-    env.until("the watches are over", |env| {
-        let text = env.exchange("GET /metrics", "", b"")?.text();
-        let open = text.lines().find(|line| {
-            line.starts_with("apiserver_longrunning_requests{") && line.contains("resource=\"configmaps\"")
-        })?;
-        open.ends_with(" 0").then_some(())
-    });
+    env.until("the watches are over", |env| (open_watches(env)? == 0).then_some(()));
     assert!(silent.ends(), "who says nothing is not waited for");
+    serves(&env);
+}
+
+#[test]
+fn a_watch_that_nobody_reads_is_given_up() {
+    let env = TestEnv::up();
+    let authorization = format!("Authorization: Bearer {}\r\n\r\n", env.token());
+    // A connection that is kept for later, as clients do it, is there for as long as that.
+    let mut kept = env.wire();
+    let get = format!("GET {SETTINGS} HTTP/1.1\r\nHost: localhost\r\n{authorization}");
+    assert!(kept.send(get.as_bytes()));
+    assert!(!kept.until("\"items\":[").is_empty());
+    let mut stalled = env.wire();
+    let watch = format!("GET {SETTINGS}?watch=true HTTP/1.1\r\nHost: localhost\r\n{authorization}");
+    assert!(stalled.send(watch.as_bytes()));
+    stalled.until("\r\n\r\n");
+    // kubectl speaks HTTP/2, where a connection carries many answers; nobody reads what this one prints.
+    let mut piped = newest_kubectl().map(|kubectl| {
+        let mut command = env.program(&kubectl.folder.join("kubectl"), None);
+        command.env("KUBECONFIG", env.data_dir().join("kubeconfig"));
+        command.args(["get", "configmaps", "--watch", "-o", "yaml"]).stdout(std::process::Stdio::piped());
+        command.spawn().unwrap()
+    });
+    let count = 1 + u64::from(piped.is_some());
+    env.until("the watches have begun", |env| (open_watches(env)? == count).then_some(()));
+    let begun = Instant::now();
+    let large = |number: usize| {
+        json!({
+            "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "large"},
+            "data": {"number": number.to_string(), "text": "x".repeat(1_000_000)},
+        })
+    };
+    assert_eq!(post(&env, SETTINGS, large(0).to_string().as_bytes()).code, 201);
+    // More than sockets, the program and the queue of a watch hold together.
+    for number in 1..=60 {
+        let body = large(number).to_string();
+        let reply = send(&env, &format!("PUT {SETTINGS}/large"), "application/json", body.as_bytes());
+        assert_eq!(reply.code, 200, "{}", reply.text());
+    }
+    env.until("both are given up", |env| (open_watches(env)? == 0).then_some(()));
+    // Longer than a handshake may take.
+    std::thread::sleep(Duration::from_secs(11).saturating_sub(begun.elapsed()));
+    assert!(kept.send(get.as_bytes()));
+    let seen = String::from_utf8_lossy(&kept.until("\"name\":\"large\"")).into_owned();
+    assert!(seen.contains("\"name\":\"large\""), "the connection was closed");
+    if let Some(kubectl) = &mut piped {
+        kubectl.kill().unwrap();
+        kubectl.wait().unwrap();
+    }
     serves(&env);
 }

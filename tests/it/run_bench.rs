@@ -10,10 +10,24 @@ use kelos::executor::Executor as _;
 use kelos::executor::local::Local;
 use kelos::process::tree;
 
+use crate::support::say;
+use crate::support::ssh::write_script;
+
 /// The search path of runs.
 pub(crate) const SEARCH_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 /// Longer than any run of a test.
 const PATIENCE: Duration = Duration::from_mins(1);
+
+/// Becomes our program, for which the three calls of Landlock, from number 444 on, are unknown to the kernel (seccomp(2)).
+const WITHOUT_LANDLOCK: &str = r#"
+import ctypes, os, struct, sys
+code = [(0x20, 0, 0, 0), (0x35, 0, 2, 444), (0x35, 1, 0, 447), (0x06, 0, 0, 0x50000 | 38), (0x06, 0, 0, 0x7fff0000)]
+code = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *step) for step in code))
+program = ctypes.create_string_buffer(struct.pack("HxxxxxxP", 5, ctypes.addressof(code)))
+libc = ctypes.CDLL(None, use_errno=True)
+assert libc.prctl(38, 1, 0, 0, 0) == 0 and libc.prctl(22, 2, program, 0, 0) == 0, ctypes.get_errno()
+os.execv("PROGRAM", ["kelos"] + sys.argv[1:])
+"#;
 
 /// A data folder with an executor on it.
 pub(crate) struct Bench {
@@ -33,6 +47,20 @@ impl Bench {
     /// Returns a bench on a folder of somebody else's.
     pub(crate) fn on(data: PathBuf) -> Self {
         Self { executor: executor(&data), data, _folder: None }
+    }
+
+    /// Returns the same bench on a kernel that seems to have no Landlock; `None`, with a note, without python3.
+    pub(crate) fn without_landlock(&self) -> Option<Self> {
+        let Some(python) = kelos::process::find("python3", SEARCH_PATH.as_ref()) else {
+            say("SKIPPED: there is no python3, with which a test could take Landlock away");
+            return None;
+        };
+        let program = self.data.join("kelos-without-landlock");
+        let script = format!("#!{}\n{WITHOUT_LANDLOCK}", python.display());
+        let script = script.replace("PROGRAM", env!("CARGO_BIN_EXE_kelos"));
+        write_script(&program, &script);
+        let executor = Local::new(&self.data, program, 4).unwrap();
+        Some(Self { executor, data: self.data.clone(), _folder: None })
     }
 
     /// Starts `plan` and waits for its end.

@@ -13,6 +13,7 @@ use serde_json::json;
 use crate::run_bench::{Bench, SEARCH_PATH, none_left, shell};
 use crate::support::api::condition;
 use crate::support::env::TestEnv;
+use crate::support::no_sandbox;
 use crate::support::ssh::write_script;
 
 /// A proxy that lets one user in, greets in the name of whomever it is asked for, and notes what it was asked.
@@ -85,7 +86,7 @@ echo done"#;
     let ended = env.task_ended("asks");
     let log = env.kelos(&["logs", "asks"]).success().stdout;
     if condition(&ended, "Sandboxed")["reason"] != "Enclosed" {
-        eprintln!("skipped: this host has no enclosures: {log}");
+        no_sandbox(SandboxLevel::Enclosed, &log);
         return;
     }
     assert!(log.contains("done") && !log.contains("canary"), "{log}");
@@ -166,7 +167,7 @@ async fn the_ssh_server_of_a_workspace_is_led_to_from_an_address_of_the_runs_own
     let outcome = bench.end("a").await;
     let log = bench.log("a").await;
     if outcome.exit == Exit::SandboxUnavailable {
-        eprintln!("skipped: this host has no enclosures: {log}");
+        no_sandbox(SandboxLevel::Enclosed, &log);
         return;
     }
     assert_eq!(outcome.exit, Exit::Succeeded, "{}: {log}", outcome.message);

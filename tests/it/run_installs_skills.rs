@@ -21,7 +21,10 @@ const STAND_IN: &str = "#!/bin/sh\n\
     case $4 in\n\
     broken/*) echo 'no such repository' >&2; exit 1;;\n\
     silent/*) exit 0;;\n\
-    curious/*) for place in PRIVATE; do if cat \"$place\" >/dev/null 2>&1; then echo \"READ $place\"; fi; done;;\n\
+    curious/*) for place in PRIVATE; do if cat \"$place\" >/dev/null 2>&1; then echo \"READ $place\"; fi; done\n\
+    home=\"$HOME/../../../home\"; mkdir \"$home/.claude\"; ln -s ../../../work \"$home/.kelos/ssh\"\n\
+    for place in \"$home/x\" \"$home/.claude/x\" \"$home/.kelos/x\" \"$home/.kelos/ssh/x\" \"$home/.kelos/plugins/skills-sh/x\" \\\n\
+    \"$HOME/../../x\" \"$HOME/../../../work/x\"; do if (echo x >\"$place\"); then echo \"WROTE $place\"; fi; done 2>/dev/null;;\n\
     esac\n\
     env\n\
     mkdir -p \"$HOME/.agents/skills/${4#*/}\"\n\
@@ -43,7 +46,7 @@ fn plan(bench: &Bench, run: &str, packages: Vec<SkillPackage>) -> Plan {
 }
 
 fn programs(bench: &Bench) -> PathBuf {
-    let programs = tempfile::Builder::new().prefix("npx").tempdir().unwrap().keep();
+    let programs = bench.data.join("npx");
     let secret = bench.data.join("store");
     std::fs::write(&secret, "secret").unwrap();
     write_script(&programs.join("npx"), &STAND_IN.replace("PRIVATE", secret.to_str().unwrap()));
@@ -114,7 +117,7 @@ async fn the_installer_is_kept_in_the_sandbox_of_the_run() {
     }
     let log = bench.log("a").await;
     assert_eq!(outcome.exit, Exit::Succeeded, "{}: {log}", outcome.message);
-    assert!(!log.contains("READ"), "{log}");
+    assert!(!log.contains("READ") && !log.contains("WROTE"), "{log}");
 }
 
 #[tokio::test]

@@ -9,6 +9,7 @@ use kelos::process::tree;
 use rustix::process::Signal;
 
 use crate::run_bench::{Bench, none_left, shell};
+use crate::support::no_sandbox;
 
 #[tokio::test]
 async fn what_detaches_itself_is_ended() {
@@ -104,7 +105,7 @@ async fn nobody_inside_an_enclosure_stops_the_one_that_watches_it() {
     plan.sandbox.minimum = SandboxLevel::Enclosed;
     let outcome = bench.outcome(plan).await;
     if outcome.exit == Exit::SandboxUnavailable {
-        eprintln!("skipped: this host has no enclosures: {}", bench.log("a").await);
+        no_sandbox(SandboxLevel::Enclosed, &bench.log("a").await);
         return;
     }
     assert_eq!(outcome.exit, Exit::Succeeded, "{}", bench.log("a").await);
@@ -135,7 +136,7 @@ async fn an_enclosure_ends_with_its_runner_at_once() {
     tokio::select! {
         () = said => {}
         _ = refused => {
-            eprintln!("skipped: this host has no enclosures");
+            no_sandbox(SandboxLevel::Enclosed, &bench.log("ends-at-once").await);
             return;
         }
     }

@@ -14,6 +14,7 @@ use kelos::process::tree;
 
 use crate::run_bench::{Bench, SEARCH_PATH, shell};
 use crate::support::env::TestEnv;
+use crate::support::{no_sandbox, say};
 
 const LEVELS: [SandboxLevel; 4] =
     [SandboxLevel::Limited, SandboxLevel::Files, SandboxLevel::Isolated, SandboxLevel::Enclosed];
@@ -26,7 +27,7 @@ async fn log_at(level: SandboxLevel, bench: &Bench, mut plan: Plan) -> Option<St
     let outcome = bench.outcome(plan).await;
     let log = bench.log(&run).await;
     if outcome.exit == Exit::SandboxUnavailable {
-        eprintln!("skipped: this host does not reach {}: {log}", level.as_str());
+        no_sandbox(level, &log);
         return None;
     }
     assert_eq!(outcome.sandbox, Some(level), "{log}");
@@ -41,6 +42,19 @@ async fn is_closed_from(least: SandboxLevel, bench: &Bench, plan: Plan) {
             assert_eq!(log.contains("BROKEN"), level < least, "{}: {log}", level.as_str());
         }
     }
+    is_closed_without_landlock(bench, plan).await;
+}
+
+/// Tries a way out in an enclosure on a kernel without Landlock, which is as much of one as any other.
+async fn is_closed_without_landlock(bench: &Bench, mut plan: Plan) -> Option<String> {
+    let bench = bench.without_landlock()?;
+    plan.run = format!("{}-bare", plan.run);
+    if plan.sandbox.network == Network::Open {
+        plan.sandbox.network = Network::Guarded;
+    }
+    let log = log_at(SandboxLevel::Enclosed, &bench, plan).await?;
+    assert!(!log.contains("BROKEN"), "without Landlock: {log}");
+    Some(log)
 }
 
 /// A process of the user's that is no part of any run.
@@ -105,15 +119,20 @@ async fn only_the_own_folders_are_written() {
     let bench = Bench::new();
     let outside = tempfile::tempdir().unwrap();
     let mark = outside.path().join("mark");
+    // Memory that processes share by name is the one thing besides.
+    let shared = tempfile::NamedTempFile::new_in("/dev/shm").unwrap();
     for level in LEVELS {
         let script = format!(
             "for file in {outside}/mark {data}/mark {data}/runs/mark /usr/kelos-mark /etc/kelos-mark /tmp/kelos-mark-{level}; do\n\
              echo x 2>/dev/null >$file || :; done\n\
+             test ! -e {shared} || echo x >{shared}\n\
              echo x >here; echo x >$HOME/there; echo x >$TMPDIR/there; echo x >/dev/null; : >/dev/shm/kelos-mark; rm /dev/shm/kelos-mark",
             outside = outside.path().display(),
             data = bench.data.display(),
             level = level.as_str(),
+            shared = shared.path().display(),
         );
+        std::fs::write(shared.path(), "").unwrap();
         let Some(_) = log_at(level, &bench, shell("a", &script)).await else { continue };
         let temporary = format!("/tmp/kelos-mark-{}", level.as_str());
         let others = [bench.data.join("mark"), bench.data.join("runs/mark"), temporary.into()];
@@ -126,6 +145,102 @@ async fn only_the_own_folders_are_written() {
         // Below that only the rights of the user hold, who may write what is his.
         assert_eq!(written.contains(&&mark), level < SandboxLevel::Files, "{}", level.as_str());
         assert!(written.is_empty() || level < SandboxLevel::Files, "{}: {written:?}", level.as_str());
+        let is_shared = std::fs::read(shared.path()).is_ok_and(|text| !text.is_empty());
+        assert_eq!(is_shared, level < SandboxLevel::Enclosed, "{}", level.as_str());
+    }
+}
+
+#[tokio::test]
+async fn what_is_closed_to_all_but_root_is_closed_to_an_agent_of_roots() {
+    if !rustix::process::getuid().is_root() {
+        return say("SKIPPED: this user may not read what is closed to others anyway");
+    }
+    let bench = Bench::new();
+    let tools = tempfile::tempdir_in("/usr/local").unwrap();
+    let key = tools.path().join("key");
+    for (path, mode) in
+        [(tools.path().to_path_buf(), 0o755), (key.clone(), 0o600), (tools.path().join("open"), 0o644)]
+    {
+        if !path.exists() {
+            std::fs::write(&path, "text").unwrap();
+        }
+        let permissions = <std::fs::Permissions as std::os::unix::fs::PermissionsExt>::from_mode(mode);
+        std::fs::set_permissions(&path, permissions).unwrap();
+    }
+    let script = format!(
+        "ls /sys/kernel/debug/* /sys/kernel/tracing/* 2>/dev/null | sed 's/^/BROKEN /'\n\
+         for file in /etc/shadow {key}; do cat $file >/dev/null 2>&1 && echo BROKEN $file; done\n\
+         cat {folder}/op* /etc/passwd >/dev/null && ls /etc /usr/local >/dev/null && echo OPEN",
+        key = key.display(),
+        folder = tools.path().display(),
+    );
+    let plan = shell("a", &script);
+    is_closed_from(SandboxLevel::Files, &bench, plan).await;
+    for level in LEVELS {
+        let run = format!("a-{}", level.as_str());
+        assert!(bench.log(&run).await.contains("OPEN"), "{}", bench.log(&run).await);
+    }
+}
+
+#[tokio::test]
+async fn settings_of_the_machine_are_not_changed() {
+    let bench = Bench::new();
+    // Root may write them without a capability; an enclosure of its own is no way round that.
+    let writable = "find /proc/[!0-9]* -type f -writable 2>/dev/null";
+    let inner = format!("{writable} | sed 's/^/BROKEN inside: /'");
+    let script = format!(
+        "{writable} | sed 's/^/BROKEN /'; test ! -w /dev || echo BROKEN /dev\n\
+         unshare -Um --keep-caps -pf --mount-proc sh -c \"{inner}\" || :\n\
+         unshare -Um --keep-caps sh -c \"umount /proc/sys; mount -o remount,bind,rw /proc/sys; {inner}; echo INSIDE\" || :"
+    );
+    let plan = shell("a", &script);
+    if let Some(log) = log_at(SandboxLevel::Enclosed, &bench, plan.clone()).await {
+        assert!(!log.contains("BROKEN"), "{log}");
+    }
+    let without_landlock = is_closed_without_landlock(&bench, plan).await;
+    assert!(without_landlock.is_none_or(|log| log.contains("INSIDE")), "it was tried");
+    // Landlock refuses what these rights would allow.
+    let opened = "for file in kernel/core_pattern kernel/pid_max vm/swappiness; do\n\
+                  (: >>/proc/sys/$file) 2>/dev/null && echo BROKEN $file; done; :";
+    for level in [SandboxLevel::Files, SandboxLevel::Isolated] {
+        let log = log_at(level, &bench, shell("opened", opened)).await;
+        assert!(log.is_none_or(|log| !log.contains("BROKEN")), "{}", level.as_str());
+    }
+}
+
+/// A terminal as a user has one, made by python3, which waits on it.
+struct Terminal {
+    _holder: Bystander,
+    path: String,
+}
+
+impl Terminal {
+    fn new() -> Option<Self> {
+        let python = kelos::process::find("python3", SEARCH_PATH.as_ref())?;
+        let mut command = kelos::process::command(python);
+        let script = "import os, time; terminal = os.openpty(); print(os.ttyname(terminal[1]), flush=True); time.sleep(600)";
+        let mut holder = Bystander(command.args(["-c", script]).spawn().unwrap());
+        let mut path = String::new();
+        let output = std::io::BufReader::new(holder.0.stdout.take()?);
+        std::io::BufRead::read_line(&mut { output }, &mut path).unwrap();
+        Some(Self { _holder: holder, path: path.trim().to_owned() })
+    }
+}
+
+#[tokio::test]
+async fn terminals_of_the_user_are_not_opened() {
+    let Some(terminal) = Terminal::new() else {
+        return say("SKIPPED: there is no python3, with which a test could have a terminal");
+    };
+    let bench = Bench::new();
+    let script = format!(
+        "(: <{path}) 2>/dev/null && echo BROKEN read; (echo >{path}) 2>/dev/null && echo BROKEN write; :",
+        path = terminal.path
+    );
+    is_closed_from(SandboxLevel::Files, &bench, shell("a", &script)).await;
+    let own = "python3 -c 'import os; os.write(os.openpty()[1], b\"x\")' && echo OWN";
+    if let Some(log) = log_at(SandboxLevel::Enclosed, &bench, shell("own", own)).await {
+        assert!(log.contains("OWN"), "an enclosure has terminals of its own: {log}");
     }
 }
 
@@ -173,8 +288,7 @@ async fn no_signal_reaches_beyond_the_run() {
 #[tokio::test]
 async fn no_abstract_socket_reaches_beyond_the_run() {
     let Some(_) = kelos::process::find("python3", SEARCH_PATH.as_ref()) else {
-        eprintln!("skipped: there is no python3, with which a script could try it");
-        return;
+        return say("SKIPPED: there is no python3, with which a script could try it");
     };
     use std::os::linux::net::SocketAddrExt as _;
     let name = format!("kelos-test-{}", std::process::id());
@@ -206,6 +320,11 @@ async fn other_processes_and_sockets_with_a_path_are_not_there() {
         socket.display()
     );
     is_closed_from(SandboxLevel::Enclosed, &bench, shell("a", &script)).await;
+    // Nor any other, such as those by which systemd looks names up.
+    let any = "find / -path /proc -prune -o -type s -print 2>/dev/null | sed 's/^/BROKEN /'";
+    if let Some(log) = log_at(SandboxLevel::Enclosed, &bench, shell("any", any)).await {
+        assert!(!log.contains("BROKEN"), "{log}");
+    }
 }
 
 #[tokio::test]

@@ -2,12 +2,14 @@
 //!
 //! The cases are recordings of upstream's own CRDs; what we mean to do otherwise stands in a table with its reason.
 
+use http::Request;
 use kelos::api::kind::Kind;
-use kelos::api::rule::RuleReason;
 use kelos::api::schema;
-use kelos::apiserver::schema::{FieldError, Structural};
-use kelos::validate::rules;
-use serde_json::Value;
+use kelos::apiserver::{ApiServer, Options, Resource, in_process};
+use kelos::clock;
+use kelos::daemon::rules_of;
+use kelos::store::Store;
+use serde_json::{Value, json};
 
 const RECORDED: &str = include_str!("../testdata/kinds/upstream-admission.jsonl");
 
@@ -20,14 +22,17 @@ const OTHER_VERDICT: [(&str, &str); 1] = [(
 /// What a server adds when the schema already refuses an object; the recordings leave it out.
 const NOT_CHECKED: &str = "some validation rules were not checked because the object was invalid";
 
-#[test]
-fn verdicts_defaults_and_pruning_are_upstreams() {
+#[tokio::test]
+async fn verdicts_defaults_and_pruning_are_upstreams() {
+    let server = Server::new();
     let mut seen = [0; OTHER_VERDICT.len()];
     let mut count = 0;
     for line in RECORDED.lines() {
         let case: Value = serde_json::from_str(line).unwrap();
         let name = case["case"].as_str().unwrap();
-        let (object, errors) = admit(&case["input"]["object"], case["input"].get("oldObject"));
+        let namespace = format!("case-{count}");
+        let (object, errors) =
+            server.admit(&namespace, &case["input"]["object"], case["input"].get("oldObject")).await;
         let expected = &case["output"];
         count += 1;
         if let Some(index) = OTHER_VERDICT.iter().position(|(part, _)| name.contains(part)) {
@@ -68,27 +73,57 @@ fn as_we_say_it(text: &Value) -> String {
     text
 }
 
-/// Takes an object through schema, defaults and rules as the embedded server does.
-fn admit(object: &Value, old: Option<&Value>) -> (Value, Vec<String>) {
-    let kind: Kind = object["kind"].as_str().unwrap().parse().unwrap();
-    let definition = schema::crd(kind);
-    let structural =
-        Structural::parse(&definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"]).unwrap();
-    let admission = structural.admit(object.clone(), old, |new, old| {
-        let violations = rules::violations(kind.as_str(), new, old);
-        violations
-            .into_iter()
-            .map(|violation| match violation.reason {
-                RuleReason::Required => FieldError::required(violation.path, violation.message),
-                // The recorded texts leave objects and lists out, as newer servers do.
-                RuleReason::Invalid => {
-                    FieldError::invalid(violation.path, Value::Null, format!("@{}", violation.message))
-                }
-            })
-            .collect()
-    });
-    let texts = admission.errors.iter().map(|error| error.to_string().replace("null: @", ""));
-    let mut texts: Vec<String> = texts.filter(|text| !text.contains(NOT_CHECKED)).collect();
-    texts.sort();
-    (admission.object, texts)
+/// Our server of our kinds, over an empty store.
+struct Server {
+    client: kube::Client,
+}
+
+impl Server {
+    fn new() -> Self {
+        let resource = |kind: &Kind| Resource::from_crd(&schema::crd(*kind), Some(rules_of(*kind))).unwrap();
+        let resources = Kind::ALL.iter().map(resource).collect();
+        let options = Options::new(clock::system(), "1.0.0");
+        let server = ApiServer::new(Store::memory().unwrap(), resources, options);
+        Self { client: kube::Client::new(in_process(server.router(), "tester"), "default") }
+    }
+
+    async fn ask(&self, method: &str, path: &str, body: &Value) -> Result<Value, kube::Error> {
+        let request = Request::builder().method(method).uri(path).header("content-type", "application/json");
+        self.client.request::<Value>(request.body(body.to_string().into_bytes()).unwrap()).await
+    }
+
+    /// Creates an object in `namespace`, or replaces the old one with it, without storing it. Returns what would be
+    /// stored and the texts of what is wrong, in order.
+    async fn admit(&self, namespace: &str, object: &Value, old: Option<&Value>) -> (Value, Vec<String>) {
+        let kind: Kind = object["kind"].as_str().unwrap().parse().unwrap();
+        let api_version = object["apiVersion"].as_str().unwrap();
+        let path = format!("/apis/{api_version}/namespaces/{namespace}/{}", kind.plural());
+        let name = object["metadata"]["name"].as_str().unwrap();
+        let place = |object: &Value| {
+            let mut placed = object.clone();
+            placed["metadata"]["namespace"] = json!(namespace);
+            placed
+        };
+        self.ask("POST", "/api/v1/namespaces", &json!({"metadata": {"name": namespace}})).await.unwrap();
+        let mut object = place(object);
+        let answer = match old {
+            None => self.ask("POST", &format!("{path}?dryRun=All"), &object).await,
+            Some(old) => {
+                let old = self.ask("POST", &path, &place(old)).await.unwrap();
+                object["metadata"]["resourceVersion"] = old["metadata"]["resourceVersion"].clone();
+                self.ask("PUT", &format!("{path}/{name}?dryRun=All"), &object).await
+            }
+        };
+        let status = match answer {
+            Ok(stored) => return (stored, Vec::new()),
+            Err(kube::Error::Api(status)) => status,
+            Err(other) => panic!("{other}"),
+        };
+        assert_eq!(status.code, 422, "{status:?}");
+        let causes = status.details.as_ref().unwrap().causes.iter();
+        let texts = causes.map(|cause| format!("{}: {}", cause.field, cause.message));
+        let mut texts: Vec<String> = texts.filter(|text| !text.contains(NOT_CHECKED)).collect();
+        texts.sort();
+        (Value::Null, texts)
+    }
 }

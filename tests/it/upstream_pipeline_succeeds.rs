@@ -78,7 +78,9 @@ fn the_pipeline_of_the_examples_runs_to_its_end_with_the_real_program() {
     assert!(asked.iter().any(|asked| asked.tells("On branch feature/healthz ") && asked.tells(&told)));
     let bearer = format!("Bearer {LOGIN}");
     assert!(asked.iter().all(|asked| asked.header("authorization") == Some(bearer.as_str())));
-    let records = env.list("runrecords");
+    let records = env.until("each run is recorded", |env| {
+        Some(env.list("runrecords")).filter(|records| records.len() >= ended.len())
+    });
     assert_eq!(records.len(), 3, "{records:?}");
     assert!(records.iter().all(|record| record["spec"]["agentVersion"] == program.version.as_str()));
 }

@@ -250,7 +250,7 @@ fn a_second_daemon_on_one_folder_is_refused() {
 #[test]
 fn a_full_disk_fails_writes_and_nothing_else_and_is_recovered_from() {
     let mut env = TestEnv::new();
-    let Some(disk) = SmallDisk::at(&env.data_dir(), "12m") else { return };
+    let Some(disk) = SmallDisk::at(&env.data_dir(), "20m") else { return };
     env.start(&[]);
     let mut watch = env.wire();
     let head = format!(
@@ -292,12 +292,21 @@ fn a_full_disk_fails_writes_and_nothing_else_and_is_recovered_from() {
     };
     kept.sort();
     assert_eq!(names(&env), kept, "what was refused is not there");
+    let health = |env: &TestEnv, path: &str| {
+        let reply = env.exchange_as("", &format!("GET {path}"), "", b"").unwrap();
+        (reply.code, reply.text())
+    };
+    let failed = "[+]ping ok\n[-]store failed: reason withheld\nreadyz check failed\n".to_owned();
+    assert_eq!(health(&env, "/readyz"), (500, failed.clone()));
+    assert_eq!(health(&env, "/readyz?verbose"), (500, failed));
+    assert_eq!(health(&env, "/livez"), (200, "ok".to_owned()), "another start would make no room");
     let metrics = env.exchange("GET /metrics", "", b"").unwrap().text();
     let failures = metrics.lines().find_map(|line| line.strip_prefix("kelos_store_commit_failures_total "));
     assert!(failures.is_some_and(|failures| failures != "0"), "{failures:?}");
     disk.clear();
     env.until("there is room again", |env| (create(env, "after").code == 201).then_some(()));
     kept.insert(0, "after".to_owned());
+    assert_eq!(health(&env, "/readyz"), (200, "ok".to_owned()));
     // The watch that was open all the time saw what happened, and nothing that did not.
     let seen = String::from_utf8_lossy(&watch.until("\"name\":\"after\"")).into_owned();
     for name in &kept {
@@ -307,5 +316,33 @@ fn a_full_disk_fails_writes_and_nothing_else_and_is_recovered_from() {
     env.kill();
     env.start(&[]);
     assert_eq!(names(&env), kept, "and all of it is there after a kill");
+    env.stop();
+}
+
+#[test]
+fn a_daemon_that_was_killed_on_a_full_disk_starts_again() {
+    let mut env = TestEnv::new();
+    let Some(disk) = SmallDisk::at(&env.data_dir(), "24m") else { return };
+    env.start(&[]);
+    for number in 0..20 {
+        let mut large = applied_form(&object(&format!("large-{number}"), 1));
+        large["data"]["text"] = json!("x".repeat(100_000));
+        env.ask(Method::POST, SETTINGS, Some(&large)).unwrap();
+    }
+    disk.fill();
+    for _ in 0..2 {
+        env.kill();
+        env.start(&[]);
+        // Everything can be seen, and something be deleted to make room.
+        let listed = env.ask(Method::GET, SETTINGS, None).unwrap();
+        let last = listed["items"].as_array().unwrap().last().unwrap();
+        let name = last["metadata"]["name"].as_str().unwrap();
+        env.ask(Method::DELETE, &format!("{SETTINGS}/{name}"), None).unwrap();
+    }
+    env.kill();
+    disk.clear();
+    env.start(&[]);
+    let listed = env.ask(Method::GET, SETTINGS, None).unwrap();
+    assert_eq!(listed["items"].as_array().unwrap().len(), 18);
     env.stop();
 }

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde_json::Value;
 
-use crate::apiserver::cause::Cause;
+use crate::apiserver::cause::{Cause, Causes};
 use crate::apiserver::core_kinds::secret::{SIZE_LIMIT, decoded_length};
 use crate::apiserver::core_kinds::shape::{
     BOOLEAN, BYTES_MAP, METADATA, Shape, TEXT_MAP, kept, optional, pointer,
@@ -66,10 +66,13 @@ fn cells(object: &Value, now: Timestamp) -> Vec<Value> {
 }
 
 fn validate(new: &Value, old: Option<&Value>) -> Vec<Cause> {
-    let mut errors = Vec::new();
+    let mut errors = Causes::default();
     let mut total = 0;
     for (field, bytes) in [("data", false), ("binaryData", true)] {
         for (key, value) in new[field].as_object().into_iter().flatten() {
+            if errors.is_full() {
+                return errors.into_vec();
+            }
             let path = format!("{field}[{key}]");
             for message in names::config_key(key) {
                 errors.push(Cause::invalid(&path, &Value::from(key.as_str()), &message));
@@ -88,7 +91,7 @@ fn validate(new: &Value, old: Option<&Value>) -> Vec<Cause> {
     if total > SIZE_LIMIT {
         errors.push(Cause::too_long("", SIZE_LIMIT));
     }
-    let Some(old) = old else { return errors };
+    let Some(old) = old else { return errors.into_vec() };
     if old["immutable"] == Value::Bool(true) {
         if new["immutable"] != Value::Bool(true) {
             errors.push(Cause::forbidden("immutable", "field is immutable when `immutable` is set"));
@@ -99,5 +102,5 @@ fn validate(new: &Value, old: Option<&Value>) -> Vec<Cause> {
             }
         }
     }
-    errors
+    errors.into_vec()
 }

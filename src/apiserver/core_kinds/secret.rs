@@ -5,7 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 
-use crate::apiserver::cause::Cause;
+use crate::apiserver::cause::{Cause, Causes};
 use crate::apiserver::core_kinds::shape::{
     BOOLEAN, BYTES_MAP, METADATA, Shape, TEXT, TEXT_MAP, kept, optional, pointer,
 };
@@ -103,10 +103,13 @@ fn default(object: &mut Value) {
 }
 
 fn validate(new: &Value, old: Option<&Value>) -> Vec<Cause> {
-    let mut errors = Vec::new();
+    let mut errors = Causes::default();
     let mut total = 0;
     let data = &new["data"];
     for (key, value) in data.as_object().into_iter().flatten() {
+        if errors.is_full() {
+            return errors.into_vec();
+        }
         for message in names::config_key(key) {
             errors.push(Cause::invalid(&format!("data[{key}]"), &Value::from(key.as_str()), &message));
         }
@@ -129,7 +132,7 @@ fn validate(new: &Value, old: Option<&Value>) -> Vec<Cause> {
             errors.push(Cause::required(&format!("data[{key}]"), ""));
         }
     }
-    let Some(old) = old else { return errors };
+    let Some(old) = old else { return errors.into_vec() };
     if new["type"] != old["type"] {
         errors.push(Cause::invalid("type", &new["type"], "field is immutable"));
     }
@@ -141,5 +144,5 @@ fn validate(new: &Value, old: Option<&Value>) -> Vec<Cause> {
             errors.push(Cause::forbidden("data", "field is immutable when `immutable` is set"));
         }
     }
-    errors
+    errors.into_vec()
 }

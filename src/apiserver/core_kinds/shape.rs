@@ -10,6 +10,8 @@ use jiff::Timestamp;
 use serde::ser::{Serialize, SerializeMap as _, SerializeSeq as _, Serializer};
 use serde_json::{Map, Number, Value};
 
+use crate::apiserver::spelling;
+
 /// What may stand at one place of an object.
 #[derive(Debug)]
 pub(crate) enum Shape {
@@ -144,7 +146,7 @@ impl Shape {
     ) -> Result<Value, Mismatch> {
         let mismatch = || Mismatch::Type {
             path: path.to_owned(),
-            found: json_type(value).to_owned(),
+            found: spelling::json_name(value).to_owned(),
             wanted: self.go_type(),
         };
         match (self, value) {
@@ -322,17 +324,6 @@ fn bad_base64(text: &str) -> usize {
     let letters = text.bytes().take_while(|&byte| is_letter(byte)).count();
     // What is too short is found wanting at its end; anything else at the first byte that is no digit.
     if letters == text.len() { letters - letters % 4 + (letters % 4).saturating_sub(1) } else { letters }
-}
-
-fn json_type(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "null",
-        Value::Bool(_) => "bool",
-        Value::Number(_) => "number",
-        Value::String(_) => "string",
-        Value::Array(_) => "array",
-        Value::Object(_) => "object",
-    }
 }
 
 /// A value that is written with the keys of its structs in their order.

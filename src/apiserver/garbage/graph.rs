@@ -137,8 +137,10 @@ impl Graph {
         if owners != old_owners && !owners.is_empty() {
             work.push(Work::Attempt(Arc::clone(&uid)));
         }
+        let by_uid: HashMap<&str, &Owner> =
+            owners.iter().rev().map(|owner| (owner.uid.as_str(), owner)).collect();
         for owner in &old_owners {
-            let now = owners.iter().find(|now| now.uid == owner.uid);
+            let now = by_uid.get(owner.uid.as_str());
             if owner.blocks() && now.is_none_or(|now| !now.blocks()) {
                 work.push(Work::Attempt(Arc::from(owner.uid.as_str())));
             }

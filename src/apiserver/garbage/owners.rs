@@ -1,5 +1,7 @@
 //! Objects go when their owners are gone: in the background, before their owner, or not at all.
 
+use std::collections::HashSet;
+
 use bytes::Bytes;
 use futures::future::join_all;
 use serde_json::Value;
@@ -11,7 +13,7 @@ use crate::apiserver::metadata::{self, FOREGROUND, ORPHAN};
 use crate::apiserver::options::{DeleteOptions, Propagation};
 use crate::apiserver::resource::Resource;
 use crate::apiserver::status::ApiError;
-use crate::apiserver::write::{self, Place};
+use crate::apiserver::write::{self, Place, Written};
 
 /// Where an object is.
 #[derive(Debug, Clone, Copy)]
@@ -20,12 +22,8 @@ struct Found<'a> {
     namespace: &'a str,
     name: &'a str,
     uid: &'a str,
-}
-
-impl Found<'_> {
-    fn key(&self) -> String {
-        self.resource.key(self.namespace, self.name)
-    }
+    /// The revision at which it was looked at.
+    revision: u64,
 }
 
 /// What an owner reference is worth.
@@ -51,7 +49,7 @@ impl Collector<'_> {
     fn find_at<'k>(&'k self, key: &'k str, uid: &'k str) -> Option<(Found<'k>, Bytes)> {
         let (resource, namespace, name) = self.locate(key)?;
         let entry = self.state.store.get(key)?;
-        let found = Found { resource, namespace, name, uid };
+        let found = Found { resource, namespace, name, uid, revision: entry.revision };
         (Head::of(&entry.value).metadata.uid == uid).then_some((found, entry.value))
     }
 
@@ -84,10 +82,11 @@ impl Collector<'_> {
             }
             return Ok(Vec::new());
         }
+        let mut judged = found.revision;
         let propagation = if !waiting.is_empty() && self.graph.dependents(uid).next().is_some() {
             if self.graph.has_waiting_dependent(uid) {
                 // A circle of owners that wait for each other: this one gives way.
-                self.unblock(&found).await?;
+                judged = self.unblock(&found).await?;
             }
             Propagation::Foreground
         } else if head.has_finalizer(ORPHAN) {
@@ -97,7 +96,14 @@ impl Collector<'_> {
         } else {
             Propagation::Background
         };
-        self.delete(&found, head.owners(), propagation).await?;
+        // Whoever changed the object since may have given it a reason to stay: it is judged again then.
+        let options = DeleteOptions {
+            propagation: Some(propagation),
+            uid: Some(found.uid.to_owned()),
+            resource_version: Some(judged.to_string()),
+            ..DeleteOptions::default()
+        };
+        delete::delete(self.state, found.resource, found.namespace, found.name, &options).await?;
         Ok(Vec::new())
     }
 
@@ -164,32 +170,12 @@ impl Collector<'_> {
         }
     }
 
-    /// Deletes an object as long as its owners are those that were judged.
-    async fn delete(
-        &self,
-        found: &Found<'_>,
-        owners: &[Owner],
-        propagation: Propagation,
-    ) -> Result<(), ApiError> {
-        let options = DeleteOptions {
-            propagation: Some(propagation),
-            uid: Some(found.uid.to_owned()),
-            ..DeleteOptions::default()
-        };
-        let current = self.find_at(&found.key(), found.uid).map(|(_, bytes)| Head::of(&bytes));
-        if current.is_none_or(|head| propagation != Propagation::Foreground && head.owners() != owners) {
-            // Judged again with the event of that change.
-            return Ok(());
-        }
-        delete::delete(self.state, found.resource, found.namespace, found.name, &options).await.map(drop)
-    }
-
     /// Drops the references to owners with these uids.
     async fn release(&self, found: &Found<'_>, owners: &[&str]) -> Result<(), ApiError> {
+        let owners: HashSet<&str> = owners.iter().copied().collect();
         self.change(found, |metadata| {
             let Some(Value::Array(references)) = metadata.get_mut("ownerReferences") else { return };
-            references
-                .retain(|reference| !reference["uid"].as_str().is_some_and(|uid| owners.contains(&uid)));
+            references.retain(|reference| !reference["uid"].as_str().is_some_and(|uid| owners.contains(uid)));
             if references.is_empty() {
                 metadata.remove("ownerReferences");
             }
@@ -197,17 +183,21 @@ impl Collector<'_> {
         .await
     }
 
-    /// Makes all owner references of an object ones that do not block.
-    async fn unblock(&self, found: &Found<'_>) -> Result<(), ApiError> {
-        self.change(found, |metadata| {
+    /// Makes all owner references of an object ones that do not block, if it is still what was looked at. Returns the
+    /// revision that it has then.
+    async fn unblock(&self, found: &Found<'_>) -> Result<u64, ApiError> {
+        let written = self.write(found, |metadata| {
+            // Stale as it may be, it is what was judged.
+            metadata.insert("resourceVersion".to_owned(), Value::from(found.revision.to_string()));
             let references = metadata.get_mut("ownerReferences").and_then(Value::as_array_mut);
             for reference in references.into_iter().flatten() {
                 if reference["blockOwnerDeletion"] == true {
                     reference["blockOwnerDeletion"] = Value::from(false);
                 }
             }
-        })
-        .await
+        });
+        let written: Value = serde_json::from_slice(&written.await?.bytes).unwrap_or_default();
+        Ok(metadata::revision(&written).unwrap_or_default())
     }
 
     async fn remove_finalizer(&self, found: &Found<'_>, finalizer: &str) -> Result<(), ApiError> {
@@ -221,12 +211,20 @@ impl Collector<'_> {
         .await
     }
 
-    /// Changes the metadata of an object, unless it was replaced by another one of its name.
     async fn change(
         &self,
         found: &Found<'_>,
         change: impl Fn(&mut serde_json::Map<String, Value>) + Send + Sync,
     ) -> Result<(), ApiError> {
+        self.write(found, change).await.map(drop)
+    }
+
+    /// Changes the metadata of an object, unless it was replaced by another one of its name.
+    async fn write(
+        &self,
+        found: &Found<'_>,
+        change: impl Fn(&mut serde_json::Map<String, Value>) + Send + Sync,
+    ) -> Result<Written, ApiError> {
         let place = Place {
             resource: found.resource,
             namespace: found.namespace,
@@ -244,6 +242,5 @@ impl Collector<'_> {
             Ok(place.own(Some(old), new, now))
         })
         .await
-        .map(drop)
     }
 }

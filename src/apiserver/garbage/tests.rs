@@ -3,16 +3,19 @@
 
 use std::sync::Arc;
 
+use axum::body::Body;
+use axum::http::Request;
 use jiff::SignedDuration;
 use k8s_openapi::api::core::v1::{ConfigMap, Event as CoreEvent, Namespace};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::api::{Api, DeleteParams, ObjectMeta, Patch, PatchParams, PostParams, PropagationPolicy};
 use serde_json::{Value, json};
+use tower::ServiceExt as _;
 
 use crate::apiserver::garbage::{self, Collector};
 use crate::apiserver::{ApiServer, Options};
 use crate::clock::ManualClock;
-use crate::store::Store;
+use crate::store::{self, Store};
 
 struct Cluster {
     server: ApiServer,
@@ -22,7 +25,10 @@ struct Cluster {
 
 impl Cluster {
     async fn new() -> Self {
-        let store = Store::memory().unwrap();
+        Self::on(Store::memory().unwrap()).await
+    }
+
+    async fn on(store: Store) -> Self {
         let clock = Arc::new(ManualClock::at("2026-03-01T09:00:00Z".parse().unwrap()));
         let options = Options::new(Arc::clone(&clock) as _, "0.0.0");
         let server = ApiServer::new(store.clone(), Vec::new(), options);
@@ -160,6 +166,28 @@ async fn a_dependent_follows_its_last_owner() {
     rest.sort();
     assert_eq!(rest, ["-d <a", "~c <b"]);
     assert_eq!(cluster.tell(MAPS, cluster.delete("b", None)).await, ["-b", "-c <b"]);
+}
+
+/// A change that is decided and not yet durable is nothing that a collector sees.
+#[tokio::test]
+async fn a_dependent_that_was_released_meanwhile_stays() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(&folder.path().join("store.db"), store::Options::default()).unwrap();
+    let cluster = Cluster::on(store).await;
+    for round in 0..20 {
+        let (a, name) = (cluster.add("a", &[], &[]).await, format!("b-{round}"));
+        cluster.add(&name, &[owner(&a, None)], &[]).await;
+        cluster.delete("a", None).await;
+        let mut collector = Collector::start(cluster.server.state());
+        let release = Request::patch(format!("/api/v1/namespaces/default/configmaps/{name}"))
+            .header("content-type", "application/merge-patch+json")
+            .body(Body::from(r#"{"metadata":{"ownerReferences":null}}"#));
+        let release = cluster.server.router().oneshot(release.unwrap());
+        let (released, ()) = futures::join!(release, collector.settle());
+        collector.settle().await;
+        let is_there = cluster.names().await.contains(&name);
+        assert_eq!(released.unwrap().status().is_success(), is_there, "round {round}");
+    }
 }
 
 #[tokio::test]

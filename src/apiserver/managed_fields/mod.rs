@@ -42,7 +42,7 @@ const BEFORE_FIRST_APPLY: &str = "before-first-apply";
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
 /// The longest name of a field manager.
-const MAX_MANAGER_BYTES: usize = 128;
+pub(crate) const MAX_MANAGER_BYTES: usize = 128;
 
 /// The longest name of a subresource in an entry.
 const MAX_SUBRESOURCE_BYTES: usize = 256;
@@ -218,17 +218,12 @@ pub fn keep_times_of_unchanged(old: &Value, new: &mut Value) {
     }
 }
 
-/// Returns what is wrong with the entries of an object that clients may write but the server may not store.
-pub fn entry_errors(object: &Value) -> Vec<FieldError> {
-    let entries = wire::entries(object).and_then(Value::as_array);
-    let mut errors = Vec::new();
-    for (index, entry) in entries.into_iter().flatten().enumerate() {
-        let path = format!("metadata.managedFields[{index}]");
-        let text = |name: &str| entry.get(name).and_then(Value::as_str).unwrap_or_default();
-        errors.extend(manager_errors(text("manager"), &format!("{path}.manager")));
-        if text("subresource").len() > MAX_SUBRESOURCE_BYTES {
-            errors.push(FieldError::too_long(format!("{path}.subresource"), MAX_SUBRESOURCE_BYTES));
-        }
+/// Returns what is wrong with an entry, at `path`, that clients may write but the server may not store.
+pub fn entry_errors(entry: &Value, path: &str) -> Vec<FieldError> {
+    let text = |name: &str| entry.get(name).and_then(Value::as_str).unwrap_or_default();
+    let mut errors = manager_errors(text("manager"), &format!("{path}.manager"));
+    if text("subresource").len() > MAX_SUBRESOURCE_BYTES {
+        errors.push(FieldError::too_long(format!("{path}.subresource"), MAX_SUBRESOURCE_BYTES));
     }
     errors
 }

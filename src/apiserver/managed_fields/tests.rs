@@ -264,7 +264,10 @@ fn refusal(code: u64, message: &str, mut causes: Vec<Value>) -> Value {
 /// The checks of the metadata that the recordings touch; they belong to the server, not to this module.
 fn metadata_errors(object: &Value) -> Vec<FieldError> {
     let owners = object["metadata"]["ownerReferences"].as_array();
-    let mut errors = entry_errors(object);
+    let entries = object["metadata"]["managedFields"].as_array().into_iter().flatten().enumerate();
+    let mut errors: Vec<FieldError> = entries
+        .flat_map(|(index, entry)| entry_errors(entry, &format!("metadata.managedFields[{index}]")))
+        .collect();
     for (index, owner) in owners.into_iter().flatten().enumerate() {
         if owner["uid"].as_str().is_none_or(str::is_empty) {
             let path = format!("metadata.ownerReferences[{index}].uid");

@@ -3,6 +3,8 @@
 //! Only these merge: finalizers (a set), owner references (by uid), conditions of a namespace (by type). All other
 //! lists are replaced.
 
+use std::collections::{HashMap, HashSet};
+
 use serde_json::{Map, Value};
 
 use super::PatchError;
@@ -75,7 +77,8 @@ fn merge_fields(
                 Some(Value::Object(merge_fields(target, patch, &path)?))
             }
             (Some(Value::Array(target)), Value::Array(patch)) if is_deletion => {
-                Some(target.into_iter().filter(|item| !patch.contains(item)).collect())
+                let deleted: HashSet<&Value> = patch.iter().collect();
+                Some(target.into_iter().filter(|item| !deleted.contains(item)).collect())
             }
             (Some(Value::Array(target)), Value::Array(patch)) => {
                 Some(Value::Array(merge_list(target, patch, strategy_at(&path), &path)?))
@@ -95,7 +98,8 @@ fn retain_keys(target: &mut Map<String, Value>, patch: &mut Map<String, Value>) 
     let Some(keys) = patch.remove(RETAIN_KEYS) else { return Ok(()) };
     let malformed = || PatchError::Malformed("invalid patch format of retainKeys".to_owned());
     let keys = keys.as_array().ok_or_else(malformed)?;
-    let is_kept = |name: &str| keys.iter().any(|key| key == name);
+    let kept: HashSet<&str> = keys.iter().filter_map(Value::as_str).collect();
+    let is_kept = |name: &str| kept.contains(name);
     let is_allowed = |(name, value): (&String, &Value)| {
         value.is_null() || name.starts_with(DELETE_FROM) || name.starts_with(SET_ORDER) || is_kept(name)
     };
@@ -186,12 +190,9 @@ fn merge_list(
     match strategy {
         Strategy::Replace => Ok(patch),
         Strategy::Set => {
-            let mut merged: Vec<Value> = Vec::new();
-            for item in target.iter().chain(&patch) {
-                if !merged.contains(item) {
-                    merged.push(item.clone());
-                }
-            }
+            let mut known = HashSet::new();
+            let all = target.iter().chain(&patch);
+            let merged = all.filter(|item| known.insert(*item)).cloned().collect();
             Ok(in_order(merged, &patch, &patch, &target, strategy))
         }
         Strategy::Keyed(key) => merge_keyed(target, patch, key, path),
@@ -206,6 +207,7 @@ fn merge_keyed(
 ) -> Result<Vec<Value>, PatchError> {
     let strategy = Strategy::Keyed(key);
     let mut given = Vec::new();
+    let mut deleted = HashSet::new();
     let mut replaces = false;
     for item in patch {
         let Value::Object(fields) = &item else {
@@ -214,10 +216,7 @@ fn merge_keyed(
         match fields.get(DIRECTIVE).map(|directive| (directive, directive.as_str())) {
             None => given.push(item),
             Some((_, Some("delete"))) => {
-                if !fields.contains_key(key) {
-                    return Err(no_key(&item, key));
-                }
-                target.retain(|other| other.get(key) != fields.get(key));
+                deleted.insert(fields.get(key).ok_or_else(|| no_key(&item, key))?.clone());
             }
             Some((_, Some("replace"))) => replaces = true,
             Some((_, Some("merge"))) => {
@@ -232,12 +231,18 @@ fn merge_keyed(
         let before = given.clone();
         return Ok(in_order(given, &[], &[], &before, strategy));
     }
+    target.retain(|item| item.get(key).is_none_or(|identity| !deleted.contains(identity)));
     let mut merged = target.clone();
-    for item in &given {
-        if item.get(key).is_none() {
-            return Err(no_key(item, key));
+    let mut places: HashMap<Value, usize> = HashMap::new();
+    for (place, item) in target.iter().enumerate() {
+        if let Some(identity) = item.get(key) {
+            places.entry(identity.clone()).or_insert(place);
         }
-        match merged.iter_mut().find(|other| is_same(other, item, strategy)) {
+    }
+    for item in &given {
+        let identity = item.get(key).ok_or_else(|| no_key(item, key))?;
+        let place = *places.entry(identity.clone()).or_insert(merged.len());
+        match merged.get_mut(place) {
             Some(known) => {
                 let (known_fields, fields) = (known.as_object().cloned(), item.as_object().cloned());
                 let path = format!("{path}/-");
@@ -262,16 +267,16 @@ fn in_order(
     before: &[Value],
     strategy: Strategy,
 ) -> Vec<Value> {
-    let place = |list: &[Value], item: &Value| list.iter().position(|other| is_same(other, item, strategy));
+    let [named, order, before] = [named, order, before].map(|list| Places::of(list, strategy));
     let (mut ours, mut others): (Vec<Value>, Vec<Value>) =
-        items.into_iter().partition(|item| place(named, item).is_some());
-    ours.sort_by_key(|item| place(order, item));
-    others.sort_by_key(|item| place(before, item));
+        items.into_iter().partition(|item| named.get(item).is_some());
+    ours.sort_by_cached_key(|item| order.get(item));
+    others.sort_by_cached_key(|item| before.get(item));
     let mut ordered = Vec::with_capacity(ours.len() + others.len());
     let mut others = others.into_iter().peekable();
     for item in ours {
-        let limit = place(before, &item);
-        while let Some(other) = others.next_if(|other| match (place(before, other), limit) {
+        let limit = before.get(&item);
+        while let Some(other) = others.next_if(|other| match (before.get(other), limit) {
             (Some(other), Some(limit)) => other < limit,
             _ => false,
         }) {
@@ -283,11 +288,38 @@ fn in_order(
     ordered
 }
 
-fn is_same(left: &Value, right: &Value, strategy: Strategy) -> bool {
-    match strategy {
-        Strategy::Keyed(key) => left.get(key).is_some() && left.get(key) == right.get(key),
-        Strategy::Set | Strategy::Replace => left == right,
+/// Where each item of a list stands first.
+struct Places<'a> {
+    places: HashMap<&'a Value, usize>,
+    strategy: Strategy,
+}
+
+impl<'a> Places<'a> {
+    fn of(list: &'a [Value], strategy: Strategy) -> Self {
+        let mut places = HashMap::with_capacity(list.len());
+        for (place, item) in list.iter().enumerate() {
+            if let Some(identity) = identity(item, strategy) {
+                places.entry(identity).or_insert(place);
+            }
+        }
+        Self { places, strategy }
     }
+
+    fn get(&self, item: &Value) -> Option<usize> {
+        self.places.get(identity(item, self.strategy)?).copied()
+    }
+}
+
+/// Returns what tells an item from others, if it has that.
+fn identity(item: &Value, strategy: Strategy) -> Option<&Value> {
+    match strategy {
+        Strategy::Keyed(key) => item.get(key),
+        Strategy::Set | Strategy::Replace => Some(item),
+    }
+}
+
+fn is_same(left: &Value, right: &Value, strategy: Strategy) -> bool {
+    identity(left, strategy).is_some() && identity(left, strategy) == identity(right, strategy)
 }
 
 fn without_nulls(value: Value) -> Value {

@@ -16,6 +16,11 @@ use jiff::Timestamp;
 use serde_json::{Map, Value};
 
 use crate::apiserver::protobuf::tables::{Field, Kind, message};
+use crate::apiserver::schema;
+
+/// How many objects and lists `metadata.managedFields[0].fieldsV1` lies in: the object, its metadata, the list, and the
+/// entry.
+const FIELDS_DEPTH: usize = 4;
 
 /// What every body begins with.
 const PREFIX: &[u8] = b"k8s\0";
@@ -87,7 +92,7 @@ impl Fault {
             Self::WireType => "proto: illegal wireType",
             Self::Utf8 => "proto: invalid UTF-8",
             Self::Time => "proto: time out of range",
-            Self::Json => "proto: fieldsV1 is no JSON",
+            Self::Json => "proto: fieldsV1 is no JSON, or nests too deeply",
         }
     }
 }
@@ -155,7 +160,7 @@ fn assign(slot: &mut Value, kind: Kind, item: Item<'_>) -> Result<(), Fault> {
             let mut rest = bytes;
             while !rest.is_empty() {
                 if let (1, Item::Bytes(raw)) = self::item(&mut rest)? {
-                    *slot = serde_json::from_slice(raw).map_err(|_| Fault::Json)?;
+                    *slot = schema::decode_at(raw, FIELDS_DEPTH).map_err(|_| Fault::Json)?.value;
                 }
             }
         }

@@ -43,9 +43,23 @@ fn recorded_objects_read_like_their_json() {
 
 /// Encodes one field that holds bytes.
 fn bytes_field(number: u8, content: &[u8]) -> Vec<u8> {
-    let mut encoded = vec![number << 3 | 2, u8::try_from(content.len()).unwrap()];
+    let mut encoded = varint_of(usize::from(number) << 3 | 2);
+    encoded.extend(varint_of(content.len()));
     encoded.extend(content);
     encoded
+}
+
+fn varint_of(mut number: usize) -> Vec<u8> {
+    let mut encoded = Vec::new();
+    loop {
+        let low = u8::try_from(number % 128).unwrap();
+        number /= 128;
+        if number == 0 {
+            encoded.push(low);
+            return encoded;
+        }
+        encoded.push(low | 0x80);
+    }
 }
 
 fn envelope(api_version: &str, kind: &str, raw: &[u8]) -> Vec<u8> {
@@ -170,4 +184,19 @@ fn no_input_makes_it_panic() {
         refused += usize::from(decode(&bytes).is_err());
     }
     assert!(refused > 1_000, "most broken input is noticed");
+}
+
+#[test]
+fn what_nests_deeper_than_json_may_is_refused() {
+    let object = |depth: usize| {
+        let fields = format!("{}1{}", "{\"f:a\":".repeat(depth), "}".repeat(depth));
+        let entry = bytes_field(7, &bytes_field(1, fields.as_bytes()));
+        envelope("v1", "ConfigMap", &bytes_field(1, &bytes_field(17, &entry)))
+    };
+    let deepest = crate::apiserver::schema::DEPTH_LIMIT - 4;
+    assert!(decode(&object(deepest)).is_ok());
+    for depth in [deepest + 1, 120, 126, 127, 500] {
+        let refusal = decode(&object(depth)).unwrap_err();
+        assert!(refusal.to_string().contains("nests too deeply"), "{depth}: {refusal}");
+    }
 }

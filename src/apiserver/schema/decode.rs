@@ -19,9 +19,14 @@ pub struct Decoded {
 /// Numbers become what Go makes of them: an integer that fits 64 bits stays one, and so does a float without fraction,
 /// because it is written as an integer again.
 pub fn decode(text: &[u8]) -> Result<Decoded, serde_json::Error> {
+    decode_at(text, 0)
+}
+
+/// Reads one JSON document that will lie in so many objects and lists of another one.
+pub(in crate::apiserver) fn decode_at(text: &[u8], depth: usize) -> Result<Decoded, serde_json::Error> {
     let mut duplicates = Vec::new();
     let mut deserializer = serde_json::Deserializer::from_slice(text);
-    let place = Place { step: None, depth: 0, duplicates: &mut duplicates };
+    let place = Place { step: None, depth, duplicates: &mut duplicates };
     let value = place.deserialize(&mut deserializer)?;
     deserializer.end()?;
     Ok(Decoded { value, duplicates })
@@ -60,7 +65,7 @@ impl Step<'_> {
 
 impl Place<'_> {
     fn enter<E: serde::de::Error>(&self) -> Result<usize, E> {
-        if self.depth == DEPTH_LIMIT { Err(E::custom("exceeded max depth")) } else { Ok(self.depth + 1) }
+        if self.depth >= DEPTH_LIMIT { Err(E::custom("exceeded max depth")) } else { Ok(self.depth + 1) }
     }
 }
 

@@ -1,10 +1,15 @@
 //! Errors of single fields, spelled as the real server spells them.
 
+use std::collections::HashSet;
 use std::fmt::{self, Display, Formatter};
 
 use serde_json::Value;
 
 use crate::apiserver::spelling;
+
+/// How many bytes are said about what is wrong with one object. A body can have a fault for every few of its bytes, each of
+/// which takes hundreds to say.
+pub(in crate::apiserver) const TEXTS_LIMIT: usize = 1 << 20;
 
 /// What is wrong with one field of an object.
 #[derive(Debug, Clone, PartialEq)]
@@ -169,13 +174,9 @@ pub fn with_rules(mut errors: Vec<FieldError>, rules: impl FnOnce() -> Vec<Field
 ///
 /// `kind` is the kind with its group, as `Task.kelos.dev`.
 pub fn invalid_message(kind: &str, name: &str, errors: &[FieldError]) -> String {
-    let mut texts: Vec<String> = Vec::new();
-    for error in errors {
-        let text = error.to_string();
-        if !texts.contains(&text) {
-            texts.push(text);
-        }
-    }
+    let mut known = HashSet::new();
+    let texts: Vec<String> =
+        errors.iter().map(FieldError::to_string).filter(|text| known.insert(text.clone())).collect();
     let joined = match texts.as_slice() {
         [] => "null".to_owned(),
         [text] => text.clone(),

@@ -4,7 +4,7 @@
 //! [`Structural::coerce`] (whose paths, with the duplicates of [`decode`], are the faults of strict field validation),
 //! [`Structural::fill_defaults`], [`Structural::validate`], then rules over several fields, joined by
 //! [`with_rules`]. An applied object is merged after decoding and gets its defaults, is validated as it is, and only
-//! then coerced. [`Structural::admit`] does all of it for a parsed object.
+//! then coerced.
 
 mod decode;
 mod defaults;
@@ -20,21 +20,11 @@ mod validate;
 
 use serde_json::{Map, Value};
 
-pub(in crate::apiserver) use self::decode::DEPTH_LIMIT;
+pub(in crate::apiserver) use self::decode::{DEPTH_LIMIT, decode_at};
 pub use self::decode::{Decoded, decode};
+pub(in crate::apiserver) use self::error::TEXTS_LIMIT;
 pub use self::error::{FieldError, FieldErrorKind, invalid_message, with_rules};
 pub use self::structural::{SchemaError, Structural};
-
-/// What became of an object on its way to the store.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Admission {
-    /// The object as it would be stored: pruned, with defaults.
-    pub object: Value,
-    /// The paths of the fields that were pruned, sorted; strict field validation refuses them.
-    pub unknown: Vec<String>,
-    /// What is wrong; an object without errors may be stored.
-    pub errors: Vec<FieldError>,
-}
 
 impl Structural {
     /// Brings a decoded object into the form in which objects are stored: the metadata is read into its fixed structure
@@ -47,8 +37,11 @@ impl Structural {
         let mut unknown = object_meta::coerce(object, "metadata")?;
         let mut whole = Value::Object(std::mem::take(object));
         unknown.extend(self.prune(&mut whole));
-        let embedded = embedded::coerce(&mut whole, self.root(), "").map_err(|error| error.to_string())?;
-        unknown.extend(embedded);
+        if self.embeds() {
+            let embedded =
+                embedded::coerce(&mut whole, self.root(), "").map_err(|error| error.to_string())?;
+            unknown.extend(embedded);
+        }
         if let Value::Object(fields) = whole {
             *object = fields;
         }
@@ -116,18 +109,5 @@ impl Structural {
     /// Returns the paths of unknown metadata fields, sorted, or the message of the real server's decoder.
     pub fn coerce_metadata(object: &mut Map<String, Value>) -> Result<Vec<String>, String> {
         object_meta::coerce(object, "metadata")
-    }
-
-    /// Takes an object through pruning, defaults, validation and `rules` (which gets the object with its defaults).
-    pub fn admit(
-        &self,
-        mut object: Value,
-        old: Option<&Value>,
-        rules: impl FnOnce(&Value, Option<&Value>) -> Vec<FieldError>,
-    ) -> Admission {
-        let unknown = self.prune(&mut object);
-        self.fill_defaults(&mut object);
-        let errors = with_rules(self.validate(&object, old), || rules(&object, old));
-        Admission { object, unknown, errors }
     }
 }

@@ -1,5 +1,10 @@
 //! Gets, lists, tables, discovery, forms of answers.
 
+use std::convert::Infallible;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use bytes::Bytes;
+
 use super::*;
 use crate::store;
 
@@ -108,6 +113,82 @@ async fn a_list_in_pieces_is_one_state() {
     assert_eq!(second["metadata"]["continue"], "");
     let climbing = "eyJ2IjoibWV0YS5rOHMuaW8vdjEiLCJydiI6MSwic3RhcnQiOiIvLi4vLi4vY29yZSJ9";
     assert_eq!(get(&server, &format!("{GADGETS}?continue={climbing}")).await.code, StatusCode::BAD_REQUEST);
+}
+
+/// Lists with a selector while somebody writes, each time with other pieces of the same state.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_selection_is_one_state_too() {
+    let server = server();
+    make(&server, "first", &json!({"w": "1"}), &json!({"size": 0})).await;
+    let store = server.state().store.clone();
+    for number in 0..2_500 {
+        let object = json!({"apiVersion": "example.com/v1", "kind": "Gadget", "metadata": {"name": "x"}});
+        let value = Bytes::from(object.to_string());
+        let decide = |_: Option<&store::Entry>, _| Ok::<_, Infallible>((store::Change::Put(value), ()));
+        store.mutate(&format!("example.com/gadgets/default/other-{number:04}"), decide).await.unwrap();
+    }
+    make(&server, "z", &json!({"w": "1"}), &json!({})).await;
+    let over = Arc::new(AtomicBool::new(false));
+    let writing = {
+        let (server, over) = (server.clone(), Arc::clone(&over));
+        tokio::task::spawn_blocking(move || {
+            let mut versions = Vec::new();
+            tokio::runtime::Handle::current().block_on(async {
+                for size in 1.. {
+                    let patch = json!({"spec": {"size": size % 100}}).to_string();
+                    let changed = send(&server, "PATCH", &format!("{GADGETS}/first"), &[MERGE], patch).await;
+                    versions.push(revision(&changed.json()));
+                    if over.load(Ordering::SeqCst) {
+                        break;
+                    }
+                }
+            });
+            versions
+        })
+    };
+    let mut seen = Vec::new();
+    for _ in 0..100 {
+        let list = get(&server, &format!("{GADGETS}?labelSelector=w%3D1&limit=500")).await.json();
+        let items = list["items"].as_array().unwrap();
+        assert_eq!(items.len(), 2);
+        seen.push((revision(&list), revision(&items[0])));
+    }
+    over.store(true, Ordering::SeqCst);
+    let versions = writing.await.unwrap();
+    for (list, item) in seen {
+        let missed = versions.iter().find(|&&version| version > item && version <= list);
+        assert_eq!(missed, None, "the list of {list} has the object of {item}");
+    }
+}
+
+fn revision(object: &Value) -> u64 {
+    object["metadata"]["resourceVersion"].as_str().unwrap().parse().unwrap()
+}
+
+#[tokio::test]
+async fn one_object_is_listed_by_its_name() {
+    let server = server();
+    for name in ["a", "a-b", "b"] {
+        make(&server, name, &json!({"w": name}), &json!({})).await;
+    }
+    let names = |list: Value| -> Vec<String> {
+        let name = |item: &Value| item["metadata"]["name"].as_str().unwrap().to_owned();
+        assert_eq!(list["metadata"]["continue"], "", "{list}");
+        list["items"].as_array().unwrap().iter().map(name).collect()
+    };
+    for (query, expected) in [
+        ("fieldSelector=metadata.name%3Da&limit=1", &["a"][..]),
+        ("fieldSelector=metadata.name%3Da-", &[]),
+        ("fieldSelector=metadata.name%3Da-b&labelSelector=w%3Da-b", &["a-b"]),
+        ("fieldSelector=metadata.name%3Da-b&labelSelector=w%3Da", &[]),
+        ("fieldSelector=metadata.name%3Da/b", &[]),
+        ("fieldSelector=metadata.name%3D", &[]),
+    ] {
+        let list = get(&server, &format!("{GADGETS}?{query}")).await.json();
+        assert_eq!(names(list), expected, "{query}");
+        let all = get(&server, &format!("/apis/example.com/v1/gadgets?{query}")).await.json();
+        assert_eq!(names(all), expected, "{query} in all namespaces");
+    }
 }
 
 #[tokio::test]

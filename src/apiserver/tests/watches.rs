@@ -1,6 +1,11 @@
 //! Watches beyond the plain one: selectors, bookmarks, forms, ends.
 
+use std::time::Duration;
+
+use tokio::sync::{Semaphore, mpsc};
+
 use super::*;
+use crate::apiserver::watch::Carrier;
 
 /// Begins a watch, makes changes, and returns the events until its timeout of one second.
 async fn watched(
@@ -105,6 +110,30 @@ async fn stopping_the_server_ends_its_watches() {
     };
     let (answer, ()) = tokio::join!(send(&server, "GET", &path, &[], ""), stop);
     assert_eq!((answer.code, answer.body.as_str()), (StatusCode::OK, ""));
+}
+
+#[tokio::test]
+async fn a_listener_bounds_how_many_watches_are_open() {
+    let server = server();
+    let (endings, mut told) = mpsc::unbounded_channel();
+    let carrier = Carrier { room: Arc::new(Semaphore::new(1)), endings };
+    let watch = |carrier: Option<&Carrier>| {
+        let mut request = Request::get(format!("{GADGETS}?watch=true")).body(Body::empty()).unwrap();
+        if let Some(carrier) = carrier {
+            request.extensions_mut().insert(carrier.clone());
+        }
+        server.router().oneshot(request)
+    };
+    let first = watch(Some(&carrier)).await.unwrap();
+    let second = watch(Some(&carrier)).await.unwrap();
+    assert_eq!((first.status(), second.status()), (StatusCode::OK, StatusCode::TOO_MANY_REQUESTS));
+    let own = watch(None).await.unwrap();
+    assert_eq!(own.status(), StatusCode::OK, "the daemon's own watches have no bound");
+    let ending = told.try_recv().unwrap();
+    assert!(told.try_recv().is_err(), "who is refused has no end to tell of");
+    drop(first);
+    assert!(!ending.overdue(Duration::from_hours(1)).await, "an answer that is gone is not waited for");
+    assert_eq!(watch(Some(&carrier)).await.unwrap().status(), StatusCode::OK);
 }
 
 #[tokio::test]

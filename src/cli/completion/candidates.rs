@@ -16,23 +16,47 @@ pub(super) enum Candidates {
     NamesOf(Kind),
 }
 
-/// Returns what may follow `before`, when `current` is begun.
-pub(super) fn candidates(root: &Command, before: &[String], current: &str) -> Candidates {
-    let mut command = root;
-    let mut positionals: Vec<&str> = Vec::new();
-    let mut expects: Option<&Arg> = None;
-    for word in before {
-        if expects.take().is_some() {
-            continue;
+/// The words before the one that is begun, understood.
+#[derive(Debug)]
+pub(super) struct Line<'a> {
+    command: &'a Command,
+    positionals: Vec<&'a str>,
+    // The last flag, when its value is next.
+    expects: Option<&'a Arg>,
+    options: Vec<(&'a str, &'a str)>,
+}
+
+impl<'a> Line<'a> {
+    /// Understands `before` by the commands below `root`.
+    pub(super) fn read(root: &'a Command, before: &'a [String]) -> Self {
+        let mut line = Self { command: root, positionals: Vec::new(), expects: None, options: Vec::new() };
+        for word in before {
+            if let Some(arg) = line.expects.take() {
+                line.options.push((arg.get_id().as_str(), word));
+            } else if word.starts_with('-') {
+                let arg = flag(line.command, word).filter(|arg| takes_value(arg));
+                match (arg, word.split_once('=')) {
+                    (Some(arg), Some((_, value))) => line.options.push((arg.get_id().as_str(), value)),
+                    (arg, _) => line.expects = arg,
+                }
+            } else if let Some(below) = line.command.find_subcommand(word) {
+                line.command = below;
+            } else {
+                line.positionals.push(word);
+            }
         }
-        if word.starts_with('-') {
-            expects = flag(command, word).filter(|arg| takes_value(arg) && !word.contains('='));
-        } else if let Some(below) = command.find_subcommand(word) {
-            command = below;
-        } else {
-            positionals.push(word);
-        }
+        line
     }
+
+    /// Returns the value of the option with the identity `id`, as it was given last.
+    pub(super) fn option(&self, id: &str) -> Option<&'a str> {
+        self.options.iter().rev().find(|(name, _)| *name == id).map(|(_, value)| *value)
+    }
+}
+
+/// Returns what may follow `line`, when `current` is begun.
+pub(super) fn candidates(line: &Line<'_>, current: &str) -> Candidates {
+    let Line { command, positionals, expects, options: _ } = line;
     if let Some(arg) = expects {
         return values(arg);
     }
@@ -46,7 +70,7 @@ pub(super) fn candidates(root: &Command, before: &[String], current: &str) -> Ca
         let below = command.get_subcommands().filter(|below| !below.is_hide_set());
         return Candidates::Words(below.map(|below| below.get_name().to_owned()).collect());
     }
-    positional(command, &positionals)
+    positional(command, positionals)
 }
 
 fn flag<'a>(command: &'a Command, word: &str) -> Option<&'a Arg> {
@@ -65,7 +89,10 @@ fn takes_value(arg: &Arg) -> bool {
 fn values(arg: &Arg) -> Candidates {
     let words = |words: Vec<&'static str>| Candidates::Words(words.into_iter().map(str::to_owned).collect());
     match arg.get_id().as_str() {
-        "agent" => words(AgentType::ALL.iter().map(|agent| agent.as_str()).collect()),
+        // Elsewhere it is another that has this name.
+        "agent" if arg.get_long() == Some("type") => {
+            words(AgentType::ALL.iter().map(|agent| agent.as_str()).collect())
+        }
         "credential_type" => words(CredentialType::ALL.iter().map(|kind| kind.as_str()).collect()),
         "phase" => words(TaskPhase::ALL.iter().map(|phase| phase.as_str()).collect()),
         "workspace" => Candidates::NamesOf(Kind::Workspace),
@@ -117,7 +144,7 @@ mod tests {
         command.build();
         let mut words: Vec<String> = line.split(' ').map(str::to_owned).collect();
         let current = words.pop().unwrap_or_default();
-        candidates(&command, &words, &current)
+        candidates(&Line::read(&command, &words), &current)
     }
 
     fn words(line: &str) -> Vec<String> {
@@ -146,5 +173,27 @@ mod tests {
         assert!(words("get r").contains(&"runs".to_owned()));
         assert_eq!(check("reconcile "), Candidates::NamesOf(Kind::ConfigRepository));
         assert_eq!(words("get task one "), Vec::<String>::new());
+        assert!(words("run -t ").contains(&"codex".to_owned()));
+        assert_eq!(words("create agentconfig --agent "), Vec::<String>::new());
+    }
+
+    #[test]
+    fn options_of_the_line_are_known_wherever_they_stand() {
+        let mut command = Arguments::command();
+        command.build();
+        let option = |line: &str, id: &str| {
+            let words: Vec<String> = line.split(' ').map(str::to_owned).collect();
+            Line::read(&command, &words).option(id).map(str::to_owned)
+        };
+        for line in [
+            "get tasks -n other",
+            "-n other get tasks",
+            "get --namespace=other tasks",
+            "-n first get -n other",
+        ] {
+            assert_eq!(option(line, "namespace").as_deref(), Some("other"), "{line}");
+        }
+        assert_eq!(option("get tasks --kubeconfig file", "kubeconfig").as_deref(), Some("file"));
+        assert_eq!(option("run -p -n --config file", "namespace"), None, "it is the prompt");
     }
 }

@@ -2,6 +2,7 @@
 
 mod candidates;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use kube::api::ListParams;
 
 use crate::api::kind::Kind;
 use crate::cli::command_error::CommandError;
-use crate::cli::completion::candidates::Candidates;
+use crate::cli::completion::candidates::{Candidates, Line};
 use crate::cli::environment::Environment;
 use crate::cli::printer::Printer;
 use crate::cli::{Arguments, GlobalArguments, kinds, server};
@@ -65,11 +66,13 @@ pub(super) async fn complete(
     };
     let mut command = Arguments::command();
     command.build();
-    let words = match candidates::candidates(&command, before, current) {
+    let line = Line::read(&command, before);
+    let words = match candidates::candidates(&line, current) {
         Candidates::Words(words) => words,
         Candidates::NamesOf(kind) => {
+            let global = stated(&line, global);
             // A server that is away is no reason to disturb the command line.
-            let names = tokio::time::timeout(PATIENCE, names(kind, global, environment)).await;
+            let names = tokio::time::timeout(PATIENCE, names(kind, &global, environment)).await;
             names.ok().and_then(Result::ok).unwrap_or_default()
         }
     };
@@ -77,6 +80,20 @@ pub(super) async fn complete(
         printer.line(word)?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Returns what every command takes, as it stands in the line that is completed.
+fn stated(line: &Line<'_>, global: &GlobalArguments) -> GlobalArguments {
+    let path =
+        |name: &str, own: &Option<PathBuf>| line.option(name).map(PathBuf::from).or_else(|| own.clone());
+    GlobalArguments {
+        config: path("config", &global.config),
+        kubeconfig: path("kubeconfig", &global.kubeconfig),
+        namespace: line
+            .option("namespace")
+            .and_then(|name| kinds::namespace(name).ok())
+            .or_else(|| global.namespace.clone()),
+    }
 }
 
 async fn names(

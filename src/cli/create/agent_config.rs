@@ -107,8 +107,38 @@ fn mcp_server(value: &str) -> Result<McpServer, CommandError> {
     serde_json::from_value(server).map_err(wrong)
 }
 
+// What follows the last part of the source; a URL has colons before that.
 fn skill_package(value: &str) -> SkillPackage {
-    let (source, skill) = value.split_once(':').unwrap_or((value, ""));
+    let begin = value.rfind('/').unwrap_or_default();
+    let colon = value.rfind(':').filter(|colon| *colon > begin);
+    let (source, skill) = colon.and_then(|colon| value.split_at_checked(colon)).unwrap_or((value, ""));
+    let skill = skill.trim_start_matches(':');
     let skill = (!skill.is_empty()).then(|| skill.to_owned());
     SkillPackage { source: source.to_owned(), skill, secret_ref: None }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_skill_is_named_behind_its_source() {
+        for (value, source, skill) in [
+            ("acme/skills", "acme/skills", None),
+            ("acme/skills:review", "acme/skills", Some("review")),
+            ("acme/skills:", "acme/skills", None),
+            ("skills:review", "skills", Some("review")),
+            ("https://git.corp/acme/skills", "https://git.corp/acme/skills", None),
+            (
+                "https://git.corp:8443/acme/skills.git:review",
+                "https://git.corp:8443/acme/skills.git",
+                Some("review"),
+            ),
+            ("git@git.corp:acme/skills", "git@git.corp:acme/skills", None),
+            ("git@git.corp:acme/skills:review", "git@git.corp:acme/skills", Some("review")),
+        ] {
+            let package = skill_package(value);
+            assert_eq!((package.source.as_str(), package.skill.as_deref()), (source, skill), "{value}");
+        }
+    }
 }

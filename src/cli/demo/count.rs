@@ -34,20 +34,20 @@ impl fmt::Display for Count {
     }
 }
 
-/// Counts in the demo's folder.
-pub(super) fn count(folder: &Path) -> Result<Count, CommandError> {
-    let records = output(folder, "bin/kelos get runrecords --output json")?;
+/// Counts in the demo's folder, with programs of `search_path`.
+pub(super) fn count(folder: &Path, search_path: &str) -> Result<Count, CommandError> {
+    let output = |command: &str| output(folder, search_path, command);
+    let records = output("bin/kelos get runrecords --output json")?;
     let records: Value = serde_json::from_str(&records).map_err(CommandError::internal)?;
     let items = records["items"].as_array().cloned().unwrap_or_default();
     let uids: BTreeSet<&str> = items.iter().filter_map(|item| item["spec"]["taskUid"].as_str()).collect();
     let ledger = output(
-        folder,
         "git -C config.git ls-tree -r --name-only kelos-status | grep 'jsonl$' | \
          while read -r file; do git -C config.git show \"kelos-status:$file\"; done",
     )?;
     let lines: Vec<Value> = ledger.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
     let written: BTreeSet<&str> = lines.iter().filter_map(|line| line["taskUid"].as_str()).collect();
-    let commits = output(folder, "git -C config.git rev-list --count kelos-status")?;
+    let commits = output("git -C config.git rev-list --count kelos-status")?;
     let count = Count {
         records: items.len(),
         tasks: uids.len(),
@@ -61,10 +61,10 @@ pub(super) fn count(folder: &Path) -> Result<Count, CommandError> {
     Ok(count)
 }
 
-fn output(folder: &Path, command: &str) -> Result<String, CommandError> {
+fn output(folder: &Path, search_path: &str, command: &str) -> Result<String, CommandError> {
     let mut shell = process::command("/bin/sh");
     shell.args(["-c", command]).current_dir(folder).envs(super::variables(folder));
-    shell.env("PATH", "/usr/local/bin:/usr/bin:/bin");
+    shell.env("PATH", search_path);
     let output = shell.output()?;
     if !output.status.success() {
         return Err(CommandError::user_message(format!("the command '{command}' failed")));

@@ -59,7 +59,7 @@ pub(super) fn run(
         printer.line("")?;
     }
     let seconds = started.elapsed().as_secs_f64();
-    let count = count::count(&stage.folder)?;
+    let count = count::count(&stage.folder, &stage.search_path)?;
     printer.line(format_args!("{count}; {seconds:.0} s in all\n"))?;
     printer.line(NEXT)?;
     Ok(ExitCode::SUCCESS)

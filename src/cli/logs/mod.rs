@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use clap::Args;
 use futures::io::AsyncReadExt as _;
+use kube::ResourceExt as _;
 use kube::api::Api;
 
 use crate::api::phase::TaskPhase;
-use crate::api::task::{AgentType, Task};
+use crate::api::task::Task;
 use crate::cli::command_error::CommandError;
 use crate::cli::environment::Environment;
 use crate::cli::logs::pretty::{Piece, Pretty};
@@ -20,8 +21,8 @@ use crate::cli::{GlobalArguments, kinds, server};
 
 /// Show the log of a Task
 ///
-/// Of claude-code, what it says goes to standard output, and turns, tools and cost to standard error. The log of any
-/// other agent is shown as it is.
+/// What an agent says goes to standard output, and turns, tools and cost to standard error. The log of a shell Task is
+/// shown as it is.
 #[derive(Debug, Args)]
 pub(super) struct LogsArguments {
     /// Name of the Task
@@ -48,19 +49,18 @@ pub(super) async fn run(
     } else {
         api.get(&arguments.task).await?
     };
-    let pretty = !arguments.raw && task.spec.agent == AgentType::ClaudeCode;
-    show(&server, &arguments.task, arguments.follow, pretty, printer).await?;
+    show(&server, &task, arguments, printer).await?;
     Ok(ExitCode::SUCCESS)
 }
 
 /// Prints the log of a Task until it ends.
 async fn show(
     server: &Server,
-    name: &str,
-    follow: bool,
-    pretty: bool,
+    task: &Task,
+    arguments: &LogsArguments,
     printer: Printer,
 ) -> Result<(), CommandError> {
+    let LogsArguments { task: name, follow, raw } = arguments;
     let path = format!(
         "/apis/{}/{}/namespaces/{}/tasks/{name}/log?follow={follow}",
         crate::api::KELOS_GROUP,
@@ -68,16 +68,17 @@ async fn show(
         server.namespace,
     );
     let request = http::Request::get(path).body(Vec::new()).map_err(CommandError::internal)?;
-    let mut stream = std::pin::pin!(server.client.request_stream(request).await.map_err(no_log)?);
+    let response = server.client.request_stream(request).await;
+    let mut stream = std::pin::pin!(response.map_err(|error| no_log(error, task))?);
     let mut piece = vec![0; 64 * 1024];
-    let mut formatter = Pretty::default();
+    let mut formatter = Pretty::of(task.spec.agent).filter(|_| !raw);
     let mut output = printer.log();
     loop {
         let length = stream.read(&mut piece).await?;
-        let pieces = match (pretty, length) {
-            (true, 0) => formatter.end(),
-            (true, length) => formatter.take(&piece[..length]),
-            (false, length) => vec![Piece::Data(piece[..length].to_vec())],
+        let pieces = match (&mut formatter, length) {
+            (Some(formatter), 0) => formatter.end(),
+            (Some(formatter), length) => formatter.take(&piece[..length]),
+            (None, length) => vec![Piece::Data(piece[..length].to_vec())],
         };
         for piece in pieces {
             match piece {
@@ -91,9 +92,17 @@ async fn show(
     }
 }
 
-/// The server says in plain text why there is no log.
-fn no_log(error: kube::Error) -> CommandError {
+/// The server says in plain text why there is no log; of a Task that failed without a run, its status says it.
+fn no_log(error: kube::Error, task: &Task) -> CommandError {
+    let status = task.status.as_ref();
+    let failure = status.filter(|status| status.phase == Some(TaskPhase::Failed)).map(|status| {
+        let message = status.message.as_deref().unwrap_or("its status does not say why");
+        format!("the Task {} failed before it ran: {message}", task.name_any())
+    });
     match error {
+        kube::Error::Api(status) if status.code == 404 && failure.is_some() => {
+            CommandError::user_message(failure.unwrap_or_default())
+        }
         kube::Error::Api(status) if status.code == 404 => {
             CommandError::user_message(status.message.trim().to_owned()).hint("-f waits for the run to begin")
         }

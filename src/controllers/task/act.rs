@@ -11,7 +11,7 @@ use crate::api::condition::Reason;
 use crate::api::kind::Kind;
 use crate::api::labels;
 use crate::api::phase::TaskPhase;
-use crate::api::run::RunState;
+use crate::api::run::{GRACE_SECONDS, RunState};
 use crate::api::run_record::{Departure, RunRecord};
 use crate::api::task::{Task, TaskStatus};
 use crate::api::task_spawner::TaskSpawner;
@@ -24,7 +24,7 @@ use crate::domain::phase::{self, MissingObject, Step, Wait};
 use crate::executor::StartError;
 
 /// How long a run may take to end after it was asked to.
-pub(super) const GRACE: Duration = Duration::from_secs(10);
+pub(super) const GRACE: Duration = Duration::from_secs(GRACE_SECONDS);
 /// When a Task that waits is looked at again although nothing woke it, for what a watch may have missed.
 const LOOK_AGAIN: Duration = Duration::from_mins(1);
 /// The same for a Task that waits for other Tasks, whose changes are never missed.

@@ -41,10 +41,18 @@ pub(super) fn sandbox(task: &Task, machine: &Machine) -> Result<Sandbox, Obstacl
             return Err(refused(Reason::InvalidSpec, message));
         }
     };
+    let loopback_ports = loopback_ports(annotation(labels::LOOPBACK_PORTS), bounds)?;
+    if network == Network::Closed && !loopback_ports.is_empty() {
+        let message = format!(
+            "it asks for ports of the machine's loopback ({}) and is to reach nobody; remove one of them",
+            labels::LOOPBACK_PORTS
+        );
+        return Err(refused(Reason::InvalidSpec, message));
+    }
     Ok(Sandbox {
         minimum: minimum(&task.spec, bounds),
         network,
-        loopback_ports: loopback_ports(annotation(labels::LOOPBACK_PORTS), bounds)?,
+        loopback_ports,
         private: machine.private.clone(),
         ..bounds.sandbox.clone()
     })
@@ -205,6 +213,11 @@ mod tests {
             (json!({"kelos.dev/loopback-ports": "22"}), guarded(), Err(Reason::NetworkNotAllowed)),
             (json!({"kelos.dev/loopback-ports": "7777"}), guarded(), Err(Reason::NetworkNotAllowed)),
             (json!({"kelos.dev/loopback-ports": "x"}), guarded(), Err(Reason::InvalidSpec)),
+            (
+                json!({"kelos.dev/loopback-ports": "5432", "kelos.dev/network": "none"}),
+                guarded(),
+                Err(Reason::InvalidSpec),
+            ),
         ] {
             let found = sandbox(&task("shell", &annotations, &json!({})), &machine(bounds));
             let found = found.map(|sandbox| (sandbox.network, sandbox.loopback_ports));

@@ -146,7 +146,7 @@ fn ways(plan: &Plan) -> Vec<Way> {
     let is_guarded = plan.sandbox.network == Network::Guarded;
     let ssh = SshServer::of(plan).filter(|server| is_guarded && server.has_stand_in());
     let ssh = ssh.and_then(|server| Some(Way::Ssh(Host::parse(&server.host)?, server.port)));
-    let ports = open_ports(&plan.sandbox).map(Way::Loopback);
+    let ports = open_ports(&plan.sandbox).filter(|_| is_guarded).map(Way::Loopback);
     is_guarded.then_some(Way::Proxy).into_iter().chain(ssh).chain(ports).take(MOST_LISTENERS).collect()
 }
 
@@ -272,17 +272,50 @@ fn furnish(
         }
     }
     root::enter(&folder.join(ROOT_FOLDER), grants, &layout.temporary)?;
-    if let Some(processes) = plan.limits.processes {
-        // A limit of this namespace since Linux 6.14; before that it belongs to the machine and is refused.
+    if let Some(processes) = plan.limits.processes
+        && has_numbers_of_its_own()
+    {
         let numbers = processes.saturating_add(SPARE_NUMBERS).to_string();
         fs::write("/proc/sys/kernel/pid_max", numbers).ok();
     }
+    root::close_machine()?;
     attempt("give the capabilities up", sandbox::give_capabilities_up())?;
     Ok(listeners)
+}
+
+// Before Linux 6.14 the greatest number of a process is a setting of the whole machine, and root may change it.
+fn has_numbers_of_its_own() -> bool {
+    fs::read_to_string("/proc/sys/kernel/osrelease").is_ok_and(|release| kernel(&release) >= Some((6, 14)))
+}
+
+// The version at the beginning of what a kernel says of itself, as `6.18.44-generic`.
+fn kernel(release: &str) -> Option<(u32, u32)> {
+    let mut numbers = release.split(|character: char| !character.is_ascii_digit());
+    Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
 }
 
 /// Removes the folder on which the root was built.
 pub(super) fn clean(folder: &Path) {
     // It is empty on this side; what cannot be removed now is removed with the folder of the run.
     fs::remove_dir(folder.join(ROOT_FOLDER)).ok();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_version_of_a_kernel_is_read() {
+        for (release, version) in [
+            ("6.18.44-fc-v669", Some((6, 18))),
+            ("6.8.0-45-generic", Some((6, 8))),
+            ("5.15", Some((5, 15))),
+            ("7.0-rc1", Some((7, 0))),
+            ("6", None),
+            ("", None),
+        ] {
+            assert_eq!(kernel(release), version, "{release}");
+        }
+        assert!(kernel("6.8.0") < Some((6, 14)) && kernel("10.1") >= Some((6, 14)));
+    }
 }

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Component, Path, PathBuf};
 
 use rustix::mount::{
@@ -48,9 +48,7 @@ pub(super) fn enter(base: &Path, grants: &Grants, temporary: &Path) -> Attempt<(
     let all: BTreeMap<&PathBuf, bool> = readable.chain(writable).collect();
     for (path, is_writable) in all {
         let is_in_proc_or_dev = path.starts_with("/proc") || path.starts_with("/dev");
-        let is_covered = made
-            .iter()
-            .any(|(parent, writable)| path != parent && path.starts_with(parent) && *writable == is_writable)
+        let is_covered = path.ancestors().skip(1).any(|parent| made.get(parent) == Some(&is_writable))
             && !path.starts_with("/tmp")
             && !path.starts_with("/var/tmp");
         if is_in_proc_or_dev || is_covered || path.symlink_metadata().is_err() {
@@ -73,6 +71,32 @@ pub(super) fn enter(base: &Path, grants: &Grants, temporary: &Path) -> Attempt<(
     attempt(|| "let the old root go".to_owned(), unmount(".", UnmountFlags::DETACH))?;
     attempt(|| "enter the root".to_owned(), std::env::set_current_dir("/"))?;
     make_read_only(&made)
+}
+
+/// Makes what the whole machine has in `/proc` read-only; what processes have of their own there stays as it is.
+///
+/// The kernel lets whoever is root outside write settings of the machine there, such as which program a crash starts, and
+/// asks for no capability. Once this stands, the kernel refuses another `/proc` to whoever makes namespaces inside.
+pub(super) fn close_machine() -> Attempt<()> {
+    let entries = attempt(|| "list /proc".to_owned(), fs::read_dir("/proc"))?;
+    for entry in entries.filter_map(Result::ok) {
+        let is_of_a_process = entry.file_name().to_string_lossy().parse::<u32>().is_ok();
+        let Ok(metadata) = entry.metadata() else { continue };
+        let can_be_written = metadata.is_dir() || metadata.permissions().mode() & 0o222 != 0;
+        if is_of_a_process || metadata.is_symlink() || !can_be_written {
+            continue;
+        }
+        let place = entry.path();
+        let what = || format!("make {} read-only", place.display());
+        let flags = MountFlags::BIND
+            | MountFlags::RDONLY
+            | MountFlags::NOSUID
+            | MountFlags::NODEV
+            | MountFlags::NOEXEC;
+        attempt(what, mount_bind_recursive(&place, &place))?;
+        attempt(what, mount_remount(&place, flags, c""))?;
+    }
+    Ok(())
 }
 
 fn inside(base: &Path, path: &Path) -> PathBuf {
@@ -111,15 +135,11 @@ fn devices(base: &Path) -> Attempt<()> {
     attempt(what, mount("tmpfs", &folder, "tmpfs", quiet, c"mode=0755"))?;
     for device in DEVICES.iter().map(Path::new).filter(|device| {
         use std::os::unix::fs::FileTypeExt as _;
-        device.ends_with("ptmx")
-            || device.metadata().is_ok_and(|metadata| metadata.file_type().is_char_device())
+        device.metadata().is_ok_and(|metadata| metadata.file_type().is_char_device())
     }) {
-        if device.ends_with("ptmx") {
-            attempt(what, symlink("pts/ptmx", folder.join("ptmx")))?;
-        } else {
-            bind(base, device, device)?;
-        }
+        bind(base, device, device)?;
     }
+    attempt(what, symlink("pts/ptmx", folder.join("ptmx")))?;
     for (name, options) in [("pts", None), ("shm", Some(SHARED_MEMORY))] {
         let place = folder.join(name);
         attempt(what, fs::create_dir(&place))?;
@@ -139,12 +159,8 @@ fn devices(base: &Path) -> Attempt<()> {
 fn make_read_only(made: &BTreeMap<PathBuf, bool>) -> Attempt<()> {
     let table = attempt(|| "list the mounts".to_owned(), fs::read_to_string("/proc/self/mountinfo"))?;
     for (place, options) in table.lines().filter_map(mount_of) {
-        let is_ours = place.starts_with("/proc") || place.starts_with("/dev");
-        let is_writable = made
-            .iter()
-            .filter(|(path, _)| place.starts_with(path))
-            .max_by_key(|(path, _)| path.components().count())
-            .is_some_and(|(_, is_writable)| *is_writable);
+        let is_ours = place.starts_with("/proc") || (place.starts_with("/dev") && place != Path::new("/dev"));
+        let is_writable = place.ancestors().find_map(|path| made.get(path)).copied().unwrap_or(false);
         // One that is read-only already may belong to somebody who lets nobody change it.
         let is_read_only = options.split(',').any(|option| option == "ro");
         if is_ours || is_writable || is_read_only {

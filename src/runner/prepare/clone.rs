@@ -6,14 +6,13 @@ use std::path::Path;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use crate::api::run::{Plan, Secrets, Workspace};
+use crate::api::run::{Plan, RUN_VARIABLE, Secrets, Workspace};
 use crate::clock;
 use crate::file;
 use crate::git::error::GitError;
 use crate::git::program::{self, Checkout, CloneRequest, Git, Limits, NamedRemote};
 use crate::git::reference::RefName;
 use crate::git::remote::{Credential, Remote, RemoteUrl};
-use crate::runner::environment::RUN_VARIABLE;
 use crate::runner::prepare::PrepareError;
 
 /// How long one call of git may take; the deadline of the run may be shorter.

@@ -228,9 +228,11 @@ async fn a_full_disk_fails_writes_and_nothing_else() {
     assert_eq!(text(&store, "a").as_deref(), Some("kept"));
     assert_eq!(store.revision(), before);
     assert!(watch.try_next().is_none(), "nobody hears of a write that failed");
+    assert!(store.is_open() && !store.is_writable());
 
     limit_pages(&store, UNLIMITED);
     let after = put(&store, "a", "written").await;
+    assert!(store.is_writable());
     assert!(after > before + 1, "the revision of the failed write is not used again");
     let event = watch.next().await.unwrap();
     assert_eq!((event.revision, event.previous.as_deref()), (after, Some(&b"kept"[..])));

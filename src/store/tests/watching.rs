@@ -62,18 +62,55 @@ async fn a_slow_watcher_is_cut_off_and_the_others_are_not() {
         put(&store, "a", &number.to_string()).await;
         assert!(quick.try_next().is_some());
     }
-    assert!(slow.lagged());
-    let last = slow.progress();
-    assert_eq!(last, start, "what was not delivered counts for nothing");
-    let mut seen = Vec::new();
-    while let Some(event) = slow.next().await {
-        seen.push(event.revision);
+    assert!(slow.lagged() && slow.cut().is_cancelled());
+    assert_eq!(slow.progress(), start, "what was not delivered counts for nothing");
+    assert!(
+        slow.next().await.is_none(),
+        "what waited is dropped: a watcher that never looks again holds nothing"
+    );
+    assert_eq!(slow.progress(), start);
+    let rest = keys(&mut store.watch("", start).unwrap());
+    assert_eq!(rest.len(), 30, "it can go on from there");
+    assert!(!quick.lagged() && !quick.cut().is_cancelled());
+}
+
+#[tokio::test]
+async fn what_waits_for_a_watcher_is_bounded_in_bytes_too() {
+    let store = Store::memory_with(&Options { watch_bytes: 10_000, ..Options::default() });
+    let mut watch = store.watch("", store.revision()).unwrap();
+    let large = "x".repeat(20_000);
+    put(&store, "a", &large).await;
+    assert!(watch.next().await.is_some(), "one event may be as large as it likes");
+    for number in 0..100 {
+        put(&store, &format!("b/{number}"), &"x".repeat(1_000)).await;
+        assert!(watch.try_next().is_some(), "what was taken does not count");
     }
-    assert_eq!(seen, (start + 1..=start + 10).collect::<Vec<_>>(), "what fitted came in order");
-    assert_eq!(slow.progress(), start + 10);
-    let rest = keys(&mut store.watch("", start + 10).unwrap());
-    assert_eq!(rest.len(), 20, "it can go on from there");
-    assert!(!quick.lagged());
+    let mut waiting = 0;
+    while !watch.lagged() {
+        put(&store, &format!("c/{waiting}"), &"x".repeat(1_000)).await;
+        waiting += 1;
+    }
+    assert!((6..11).contains(&waiting), "{waiting} events of 1,000 bytes and overhead");
+    assert!(watch.next().await.is_none());
+}
+
+#[tokio::test]
+async fn a_scan_is_of_one_state_and_makes_values_as_it_goes() {
+    let store = Store::memory().unwrap();
+    for key in ["a/1", "a/2", "a/3", "b/1"] {
+        put(&store, key, "x").await;
+    }
+    let mut scan = store.scan("a/", Some("a/1"));
+    let revision = store.revision();
+    put(&store, "a/3", "y").await;
+    delete(&store, "a/2").await;
+    assert_eq!((scan.revision(), scan.len()), (revision, 2));
+    let seen: Vec<(String, Bytes)> =
+        scan.by_ref().map(|entry| (entry.key.to_string(), entry.value)).collect();
+    let x = |key: &str| (key.to_owned(), Bytes::from("x"));
+    assert_eq!(seen, [x("a/2"), x("a/3")]);
+    let again = store.scan_at(revision, "a/", None).unwrap().with_keys(|key| key.ends_with('2'));
+    assert_eq!(again.map(|entry| entry.key.to_string()).collect::<Vec<_>>(), ["a/2"]);
 }
 
 #[tokio::test]

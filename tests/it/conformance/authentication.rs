@@ -50,7 +50,7 @@ async fn strangers_are_told_the_same() {
     let Some(assets) = assets_or_skip("strangers_are_told_the_same") else { return };
     let server = RealApiServer::start(&assets).await;
     let folder = tempfile::tempdir().unwrap();
-    let credentials = Credentials::load_or_create(folder.path(), clock::system().now()).unwrap();
+    let credentials = Credentials::load_or_create(folder.path(), clock::system().now(), &[]).unwrap();
     let authority = CertificateDer::from_pem_slice(credentials.authority_pem().as_bytes()).unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let endpoint = Endpoint {

@@ -23,6 +23,7 @@ use kelos::api::kind::Kind;
 use kelos::api::schema;
 use kelos::apiserver::{ApiServer, Options, Resource, in_process};
 use kelos::clock;
+use kelos::daemon::rules_of;
 use kelos::store::Store;
 use serde_json::Value;
 use tokio::task::JoinSet;
@@ -80,7 +81,7 @@ async fn our_kinds_are_judged_as_in_a_cluster() {
     define(&real, &definitions).await;
     let resources = Kind::ALL
         .iter()
-        .map(|kind| Resource::from_crd(&schema::crd(*kind), Some(our_kinds::rules(*kind))))
+        .map(|kind| Resource::from_crd(&schema::crd(*kind), Some(rules_of(*kind))))
         .collect::<Result<Vec<_>, _>>()
         .expect("our definitions are sound");
     let (ours, _housekeeping) = embedded_server(resources);

@@ -1,11 +1,6 @@
 //! Objects of our own kinds, sound and unsound, as cases.
 
-use std::sync::Arc;
-
 use kelos::api::kind::Kind;
-use kelos::api::rule::RuleReason;
-use kelos::apiserver::{Rules, Violation, ViolationReason};
-use kelos::validate::rules;
 use serde_json::{Value, json};
 
 use super::step::{Case, TABLE, get, post, put};
@@ -43,21 +38,4 @@ fn placed(object: &Value) -> (Value, String) {
         Kind::ALL.iter().find(|kind| object["kind"] == kind.as_str()).expect("the corpus holds our kinds");
     let path = format!("/apis/{version}/namespaces/{{namespace}}/{}", kind.plural());
     (object, path)
-}
-
-/// Returns the rules of `kind` as the API server takes them.
-pub(crate) fn rules(kind: Kind) -> Rules {
-    Arc::new(move |new: &Value, old: Option<&Value>| {
-        let violations = rules::violations(kind.as_str(), new, old).into_iter();
-        violations
-            .map(|violation| Violation {
-                path: violation.path,
-                message: violation.message,
-                reason: match violation.reason {
-                    RuleReason::Invalid => ViolationReason::Invalid,
-                    RuleReason::Required => ViolationReason::Required,
-                },
-            })
-            .collect()
-    })
 }

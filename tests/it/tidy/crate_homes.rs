@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use crate::tidy::source::{Source, library, paths, text};
 
 /// Crates, and the files or folders of `src` that alone name them.
-const HOMES: [(&str, &[&str]); 32] = [
+const HOMES: [(&str, &[&str]); 33] = [
     ("anyhow", &["cli", "controllers", "daemon"]),
     ("axum", &["apiserver", "daemon"]),
     ("chrono", &["lang/cron"]),
@@ -28,11 +28,12 @@ const HOMES: [(&str, &[&str]); 32] = [
     ("regex", &["apiserver", "validate"]),
     ("reqwest", &["forge", "git/repository"]),
     ("rusqlite", &["store"]),
-    ("rustix", &["process", "runner"]),
+    ("rustix", &["git/folder.rs", "process", "runner"]),
     ("rustls", &["apiserver", "cli/mod.rs", "forge"]),
     ("schemars", &["api"]),
     ("sha2", &["digest.rs"]),
     ("tera", &["lang/tera.rs"]),
+    ("tikv_jemalloc_ctl", &["daemon"]),
     ("tikv_jemallocator", &["lib.rs"]),
     ("tokio_rustls", &["apiserver"]),
     ("tower", &["apiserver"]),

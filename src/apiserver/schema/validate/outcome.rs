@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::apiserver::schema::error::FieldError;
+use crate::apiserver::schema::error::{FieldError, TEXTS_LIMIT};
 
 /// The faults of a value, and how many checks were made; among alternatives that all fail, the one with most checks
 /// made tells its faults.
@@ -12,6 +12,8 @@ pub(super) struct Outcome {
     faults: Vec<(String, FieldError)>,
     /// The messages of all faults, so that a document full of faults is not searched for each.
     messages: BTreeSet<String>,
+    /// How much there is to say about the faults, in bytes.
+    bytes: usize,
     matches: usize,
 }
 
@@ -41,9 +43,10 @@ impl Outcome {
         self.matches += 1;
     }
 
-    /// Adds a fault, unless one with the same message is there.
+    /// Adds a fault, unless one with the same message is there, or more than an answer holds.
     pub(super) fn add(&mut self, fault: (String, FieldError)) {
-        if self.messages.insert(fault.0.clone()) {
+        if self.bytes <= TEXTS_LIMIT && self.messages.insert(fault.0.clone()) {
+            self.bytes += fault.1.path.len() + fault.1.detail.len();
             self.faults.push(fault);
         }
     }
@@ -56,7 +59,7 @@ impl Outcome {
     pub(super) fn merge(&mut self, other: Self) {
         self.matches += other.matches;
         if self.faults.is_empty() {
-            (self.faults, self.messages) = (other.faults, other.messages);
+            (self.faults, self.messages, self.bytes) = (other.faults, other.messages, other.bytes);
             return;
         }
         for fault in other.faults {

@@ -1,8 +1,8 @@
 //! How objects come to be.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::super::step::{Case, YAML, get, post, put};
+use super::super::step::{Case, YAML, get, merge, post, put};
 use super::{full, gadget, gadget_with, small};
 
 pub(super) fn cases() -> Vec<Case> {
@@ -129,8 +129,54 @@ pub(super) fn cases() -> Vec<Case> {
             ],
         ),
         Case::new(
+            "managers that cannot be stored",
+            [
+                json!([{"manager": "a\u{1}b", "operation": "Update", "apiVersion": "example.com/v1", "fieldsType": "FieldsV1", "fieldsV1": {}}]),
+                json!([{"manager": "x".repeat(129), "operation": "Update", "apiVersion": "example.com/v1", "fieldsType": "FieldsV1", "fieldsV1": {}}]),
+                json!([{"manager": "a", "operation": "Update", "apiVersion": "example.com/v1", "fieldsType": "FieldsV1", "fieldsV1": {}, "subresource": "x".repeat(257)}]),
+                json!([{"manager": "a", "operation": "Other", "apiVersion": "example.com/v1", "fieldsType": "FieldsV2", "fieldsV1": {}}]),
+            ]
+            .into_iter()
+            .flat_map(|entries| {
+                let metadata = json!({"managedFields": entries});
+                [
+                    post("{gadgets}?dryRun=All", gadget_with("one", metadata.clone(), json!({"size": 1}))),
+                    post("{configmaps}?dryRun=All", json!({"metadata": {"name": "one", "managedFields": entries}})),
+                    put("{gadgets}/none?dryRun=All", gadget_with("none", metadata, json!({"size": 1}))),
+                ]
+            }),
+        ),
+        Case::new(
+            "a manager that cannot be named",
+            [
+                post("{gadgets}?fieldManager=a%01b", small("one")),
+                post("{gadgets}?fieldManager=a%E2%80%8Bb%C2%A0", small("one")),
+                post(&format!("{{gadgets}}?fieldManager={}", "x".repeat(129)), small("one")),
+            ],
+        ),
+        Case::new(
+            "an owner that is named twice",
+            [
+                post("{gadgets}", gadget_with("one", owners(&["1", "1", "2", "1"]), json!({"size": 1}))),
+                post("{configmaps}", json!({"metadata": {"name": "one", "ownerReferences": owners(&["1", "2", "2"])["ownerReferences"]}})),
+                put("{gadgets}/one?dryRun=All", gadget_with("one", owners(&["3", "3"]), json!({"size": 1}))),
+                merge("{gadgets}/one", json!({"metadata": owners(&["3", "4", "3"])})),
+                get("{gadgets}/one"),
+            ],
+        ),
+        Case::new(
             "metadata of a wrong type is refused",
             [
+                post("{gadgets}", gadget_with("one", json!({"ownerReferences": [5]}), json!({"size": 1}))),
+                post("{gadgets}", gadget_with("one", json!({"ownerReferences": 5}), json!({"size": 1}))),
+                post("{gadgets}", gadget_with("one", json!({"ownerReferences": [{"uid": 5}]}), json!({"size": 1}))),
+                post("{gadgets}", gadget_with("one", json!({"uid": 5}), json!({"size": 1}))),
+                post("{gadgets}", gadget_with("one", json!({"creationTimestamp": 5}), json!({"size": 1}))),
+                post("{gadgets}", gadget_with("one", json!({"creationTimestamp": "yesterday"}), json!({"size": 1}))),
+                post("{gadgets}", gadget_with("one", json!({"finalizers": "x"}), json!({"size": 1}))),
+                post("{gadgets}", gadget_with("one", json!({"managedFields": [{"operation": 5}]}), json!({"size": 1}))),
+                post("{gadgets}", gadget_with("one", json!({"generation": "x"}), json!({"size": 1}))),
+                post("{gadgets}", gadget_with("one", json!({"deletionGracePeriodSeconds": 1.5}), json!({"size": 1}))),
                 post("{gadgets}", gadget_with("one", json!({"labels": {"a": 1}}), json!({"size": 1}))),
                 post(
                     "{gadgets}",
@@ -206,4 +252,10 @@ pub(super) fn cases() -> Vec<Case> {
             ],
         ),
     ]
+}
+
+/// Returns metadata with an owner of each uid.
+fn owners(uids: &[&str]) -> Value {
+    let owner = |uid: &&str| json!({"apiVersion": "v1", "kind": "Nothing", "name": "none", "uid": uid});
+    json!({"ownerReferences": uids.iter().map(owner).collect::<Vec<_>>()})
 }

@@ -150,6 +150,21 @@ fn beginnings() -> Vec<Case> {
                     get("/apis/example.com/v1/watch/namespaces/{namespace}/gadgets?timeoutSeconds=1"),
                 ),
                 Step::Rest("w"),
+                Step::from(post("{gadgets}", small("two"))),
+                Step::from(post("{configmaps}", json!({"metadata": {"name": "two"}}))),
+                Step::Open(
+                    "one",
+                    get("/apis/example.com/v1/watch/namespaces/{namespace}/gadgets/two?timeoutSeconds=1"),
+                ),
+                Step::Rest("one"),
+                Step::Open(
+                    "core",
+                    get("/api/v1/watch/namespaces/{namespace}/configmaps/two?timeoutSeconds=1"),
+                ),
+                Step::Rest("core"),
+                Step::from(get(
+                    "/api/v1/watch/namespaces/{namespace}/configmaps/two?fieldSelector=metadata.name%3Done",
+                )),
             ],
         ),
         Case::new(
