@@ -248,7 +248,8 @@ async fn alone(count: usize) {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let store = Store::open(&folder.path().join("store.db"), store::Options::default());
     let server = server_over(store.expect("a writable folder")).await;
-    let credentials = Credentials::load_or_create(folder.path(), clock::system().now()).expect("credentials");
+    let credentials =
+        Credentials::load_or_create(folder.path(), clock::system().now(), &[]).expect("credentials");
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let url = format!("https://{}", listener.local_addr().expect("an address"));
     let kubeconfig = Kubeconfig::from_yaml(credentials.kubeconfig(&url).expose()).expect("a kubeconfig");
