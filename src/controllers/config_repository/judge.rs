@@ -121,7 +121,13 @@ impl Controlled {
         remote: &Remote,
         reference: &Reference,
     ) -> Result<(Judged, SemaphorePermit<'_>), Fault> {
-        let newest = self.ask(repository, memory, remote.clone(), reference.clone()).await?;
+        let newest = {
+            let _place = match remote.url().local_path() {
+                Some(_) => Some(self.local_exchanges.acquire().await.expect("because nobody closes it")),
+                None => None,
+            };
+            self.ask(repository, memory, remote.clone(), reference.clone()).await?
+        };
         let turn = self.turn().await;
         match newest {
             Newest::Judged(known) => Ok((known, turn)),

@@ -39,6 +39,8 @@ pub(crate) use remote::{RemoteFault, remote, report_place};
 const CONCURRENCY: u16 = 256;
 /// How many of them are judged and applied at once, which takes memory.
 const TURNS: usize = 4;
+/// How many repositories of this machine are asked at once, which takes a process each.
+const LOCAL_EXCHANGES: usize = 8;
 /// The shortest time between two polls, whatever the spec says.
 const SHORTEST_INTERVAL: Duration = Duration::from_millis(100);
 /// The longest wait after repeated failures.
@@ -92,6 +94,8 @@ struct Controlled {
     memories: Memories<Memory>,
     /// Held while a repository is judged and applied, and never while its remote is waited for.
     turns: Semaphore,
+    /// Held while a repository of this machine is asked.
+    local_exchanges: Semaphore,
     /// Uids of repositories whose Secret changed since they were looked at. Held for set operations only.
     stirred: Mutex<HashSet<String>>,
 }
@@ -121,6 +125,7 @@ pub async fn run(
         shutdown: shutdown.clone(),
         memories,
         turns: Semaphore::new(TURNS),
+        local_exchanges: Semaphore::new(LOCAL_EXCHANGES),
         stirred: Mutex::default(),
     });
     // Of Secrets only that they changed is told.
