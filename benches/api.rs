@@ -5,7 +5,6 @@
 
 mod shared;
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::{AsyncBufReadExt as _, StreamExt as _, TryStreamExt as _, stream};
@@ -13,11 +12,11 @@ use http::{Method, Request, header};
 use http_body_util::BodyExt as _;
 use kelos::api::kind::Kind;
 use kelos::api::schema;
-use kelos::apiserver::{self, ApiServer, Credentials, Options, Resource, Rules, Violation, ViolationReason};
+use kelos::apiserver::{self, ApiServer, Credentials, Options, Resource};
 use kelos::clock;
+use kelos::daemon::rules_of;
 use kelos::metrics::Metrics;
 use kelos::store::{self, Store};
-use kelos::validate::rules;
 use kube::client::Body;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use serde_json::{Value, json};
@@ -248,7 +247,8 @@ async fn alone(count: usize) {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let store = Store::open(&folder.path().join("store.db"), store::Options::default());
     let server = server_over(store.expect("a writable folder")).await;
-    let credentials = Credentials::load_or_create(folder.path(), clock::system().now()).expect("credentials");
+    let credentials =
+        Credentials::load_or_create(folder.path(), clock::system().now(), &[]).expect("credentials");
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let url = format!("https://{}", listener.local_addr().expect("an address"));
     let kubeconfig = Kubeconfig::from_yaml(credentials.kubeconfig(&url).expose()).expect("a kubeconfig");
@@ -274,18 +274,6 @@ async fn server_over(store: Store) -> ApiServer {
     let server = ApiServer::new(store, resources.collect(), Options::new(clock::system(), "0"));
     server.prepare().await.expect("a writable store");
     server
-}
-
-fn rules_of(kind: Kind) -> Rules {
-    Arc::new(move |new: &Value, old: Option<&Value>| {
-        let broken = rules::violations(kind.as_str(), new, old).into_iter();
-        let violation = |broken: rules::Violation| Violation {
-            path: broken.path,
-            message: broken.message,
-            reason: ViolationReason::Invalid,
-        };
-        broken.map(violation).collect()
-    })
 }
 
 fn request(method: Method, path: &str, content_type: &str, body: &Value) -> Request<Body> {

@@ -80,7 +80,7 @@ impl Files for Folder {
         if let Err(reason) = check_path(&entry.path) {
             return Err(refused(reason.as_str()));
         }
-        let fail = |error: &std::io::Error| GitError::storage(&self.root.join(&entry.path), error);
+        let fail = |error: &std::io::Error| GitError::storage(self.root.join(&entry.path), error);
         let open = |flags| {
             self.open_plainly(&entry.path, flags).map_err(|error| match error {
                 Errno::LOOP | Errno::NOTDIR => refused("a part of its path became a link"),
