@@ -199,6 +199,7 @@ fn objects_are_deleted_by_name_or_all() {
     --- stderr
     on [SERVER] (from the running 'kelos up')
     ");
+    env.until("it is gone", |env| env.object("task", "one").is_none().then_some(()));
     insta::assert_snapshot!(env.kelos(&["delete", "tasks", "--all"]), @"
     exit: 0
     --- stdout
