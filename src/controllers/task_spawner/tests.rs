@@ -162,6 +162,9 @@ async fn a_fortnight_with_kills_at_random_loses_and_doubles_no_tick() {
             }
         }
     }
+    // However late all were looked at: at least this tick of "skip" comes in time.
+    let skip = Schedule::parse("15 */4 * * *", None).unwrap();
+    world.clock.set(skip.next_after(world.clock.now()).unwrap());
     let now = world.clock.now();
     for (name, cron, _) in &spawners {
         let schedule =
@@ -174,7 +177,7 @@ async fn a_fortnight_with_kills_at_random_loses_and_doubles_no_tick() {
         let status = world.controlled(world.until(name, "all is decided", settled)).await;
         seen.extend(world.names().await);
         let created = seen.keys().filter(|task| task.starts_with(&format!("{name}-"))).count() as u64;
-        assert_eq!(status.total_tasks_created, i64::try_from(created).ok(), "{name}");
+        assert_eq!(status.total_tasks_created.unwrap_or_default(), i64::try_from(created).unwrap(), "{name}");
         let skipped = u64::try_from(status.total_ticks_skipped.unwrap_or_default()).unwrap();
         let decided = created + skipped + status.pending_ticks.len() as u64;
         assert_eq!(decided, ticks.count, "{name}: {created} ran, {skipped} were skipped");
