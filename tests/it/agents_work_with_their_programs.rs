@@ -413,6 +413,14 @@ fn record(env: &TestEnv, program: &Program, scenario: &str) {
     std::fs::write(folder.join(format!("{scenario}.jsonl")), format!("{text}\n")).unwrap();
 }
 
+/// What a run needs no more goes while it is looked at.
+fn unless_it_went<T>(found: std::io::Result<T>) -> Option<T> {
+    match found {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
+        found => Some(found.unwrap()),
+    }
+}
+
 /// The secrets are in no object but their own, in no log, and in no file that a run leaves.
 fn nothing_is_told(env: &TestEnv) {
     let mut told = vec![("log of the daemon".to_owned(), env.daemon_log())];
@@ -421,13 +429,18 @@ fn nothing_is_told(env: &TestEnv) {
     }
     let mut folders = vec![env.data_dir().join("runs")];
     while let Some(folder) = folders.pop() {
-        for entry in std::fs::read_dir(folder).unwrap().map(Result::unwrap) {
-            let kind = entry.file_type().unwrap();
-            if kind.is_dir() {
+        let Some(entries) = unless_it_went(std::fs::read_dir(folder)) else { continue };
+        for entry in entries.filter_map(unless_it_went) {
+            let kind = unless_it_went(entry.file_type());
+            if kind.is_some_and(|kind| kind.is_dir()) {
                 folders.push(entry.path());
-            } else if kind.is_file() {
-                let text = String::from_utf8_lossy(&std::fs::read(entry.path()).unwrap()).into_owned();
-                told.push((entry.path().display().to_string(), text));
+            } else if kind.is_some_and(|kind| kind.is_file())
+                && let Some(content) = unless_it_went(std::fs::read(entry.path()))
+            {
+                told.push((
+                    entry.path().display().to_string(),
+                    String::from_utf8_lossy(&content).into_owned(),
+                ));
             }
         }
     }
